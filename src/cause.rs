@@ -1,0 +1,411 @@
+//! The closed vocabulary of failures: one enum, one table, many readers.
+//!
+//! Health checks, attempts, logs, metric labels, the error body and the pages all read this table; nothing else
+//! decides what a failure is called, whose fault it is, or whether another upstream may be tried. This file never
+//! classifies an error (that is done where the phase is known, in `client` and `proxy`) and does no I/O.
+
+use std::borrow::Cow;
+use std::error::Error;
+use std::fmt;
+
+/// Where in an exchange a failure happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// Before any upstream was chosen, or while waiting for a slot.
+    Queue,
+    /// Turning a name into addresses.
+    Resolve,
+    /// Opening the connection.
+    Connect,
+    /// Sending the request.
+    Request,
+    /// Waiting for, or reading, the response head.
+    Head,
+    /// Reading the response body.
+    Body,
+}
+
+impl Phase {
+    /// The word of log, metric and page.
+    #[must_use]
+    pub const fn token(self) -> &'static str {
+        match self {
+            Self::Queue => "queue",
+            Self::Resolve => "resolve",
+            Self::Connect => "connect",
+            Self::Request => "request",
+            Self::Head => "head",
+            Self::Body => "body",
+        }
+    }
+}
+
+/// Whose fault a failure is: who has to change something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The app or its host.
+    Upstream,
+    /// Names, routes and wires between causeway and the app.
+    Network,
+    /// The client's request or its leaving.
+    Client,
+    /// causeway's own limits, configuration or bugs.
+    Proxy,
+}
+
+/// May another upstream be tried after this failure? (CAUSES: column `retry`.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// Nothing was sent: any method.
+    Any,
+    /// As the request allows: any method if nothing was sent, else idempotent methods only.
+    Idempotent,
+    /// Never: the same would happen again, or nobody is left to answer.
+    Never,
+}
+
+/// One row of the table.
+#[derive(Debug)]
+pub struct Row {
+    /// The word everywhere: log, metric label, body, page.
+    pub token: &'static str,
+    /// RFC 9209 §2.3 proxy error type; empty where no response is ever made.
+    pub rfc9209: &'static str,
+    /// The status when this is the only kind of failure. 0: never a status of its own.
+    pub status: u16,
+    /// The phase it normally happens in.
+    pub phase: Phase,
+    /// Who has to change something.
+    pub fault: Fault,
+    /// May another upstream be tried?
+    pub retry: Retry,
+    /// Counted as a timeout by the 504 rule (CONTRACT §3).
+    pub timeout: bool,
+    /// One sentence: what it means, for a heading.
+    pub means: &'static str,
+    /// One or two sentences for the operator, `{address}` `{limit}` `{seen}` filled in; see [`Failure::hint`].
+    pub hint: &'static str,
+    /// The command to type next, `{address}` filled in; empty when there is none.
+    pub command: &'static str,
+}
+
+macro_rules! causes {
+    ($( $variant:ident = $token:literal, $rfc:literal, $status:literal, $phase:ident, $fault:ident, $retry:ident, $timeout:literal,
+        $means:literal, $hint:literal, $command:literal; )*) => {
+        /// Every way in which a request, an attempt or a check can fail.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[allow(missing_docs)] // `Row::means` is the documentation, one sentence a row.
+        pub enum Cause { $( $variant, )* }
+
+        impl Cause {
+            /// All causes, in the order of the table.
+            pub const ALL: &'static [Self] = &[ $( Self::$variant, )* ];
+
+            /// This cause's row.
+            #[must_use]
+            pub const fn row(self) -> &'static Row {
+                match self { $( Self::$variant => &Row {
+                    token: $token, rfc9209: $rfc, status: $status, phase: Phase::$phase, fault: Fault::$fault,
+                    retry: Retry::$retry, timeout: $timeout, means: $means, hint: $hint, command: $command,
+                }, )* }
+            }
+        }
+    };
+}
+
+causes! {
+    DnsNotFound = "dns_not_found", "dns_error", 502, Resolve, Network, Any, false,
+        "the upstream's name does not exist",
+        "The name in {address} does not exist. Is it spelled right, and are both on the same network?", "getent hosts {host}";
+    DnsFailure = "dns_failure", "dns_error", 502, Resolve, Network, Any, false,
+        "the name server answered with an error",
+        "The name server gave an error for {address}: {seen}. See /etc/resolv.conf.", "getent hosts {host}";
+    DnsTimeout = "dns_timeout", "dns_timeout", 504, Resolve, Network, Any, true,
+        "the name server did not answer in time",
+        "No name server answered for {address} within {limit} (limit: timeouts.resolve). Is it reachable from here?", "getent hosts {host}";
+    Unreachable = "unreachable", "destination_ip_unroutable", 502, Connect, Network, Any, false,
+        "there is no way to the upstream's network",
+        "The network has no way to {address}. Wrong subnet, or not attached to that network?", "ip route get {host}";
+    ConnectionRefused = "connection_refused", "connection_refused", 502, Connect, Upstream, Any, false,
+        "nothing listens on the upstream's port",
+        "Nothing listens on {address}. Is the app running, and is the port right?", "curl -i http://{address}/";
+    ConnectTimeout = "connect_timeout", "connection_timeout", 504, Connect, Network, Any, true,
+        "the upstream did not take the connection in time",
+        "{address} did not take the connection within {limit} (limit: timeouts.connect). Is its host up, and does a firewall let causeway in?", "curl -i http://{address}/";
+    ConnectReset = "connect_reset", "connection_terminated", 502, Connect, Upstream, Any, false,
+        "the upstream broke the connection while it was being opened",
+        "{address} broke the connection while it was being opened. Does that port belong to a proxy with nothing behind it, or is the app overloaded?", "curl -i http://{address}/";
+    PortsExhausted = "ports_exhausted", "proxy_internal_error", 502, Connect, Proxy, Any, false,
+        "this machine has no free local port left for the connection",
+        "No local port was free for a connection to {address}. Widen net.ipv4.ip_local_port_range, or let the app keep connections alive.", "sysctl net.ipv4.ip_local_port_range";
+    FilesExhausted = "files_exhausted", "proxy_internal_error", 503, Connect, Proxy, Any, false,
+        "causeway may open no more files or sockets",
+        "causeway has reached its limit of open files. Raise it (ulimit -n), or lower limits.connections.", "ulimit -n";
+    StaleConnection = "stale_connection", "connection_terminated", 502, Head, Upstream, Idempotent, false,
+        "the upstream closed a kept connection just as the request went out on it",
+        "{address} closed a kept connection just as this request went out on it. Set connections.idle below the app's own keep-alive time.", "curl -i http://{address}/";
+    ClosedWithoutResponse = "closed_without_response", "connection_terminated", 502, Head, Upstream, Idempotent, false,
+        "the upstream took the request and closed without a byte of an answer",
+        "It took the request, then closed without a byte of an answer. Did the app crash or was it killed? Its own log should say.", "curl -i http://{address}/";
+    ResetBeforeHead = "reset_before_head", "connection_terminated", 502, Head, Upstream, Idempotent, false,
+        "the upstream reset the connection before it answered",
+        "It took the request, then reset the connection. Did the app crash, or does a firewall cut the connection?", "curl -i http://{address}/";
+    TruncatedHead = "truncated_head", "http_response_incomplete", 502, Head, Upstream, Idempotent, false,
+        "the upstream's answer ended within its head",
+        "Its answer ended within the response head, after {seen}. Did the app crash while answering?", "curl -i http://{address}/";
+    NotHttp = "not_http", "http_protocol_error", 502, Head, Upstream, Idempotent, false,
+        "the upstream answered with something that is not HTTP",
+        "What it answered is not HTTP: {seen}. Is {address} the port of another service, a database perhaps?", "curl -i http://{address}/";
+    SpeaksTls = "speaks_tls", "http_protocol_error", 502, Head, Upstream, Idempotent, false,
+        "the upstream speaks TLS on this port",
+        "{address} speaks TLS here, and causeway spoke plain HTTP. Use the app's plain HTTP port.", "curl -ik https://{address}/";
+    SpeaksH2 = "speaks_h2", "http_protocol_error", 502, Head, Upstream, Idempotent, false,
+        "the upstream speaks HTTP/2 only",
+        "{address} speaks only HTTP/2 here, and causeway spoke HTTP/1.1. Let the app speak HTTP/1.1 on this port.", "curl -i --http2-prior-knowledge http://{address}/";
+    InvalidHead = "invalid_head", "http_protocol_error", 502, Head, Upstream, Idempotent, false,
+        "the upstream's response head breaks the rules of HTTP",
+        "Its response head breaks the rules of HTTP: {seen}. This is a fault in the app or its framework.", "curl -iv http://{address}/";
+    ResponseHeadTooLarge = "response_head_too_large", "http_response_header_section_size", 502, Head, Upstream, Never, false,
+        "the upstream's response head is larger than the limit",
+        "Its response head is larger than {limit} (limit: buffers.response_head). Raise it, or find what grows: usually Set-Cookie.", "curl -sI http://{address}/";
+    BadChunking = "bad_chunking", "http_response_transfer_coding", 502, Body, Upstream, Idempotent, false,
+        "the chunks of the upstream's response body are broken",
+        "The chunks of its response body are broken: {seen}. This is a fault in the app or its framework.", "curl -iv --raw http://{address}/";
+    ReadTimeout = "read_timeout", "connection_read_timeout", 504, Head, Upstream, Idempotent, true,
+        "the upstream took the request and did not answer in time",
+        "It took the request, then was silent for {limit} (limit: timeouts.read). Is it stuck, or is this route slow and needs a longer limit?", "curl -i http://{address}/";
+    WriteTimeout = "write_timeout", "connection_write_timeout", 504, Request, Upstream, Idempotent, true,
+        "the upstream stopped taking the request",
+        "It took nothing more of the request for {limit} (limit: timeouts.write). Does the app read request bodies?", "curl -i http://{address}/";
+    RequestTimeout = "request_timeout", "http_response_timeout", 504, Head, Upstream, Never, true,
+        "the whole exchange took longer than allowed",
+        "The whole exchange took longer than {limit} (limit: timeouts.request).", "curl -i http://{address}/";
+    TruncatedBody = "truncated_body", "http_response_incomplete", 502, Body, Upstream, Idempotent, false,
+        "the upstream's response body ended too early",
+        "Its response body ended too early: {seen}. Did the app crash while answering?", "curl -i http://{address}/";
+    BodyTimeout = "body_timeout", "connection_read_timeout", 504, Body, Upstream, Idempotent, true,
+        "the upstream fell silent within the response body",
+        "It fell silent for {limit} within the response body (limit: timeouts.body).", "curl -i http://{address}/";
+    UpgradeFailed = "upgrade_failed", "http_upgrade_failed", 502, Head, Upstream, Never, false,
+        "the upstream switched to a protocol that nobody asked for",
+        "It answered 101 for a protocol that was not asked for: {seen}.", "curl -i http://{address}/";
+    LoopDetected = "loop_detected", "proxy_loop_detected", 502, Queue, Proxy, Never, false,
+        "the request has been through this causeway before",
+        "This request has been through this causeway before: an upstream points back here. Compare listen with upstreams.", "causeway check";
+    HealthStatus = "health_status", "", 0, Head, Upstream, Any, false,
+        "the health check got a status that it does not want",
+        "Health check {seen}.", "curl -i http://{address}/";
+    HealthBody = "health_body", "", 0, Body, Upstream, Any, false,
+        "the health check did not find the text that it wants",
+        "Health check {seen}.", "curl -i http://{address}/";
+    Evicted = "evicted", "destination_unavailable", 502, Queue, Upstream, Any, false,
+        "the upstream's health checks fail, so it gets no traffic",
+        "Its health checks failed while it had the request.", "curl -i http://{address}/";
+    ClientClosed = "client_closed", "", 499, Request, Client, Never, false,
+        "the client went away before it had its answer",
+        "The client closed the connection before it had its answer.", "";
+    ClientTimeout = "client_timeout", "http_request_error", 408, Request, Client, Never, false,
+        "the client did not send its request in time",
+        "The request was not complete in time: {seen}.", "";
+    ClientInvalid = "client_invalid", "http_request_error", 400, Request, Client, Never, false,
+        "the client's request breaks the rules of HTTP",
+        "The request breaks the rules of HTTP: {seen}.", "";
+    ClientTooLarge = "client_too_large", "http_request_error", 413, Request, Client, Never, false,
+        "the client's request is larger than a limit",
+        "The request is larger than allowed: {seen}.", "";
+    NoRoute = "no_route", "destination_not_found", 404, Queue, Proxy, Never, false,
+        "no route takes this host, path and method",
+        "No route takes {seen}.", "causeway check --url http://{address}/";
+    ShuttingDown = "shutting_down", "proxy_internal_response", 503, Queue, Proxy, Never, false,
+        "causeway is shutting down",
+        "causeway is restarting. Try again in a moment.", "";
+    Bug = "bug", "proxy_internal_error", 500, Queue, Proxy, Never, false,
+        "a fault in causeway",
+        "This is a fault in causeway. Please report it with the request id.", "";
+}
+
+impl Cause {
+    /// The word for log, metric label, body and page.
+    #[must_use]
+    pub const fn token(self) -> &'static str {
+        self.row().token
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.token())
+    }
+}
+
+/// One failure: its cause, where it happened, and what was seen. The source chain goes to the log, never to a client.
+#[derive(Debug)]
+pub struct Failure {
+    /// Its name.
+    pub cause: Cause,
+    /// Where it happened.
+    pub phase: Phase,
+    /// Whether the socket had taken a byte of this request (CONTRACT §9 "Sent").
+    pub sent: bool,
+    /// The limit that was met, as text (`"5 s"`, `"64 KiB"`), for the hint.
+    pub limit: Option<String>,
+    /// What was seen: escaped bytes, a field name, `"512 of 1024 bytes"`. May hold what an upstream sent: always
+    /// printable ASCII (see [`escape`]).
+    pub seen: Option<String>,
+    /// The status where it is not the row's own (414, 417, 421, 431 and 501 share causes with 400 and 413).
+    pub status: Option<u16>,
+    /// What the system or library said.
+    pub source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl Failure {
+    /// A failure in the cause's usual phase, with nothing sent.
+    #[must_use]
+    pub fn new(cause: Cause) -> Self {
+        Self { cause, phase: cause.row().phase, sent: false, limit: None, seen: None, status: None, source: None }
+    }
+
+    /// The same, in another phase.
+    #[must_use]
+    pub const fn in_phase(mut self, phase: Phase) -> Self {
+        self.phase = phase;
+        self
+    }
+
+    /// The same, with a word on whether anything of the request was sent.
+    #[must_use]
+    pub const fn sent(mut self, sent: bool) -> Self {
+        self.sent = sent;
+        self
+    }
+
+    /// The same, with the limit that was met, as text.
+    #[must_use]
+    pub fn limit(mut self, limit: impl fmt::Display) -> Self {
+        self.limit = Some(limit.to_string());
+        self
+    }
+
+    /// The same, with what was seen. Not-ASCII and control bytes are escaped here.
+    #[must_use]
+    pub fn seen(mut self, seen: impl AsRef<[u8]>) -> Self {
+        self.seen = Some(escape(seen.as_ref()));
+        self
+    }
+
+    /// The same, with a status of its own.
+    #[must_use]
+    pub const fn status(mut self, status: u16) -> Self {
+        self.status = Some(status);
+        self
+    }
+
+    /// The same, with what the system or library said.
+    #[must_use]
+    pub fn from(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// The status a client gets if this is the only failure.
+    #[must_use]
+    pub fn own_status(&self) -> u16 {
+        self.status.unwrap_or(self.cause.row().status)
+    }
+
+    /// The hint for the operator, about `address` (`host:port`).
+    #[must_use]
+    pub fn hint(&self, address: &str) -> String {
+        self.fill(self.cause.row().hint, address)
+    }
+
+    /// The command to type next, if there is one.
+    #[must_use]
+    pub fn command(&self, address: &str) -> Option<String> {
+        let command = self.cause.row().command;
+        (!command.is_empty()).then(|| self.fill(command, address))
+    }
+
+    /// A short fact for `message` and log: `no response head within 5 s`, else what the row means.
+    #[must_use]
+    pub fn message(&self) -> Cow<'static, str> {
+        let means = self.cause.row().means;
+        match (&self.limit, &self.seen) {
+            (Some(limit), _) => Cow::Owned(format!("{means} (limit: {limit})")),
+            (None, Some(seen)) => Cow::Owned(format!("{means}: {seen}")),
+            (None, None) => Cow::Borrowed(means),
+        }
+    }
+
+    fn fill(&self, template: &str, address: &str) -> String {
+        let host = address.rsplit_once(':').map_or(address, |(host, _)| host).trim_matches(['[', ']']);
+        template
+            .replace("{address}", address)
+            .replace("{host}", host)
+            .replace("{limit}", self.limit.as_deref().unwrap_or("the limit"))
+            .replace("{seen}", self.seen.as_deref().unwrap_or("no more is known"))
+    }
+}
+
+impl fmt::Display for Failure {
+    /// For the log: the message and the whole source chain.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.cause.token(), self.message())?;
+        let mut source = self.source.as_deref().map(|e| e as &dyn Error);
+        while let Some(error) = source {
+            write!(f, ": {error}")?;
+            source = error.source();
+        }
+        Ok(())
+    }
+}
+
+impl Error for Failure {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|e| e as _)
+    }
+}
+
+/// Bytes from outside as printable ASCII: `\r`, `\n`, `\t`, `\xNN` for the rest.
+#[must_use]
+pub fn escape(bytes: &[u8]) -> String {
+    bytes.escape_ascii().to_string().replace("\\'", "'").replace("\\\"", "\"")
+}
+
+/// A duration as in sentences: `0.3 ms`, `41 s`, `5.0 s`.
+#[must_use]
+pub fn spoken(duration: std::time::Duration) -> String {
+    let seconds = duration.as_secs_f64();
+    if seconds < 1.0 {
+        format!("{:.1} ms", seconds * 1e3)
+    } else if seconds < 10.0 {
+        format!("{seconds:.1} s")
+    } else if seconds < 120.0 {
+        format!("{seconds:.0} s")
+    } else if seconds < 7200.0 {
+        format!("{:.0} min", seconds / 60.0)
+    } else {
+        format!("{:.1} h", seconds / 3600.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn tokens_are_unique_and_snake_case() {
+        let mut seen = HashSet::new();
+        for cause in Cause::ALL {
+            let token = cause.token();
+            assert!(seen.insert(token), "{token} stands twice");
+            assert!(token.bytes().all(|b| b.is_ascii_lowercase() || b == b'_' || b.is_ascii_digit()), "{token}");
+        }
+    }
+
+    #[test]
+    fn untrusted_bytes_come_out_printable() {
+        assert_eq!(escape(b"SSH-2.0\r\n\x1b[31m\"it's\""), "SSH-2.0\\r\\n\\x1b[31m\"it's\"");
+    }
+}

@@ -1,0 +1,11 @@
+//! From TOML, flags and environment to values that cannot be wrong.
+//!
+//! `source` gathers text (file, flags, environment) into one tree in which every value knows where it came from;
+//! `compile` turns the tree into the [`model`], or into **all** its [`problem`]s at once. Nothing here opens a socket,
+//! and nothing is accepted and ignored: a key that no line of `compile` reads is an error.
+
+pub mod address;
+pub mod model;
+
+pub use address::{Address, Endpoint, Host, ListenAddress};
+pub use model::Config;

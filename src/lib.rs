@@ -1,0 +1,52 @@
+//! causeway: a reverse proxy that tries every upstream it safely can before it gives up, and when it gives up, tells
+//! you what went wrong at each one and what to do next.
+//!
+//! # The house
+//!
+//! A module imports only from floors below its own (`tests/floors.rs` checks every `use`); on its own floor, `·` lets
+//! a room look left and `|` is a wall.
+//!
+//! ```text
+//!  5  app · cli · main              assemble, drain · words · exit code
+//!  4  admin                         look inside
+//!  3  probe | proxy                 the only two that speak to an upstream: checks, traffic
+//!  2  pool | client | listen        shared state | outbound I/O | inbound I/O
+//!  1  health · observe | route      rules · facts to log | matching
+//!  0  cause · config | sys          the words | the only unsafe lines
+//! ```
+//!
+//! # One request, top to bottom
+//!
+//! ```text
+//!  accept   listen::accept     permit, TCP_NODELAY
+//!  parse    listen::conn       head clock and size limits; what cannot be read is refused with a full answer
+//!  guard    proxy::guard       loop, Host, framing, Max-Forwards, size bounds     refusal: respond
+//!  route    route              host, path, method                                 none: respond (404)
+//!  forward  proxy::forward     pick, attempt, report, judge: one screen
+//!    pick     pool::pick       ready, then unknown, then evicted as a last resort; each once
+//!    attempt  proxy::attempt   client.send under its clocks: an answer or a Failure
+//!    judge    proxy::retry     pure: Next or Stop(why)
+//!  respond  proxy::respond     the answer, or the annotated error from the record
+//!  finish   proxy::body        at the body's end, the record reaches observe, exactly once
+//! ```
+//!
+//! # Where state lives
+//!
+//! Health lives in [`pool::Upstream`]: `probe` writes the verdict of checks, a [`pool::pick::Pick`] counts what is in flight.
+//! The health machine is pure: events and `now` in, a transition out. Every worker thread has its own listening socket,
+//! its own kept upstream connections ([`client::Client`]); what workers share is read through atomics.
+
+pub mod admin;
+pub mod app;
+pub mod cause;
+pub mod cli;
+pub mod client;
+pub mod config;
+pub mod health;
+pub mod listen;
+pub mod observe;
+pub mod pool;
+pub mod probe;
+pub mod proxy;
+pub mod route;
+pub mod sys;

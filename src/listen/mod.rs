@@ -1,0 +1,51 @@
+//! Inbound I/O: sockets, connections, and the HTTP/1.1 server side of each.
+//!
+//! [`body`] is the request body as handlers see it; [`accept`] takes connections under a limit; [`conn`] drives one connection (clocks, refusals with a full answer, lingering
+//! close, client gone); [`drain`] is the word that everything must come to an end. Nothing here knows routes or upstreams: what
+//! to answer is asked of a [`Handler`].
+
+pub mod accept;
+pub mod body;
+pub mod conn;
+pub mod drain;
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Request, Response};
+
+use crate::cause::Failure;
+use crate::config::model::Listener;
+
+pub use body::RequestBody;
+pub use drain::Drain;
+
+/// What a connection asks of the floor above.
+pub trait Handler: Clone + Send + Sync + 'static {
+    /// The body of its answers. An error ends the message visibly: the connection is closed without the last chunk, or by
+    /// RST where the end of the connection would be the end of the message.
+    type Body: http_body::Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Send + 'static;
+
+    /// Answers one request. The future is dropped when the client goes away.
+    fn call(&self, request: Request<RequestBody>, conn: &Arc<ConnInfo>) -> impl Future<Output = Response<Self::Body>> + Send + 'static;
+
+    /// The complete bytes (status line, fields, body) that answer a head which could not be read: `failure` says why (400, 408, 414,
+    /// 431 as its status), `raw` is what was read of the head (for Accept and method, as far as they can be found).
+    /// `Connection: close` is part of it. It also goes to the access log from here.
+    fn refuse(&self, failure: Failure, raw: &[u8], conn: &Arc<ConnInfo>) -> Bytes;
+}
+
+/// What is known of a connection.
+#[derive(Debug)]
+pub struct ConnInfo {
+    /// The listener it came in by.
+    pub listener: Arc<Listener>,
+    /// The other side; IPv4-mapped addresses are IPv4 here already.
+    pub peer: SocketAddr,
+    /// Our side; IPv4-mapped addresses are IPv4 here already.
+    pub local: SocketAddr,
+    /// The word that everything must come to an end; tunnels are spawned through it, so that the end can wait for them.
+    pub drain: Drain,
+}

@@ -1,0 +1,203 @@
+//! The one record of a request: what was asked, every attempt, what the client got.
+//!
+//! The forward loop fills it; the annotated error, the access log and the events read it. It reaches [`AccessLog`]
+//! exactly once (`proxy::body::Metered`).
+//!
+//! [`AccessLog`]: super::access_log::AccessLog
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use http::{HeaderValue, Method, Uri, Version};
+
+use crate::cause::{Cause, Failure, Phase};
+use crate::health::State;
+
+/// One request, from its complete head to the last byte of its answer.
+#[derive(Debug)]
+pub struct Exchange {
+    /// 32 lower-case hex digits, or what a trusted peer sent (1 to 128 of `A-Za-z0-9._-`).
+    pub request_id: Arc<str>,
+    /// When the request head was complete: monotonic, for durations.
+    pub started: Instant,
+    /// The same moment on the wall clock, for texts.
+    pub at: SystemTime,
+    /// The client, found through trusted proxies. The port is 0 where only an address is known.
+    pub client: SocketAddr,
+    /// The listener's name.
+    pub listener: Arc<str>,
+    /// As received.
+    pub method: Method,
+    /// As received (origin, absolute or asterisk form).
+    pub uri: Uri,
+    /// The host, from the target or Host; empty if neither.
+    pub host: Option<HeaderValue>,
+    /// As received.
+    pub version: Version,
+    /// For the access log.
+    pub user_agent: Option<HeaderValue>,
+    /// For the combined format.
+    pub referer: Option<HeaderValue>,
+    /// The route's name, once known.
+    pub route: Option<Arc<str>>,
+    /// The pool's name, once known.
+    pub pool: Option<Arc<str>>,
+    /// Upstreams in the pool when the choice began.
+    pub pool_size: usize,
+    /// In order.
+    pub attempts: Vec<Attempt>,
+    /// Every upstream of the pool that has no attempt.
+    pub not_tried: Vec<NotTried>,
+    /// What the client got; 499 if it went away first; 0 until known.
+    pub status: u16,
+    /// The failure, where causeway made the answer itself (or cut it).
+    pub failure: Option<Arc<Failure>>,
+    /// Bytes of the request body that were read.
+    pub bytes_in: u64,
+    /// Bytes of the response body that were handed over.
+    pub bytes_out: u64,
+    /// From `started` to the end; zero until the end.
+    pub elapsed: Duration,
+    /// Who made the end.
+    pub ended_by: EndedBy,
+    /// `route.access_log`.
+    pub logged: bool,
+}
+
+/// Who made the end of an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndedBy {
+    /// The answer was complete.
+    Upstream,
+    /// causeway answered, or cut the answer.
+    Proxy,
+    /// The client went away.
+    Client,
+}
+
+/// One try at one upstream.
+#[derive(Debug)]
+pub struct Attempt {
+    /// The upstream's id.
+    pub upstream: Arc<str>,
+    /// Its place in the pool, from 1.
+    pub ordinal: usize,
+    /// `host:port`, for hints and commands.
+    pub authority: Arc<str>,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// On a kept connection.
+    pub reused: bool,
+    /// How long the connection took; `None` on a kept one, or where it never stood.
+    pub connect: Option<Duration>,
+    /// From the start of the attempt to its head, less `connect`.
+    pub head: Option<Duration>,
+    /// From its start to its end (to its head, while the body still runs).
+    pub elapsed: Duration,
+    /// Evicted, and tried because nobody else was left.
+    pub last_resort: bool,
+}
+
+/// What came of an attempt.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The upstream answered with this status.
+    Answered(u16),
+    /// It failed.
+    Failed(Arc<Failure>),
+}
+
+/// An upstream without an attempt, and why.
+#[derive(Debug)]
+pub struct NotTried {
+    /// The upstream's id.
+    pub upstream: Arc<str>,
+    /// Its place in the pool, from 1.
+    pub ordinal: usize,
+    /// `host:port`, for hints and commands.
+    pub authority: Arc<str>,
+    /// Why not.
+    pub reason: Reason,
+    /// What it was then.
+    pub state: State,
+    /// The last failure of its checks: cause and sentence.
+    pub last_failure: Option<(Cause, String)>,
+    /// When `state` began.
+    pub since: SystemTime,
+    /// How long it had held.
+    pub held_for: Duration,
+    /// Until its next check.
+    pub next_check: Option<Duration>,
+}
+
+/// Why an upstream was not tried (CONTRACT §4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Its checks fail, and the pool says `when_all_evicted = "fail"`.
+    Evicted,
+    /// Something was sent, and the method is not idempotent (or `retry.resend` is used up).
+    RequestSent,
+    /// Something was sent, and the body did not fit `buffers.request`.
+    BodyNotKept,
+    /// `retry.attempts` is used up.
+    Attempts,
+    /// `retry.deadline` or `timeouts.request` has passed.
+    Deadline,
+    /// Nobody is left to answer.
+    ClientGone,
+    /// No check has spoken yet.
+    Unknown,
+    /// The last failure forbids another attempt.
+    Final,
+}
+
+impl Reason {
+    /// The word of log, metric and page.
+    #[must_use]
+    pub const fn token(self) -> &'static str {
+        match self {
+            Self::Evicted => "evicted",
+            Self::RequestSent => "request_sent",
+            Self::BodyNotKept => "body_not_kept",
+            Self::Attempts => "attempts",
+            Self::Deadline => "deadline",
+            Self::ClientGone => "client_gone",
+            Self::Unknown => "unknown",
+            Self::Final => "final",
+        }
+    }
+}
+
+impl Exchange {
+    /// The client got an upstream's answer after another upstream had failed.
+    #[must_use]
+    pub fn rescued(&self) -> bool {
+        self.attempts.len() > 1 && matches!(self.attempts.last().map(|a| &a.outcome), Some(Outcome::Answered(_)))
+    }
+
+    /// The failures of all attempts, in order.
+    pub fn failures(&self) -> impl Iterator<Item = (&Attempt, &Failure)> {
+        self.attempts.iter().filter_map(|attempt| match &attempt.outcome {
+            Outcome::Failed(failure) => Some((attempt, &**failure)),
+            Outcome::Answered(_) => None,
+        })
+    }
+
+    /// Whether any attempt got a byte of the request out.
+    #[must_use]
+    pub fn sent(&self) -> bool {
+        self.attempts.iter().any(|attempt| match &attempt.outcome {
+            Outcome::Failed(failure) => failure.sent,
+            Outcome::Answered(_) => true,
+        })
+    }
+
+    /// The phase of a failed attempt.
+    #[must_use]
+    pub fn phase(attempt: &Attempt) -> Option<Phase> {
+        match &attempt.outcome {
+            Outcome::Failed(failure) => Some(failure.phase),
+            Outcome::Answered(_) => None,
+        }
+    }
+}

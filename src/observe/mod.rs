@@ -1,0 +1,10 @@
+//! Facts, on their way to people: the record of each exchange, events, the access log.
+//!
+//! [`exchange`] is the one record of a request; [`access_log`] writes it, on a thread of its own, and drops rather than
+//! waits; [`events`] has one function for each fact. Nothing here decides anything.
+
+pub mod access_log;
+pub mod events;
+pub mod exchange;
+
+pub use exchange::{Attempt, Exchange, NotTried, Outcome, Reason};

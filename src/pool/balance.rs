@@ -1,0 +1,1 @@
+//! Which of several upstreams: power of two choices, least in flight. Pure.
