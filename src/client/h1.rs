@@ -15,7 +15,10 @@ pub struct Body {
 impl http_body::Body for Body {
     type Data = Bytes;
     type Error = Failure;
-    fn poll_frame(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Option<Result<http_body::Frame<Bytes>, Failure>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Failure>>> {
         todo!()
     }
 }

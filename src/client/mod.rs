@@ -96,7 +96,12 @@ where
     /// # Errors
     /// The one [`Failure`] that ended it, with phase and `sent`. A failure of the request body itself (the client's
     /// fault) is reported as [`crate::cause::Cause::ClientClosed`] with the body's error as source; the caller knows better.
-    pub async fn send(&self, _order: Order<'_>, _request: Request<B>, _progress: &Arc<Progress>) -> Result<Response<Body>, Failure> {
+    pub async fn send(
+        &self,
+        _order: Order<'_>,
+        _request: Request<B>,
+        _progress: &Arc<Progress>,
+    ) -> Result<Response<Body>, Failure> {
         todo!()
     }
 }

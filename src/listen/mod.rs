@@ -29,7 +29,11 @@ pub trait Handler: Clone + Send + Sync + 'static {
     type Body: http_body::Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Send + 'static;
 
     /// Answers one request. The future is dropped when the client goes away.
-    fn call(&self, request: Request<RequestBody>, conn: &Arc<ConnInfo>) -> impl Future<Output = Response<Self::Body>> + Send + 'static;
+    fn call(
+        &self,
+        request: Request<RequestBody>,
+        conn: &Arc<ConnInfo>,
+    ) -> impl Future<Output = Response<Self::Body>> + Send + 'static;
 
     /// The complete bytes (status line, fields, body) that answer a head which could not be read: `failure` says why (400, 408, 414,
     /// 431 as its status), `raw` is what was read of the head (for Accept and method, as far as they can be found).
