@@ -169,6 +169,36 @@ impl Reason {
 }
 
 impl Exchange {
+    /// A record that begins now, of which no more is known than who asks, and where.
+    #[must_use]
+    pub fn new(request_id: Arc<str>, client: SocketAddr, listener: Arc<str>) -> Self {
+        Self {
+            request_id,
+            started: Instant::now(),
+            at: SystemTime::now(),
+            client,
+            listener,
+            method: Method::GET,
+            uri: Uri::default(),
+            host: None,
+            version: Version::HTTP_11,
+            user_agent: None,
+            referer: None,
+            route: None,
+            pool: None,
+            pool_size: 0,
+            attempts: Vec::new(),
+            not_tried: Vec::new(),
+            status: 0,
+            failure: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            elapsed: Duration::ZERO,
+            ended_by: EndedBy::Client,
+            logged: true,
+        }
+    }
+
     /// The client got an upstream's answer after another upstream had failed.
     #[must_use]
     pub fn rescued(&self) -> bool {

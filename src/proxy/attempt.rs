@@ -1,0 +1,167 @@
+//! One try at one upstream: send, wait for the head, hold a short body; ended early by eviction or by the whole exchange's
+//! clock. It never chooses an upstream and never judges what follows.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
+use tokio::time::Instant;
+
+use crate::cause::{Cause, Failure, Phase, spoken};
+use crate::client::{self, Order, Progress};
+use crate::config::model::{Forward, HostHeader, Pool};
+use crate::health::State;
+use crate::pool::Upstream;
+use crate::pool::pick::Choice;
+
+use super::body::{hold, holdable};
+use super::guard::values;
+use super::headers::{Shape, to_upstream};
+use super::replay::Replay;
+use super::{Asked, Service};
+
+/// What a successful attempt has in hand.
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// A short answer, complete.
+    Held(Response<Bytes>),
+    /// A head, and a body that comes.
+    Streaming(Response<client::Body>),
+    /// 101 to a protocol that was asked for.
+    Switched(Response<client::Body>),
+}
+
+/// The surroundings of an attempt: the same for every try of a request.
+#[derive(Debug)]
+pub(super) struct Setting<'a> {
+    pub(super) service: &'a Service,
+    pub(super) asked: &'a Asked,
+    pub(super) forward: &'a Forward,
+    pub(super) pool: &'a Pool,
+    /// The target as the upstream sees it.
+    pub(super) target: &'a Uri,
+    /// The route's path, where it is replaced.
+    pub(super) prefix: Option<&'a str>,
+    pub(super) replay: &'a Replay,
+    pub(super) idempotent: bool,
+    /// The end of the whole exchange, and how long that is.
+    pub(super) end: Option<(Instant, Duration)>,
+}
+
+impl Setting<'_> {
+    /// One try.
+    ///
+    /// # Errors
+    /// The failure that ended it; a failure of the client's own body is not in it (see [`Replay::failure`]).
+    pub(super) async fn attempt(&self, upstream: &Arc<Upstream>, choice: &Choice, last_resort: bool, progress: &Arc<Progress>) -> Result<Answer, Failure> {
+        let order = Order {
+            endpoint: &upstream.endpoint,
+            timeouts: &self.forward.timeouts,
+            buffers: &self.pool.buffers,
+            connections: &self.pool.connections,
+            replayable: self.idempotent && self.replay.whole(),
+            expects_continue: self.asked.passed.expects_continue,
+        };
+        let work = async {
+            let response = self.service.client.send(order, self.request(upstream), progress).await?;
+            self.received(response).await
+        };
+        tokio::select! {
+            biased;
+            answer = work => answer,
+            () = self.overdue() => Err(self.request_timeout(progress)),
+            () = self.evicted(upstream, choice, last_resort, progress) => {
+                Err(Failure::new(Cause::Evicted).in_phase(progress.phase()).sent(progress.sent()))
+            }
+        }
+    }
+
+    fn request_timeout(&self, progress: &Progress) -> Failure {
+        let limit = self.end.map(|(_, limit)| limit).unwrap_or_default();
+        Failure::new(Cause::RequestTimeout).in_phase(progress.phase()).sent(progress.sent()).limit(spoken(limit))
+    }
+
+    fn request(&self, upstream: &Upstream) -> Request<super::replay::ReplayBody> {
+        let asked = self.asked;
+        let literal;
+        let host = match &self.pool.host_header {
+            HostHeader::Client if asked.passed.host.is_some() => asked.passed.host.as_ref(),
+            HostHeader::Literal(host) => Some(host),
+            HostHeader::Client | HostHeader::Upstream => {
+                literal = HeaderValue::from_str(&upstream.endpoint.authority).ok();
+                literal.as_ref()
+            }
+        };
+        let shape = Shape {
+            host,
+            upgrade: asked.passed.upgrade.as_ref(),
+            chunked: self.replay.chunked(),
+            max_forwards: asked.passed.max_forwards,
+            prefix: self.prefix,
+        };
+        let mut request = Request::new(self.replay.attempt());
+        *request.method_mut() = asked.method.clone();
+        *request.uri_mut() = self.target.clone();
+        *request.headers_mut() = to_upstream(&asked.headers, &asked.ours, &shape);
+        request
+    }
+
+    async fn received(&self, response: Response<client::Body>) -> Result<Answer, Failure> {
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return self.switched(response);
+        }
+        if !holdable(&response, &self.asked.method, self.pool.buffers.response) {
+            return Ok(Answer::Streaming(response));
+        }
+        let (head, body) = response.into_parts();
+        let body = hold(body).await.map_err(|failure| failure.sent(true))?;
+        Ok(Answer::Held(Response::from_parts(head, body)))
+    }
+
+    /// A tunnel opens only after a 101 with a protocol that was asked for (RFC 9110 §7.8), and a request body read to its
+    /// end.
+    fn switched(&self, response: Response<client::Body>) -> Result<Answer, Failure> {
+        let asked = self.asked.passed.upgrade.as_ref().and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let failed = |seen: String| Failure::new(Cause::UpgradeFailed).in_phase(Phase::Head).sent(true).seen(seen);
+        let mut protocols = values(response.headers(), &header::UPGRADE).peekable();
+        if protocols.peek().is_none() {
+            return Err(failed("101 without an Upgrade field".into()));
+        }
+        for protocol in protocols {
+            if !asked.split(',').any(|wanted| wanted.trim().eq_ignore_ascii_case(protocol)) {
+                return Err(failed(format!("101 to \"{protocol}\", asked for \"{asked}\"")));
+            }
+        }
+        if !self.replay.read_to_end() {
+            return Err(failed("101 before the request body was complete".into()));
+        }
+        Ok(Answer::Switched(response))
+    }
+
+    /// Resolves at the end of the whole exchange.
+    async fn overdue(&self) {
+        match self.end {
+            Some((end, _)) => tokio::time::sleep_until(end).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Resolves when checks evict this upstream, the request may go elsewhere, and there is an elsewhere (CONTRACT §9 "Rescue
+    /// on eviction").
+    async fn evicted(&self, upstream: &Upstream, choice: &Choice, last_resort: bool, progress: &Progress) {
+        loop {
+            let mut evicted = std::pin::pin!(upstream.health.evicted());
+            evicted.as_mut().enable();
+            let may_leave = !last_resort
+                && upstream.health.state() == State::Evicted
+                && (self.idempotent || !progress.sent())
+                && self.replay.whole()
+                && choice.untried().any(|other| other.health.state() == State::Ready);
+            if may_leave {
+                return;
+            }
+            evicted.await;
+        }
+    }
+}

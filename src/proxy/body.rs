@@ -1,0 +1,188 @@
+//! The response body as the client gets it: counted, timed, and at its end the record's end.
+//!
+//! [`hold`] completes a short body of known length before the client sees its status, so that a cut one still fails over.
+//! A body that breaks later ends in an error, which `listen` turns into a visible end; never a clean one.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Method, Response, StatusCode, header};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::cause::{Cause, Failure, Phase, spoken};
+use crate::client;
+use crate::observe::exchange::EndedBy;
+
+use super::record::Open;
+
+/// A response body. Concrete, never boxed.
+#[derive(Debug)]
+pub struct Body {
+    inner: Inner,
+    /// The record; its end is this body's end.
+    open: Option<Box<Open>>,
+    given: u64,
+    /// `timeouts.request`, for what still streams.
+    deadline: Option<(Pin<Box<Sleep>>, std::time::Duration)>,
+}
+
+#[derive(Debug)]
+enum Inner {
+    Empty,
+    Once(Bytes),
+    Stream { body: client::Body, expected: Option<u64> },
+}
+
+impl Body {
+    /// causeway's own answer, or a held one.
+    pub(super) fn once(bytes: Bytes, open: Box<Open>) -> Self {
+        let inner = if bytes.is_empty() { Inner::Empty } else { Inner::Once(bytes) };
+        Self { inner, open: Some(open), given: 0, deadline: None }
+    }
+
+    /// An upstream's body, passed on as it comes.
+    pub(super) fn stream(body: client::Body, open: Box<Open>, deadline: Option<(Instant, std::time::Duration)>) -> Self {
+        let expected = body.size_hint().exact();
+        let deadline = deadline.map(|(at, limit)| (Box::pin(sleep_until(at)), limit));
+        Self { inner: Inner::Stream { body, expected }, open: Some(open), given: 0, deadline }
+    }
+
+    /// Nothing follows the head, and the record is somebody else's (a tunnel's).
+    pub(super) fn none() -> Self {
+        Self { inner: Inner::Empty, open: None, given: 0, deadline: None }
+    }
+
+    /// An answer to HEAD has a head that speaks of a body which does not come: nothing is polled, and that is its end.
+    pub(super) fn headless(open: Box<Open>) -> Self {
+        Self { inner: Inner::Empty, open: Some(open), given: 0, deadline: None }
+    }
+
+    fn complete(&self) -> bool {
+        match &self.inner {
+            Inner::Empty => true,
+            Inner::Once(_) => false,
+            Inner::Stream { body, expected } => body.is_end_stream() || expected.is_some_and(|expected| self.given >= expected),
+        }
+    }
+
+    fn overdue(&mut self, cx: &mut Context<'_>) -> Option<Failure> {
+        let (sleep, limit) = self.deadline.as_mut()?;
+        let over = sleep.as_mut().poll(cx).is_ready();
+        over.then(|| Failure::new(Cause::RequestTimeout).in_phase(Phase::Body).sent(true).limit(spoken(*limit)))
+    }
+
+    fn broke(&mut self, failure: Failure) -> Failure {
+        let told = Failure::new(failure.cause).in_phase(failure.phase).sent(true);
+        if let Some(mut open) = self.open.take() {
+            open.exchange.bytes_out = self.given;
+            open.broke(failure);
+        }
+        self.inner = Inner::Empty;
+        told
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = Failure;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        let this = &mut *self;
+        let polled = match &mut this.inner {
+            Inner::Empty => Poll::Ready(None),
+            Inner::Once(bytes) => {
+                let bytes = std::mem::take(bytes);
+                this.inner = Inner::Empty;
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
+            }
+            Inner::Stream { body, .. } => Pin::new(body).poll_frame(cx),
+        };
+        match polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                this.given += frame.data_ref().map_or(0, |data| data.len() as u64);
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(failure))) => Poll::Ready(Some(Err(this.broke(failure)))),
+            Poll::Ready(None) => {
+                this.inner = Inner::Empty;
+                Poll::Ready(None)
+            }
+            Poll::Pending => match this.overdue(cx) {
+                Some(failure) => Poll::Ready(Some(Err(this.broke(failure)))),
+                None => Poll::Pending,
+            },
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.inner {
+            Inner::Empty => true,
+            Inner::Once(_) => false,
+            Inner::Stream { body, .. } => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.inner {
+            Inner::Empty => SizeHint::with_exact(0),
+            Inner::Once(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Inner::Stream { body, .. } => body.size_hint(),
+        }
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        let complete = self.complete();
+        if let Some(open) = &mut self.open {
+            open.exchange.bytes_out = self.given;
+            if complete {
+                let by = if open.exchange.failure.is_some() { EndedBy::Proxy } else { EndedBy::Upstream };
+                open.end(by);
+            }
+        }
+    }
+}
+
+/// May this answer be held until it is complete? (CONTRACT §2 `buffers.response`.)
+pub(super) fn holdable(response: &Response<client::Body>, method: &Method, limit: usize) -> bool {
+    let headers = response.headers();
+    let length = response.body().size_hint().exact();
+    *method != Method::HEAD
+        && !matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+        && !response.status().is_informational()
+        && length.is_some_and(|length| length > 0 && length <= limit as u64)
+        && !unbuffered(headers)
+}
+
+fn unbuffered(headers: &HeaderMap) -> bool {
+    let starts = |name: &header::HeaderName, wanted: &[u8]| {
+        headers.get(name).is_some_and(|value| value.as_bytes().get(..wanted.len()).is_some_and(|start| start.eq_ignore_ascii_case(wanted)))
+    };
+    starts(&header::CONTENT_TYPE, b"text/event-stream") || starts(&header::HeaderName::from_static("x-accel-buffering"), b"no")
+}
+
+/// Reads a body to its end. Its length is known and within the limit; trailers cannot follow a known length.
+///
+/// # Errors
+/// The failure that cut it.
+pub(super) async fn hold(mut body: client::Body) -> Result<Bytes, Failure> {
+    let mut first = Bytes::new();
+    let mut rest = BytesMut::new();
+    while !body.is_end_stream() {
+        let frame = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
+        let Some(frame) = frame.transpose()? else { break };
+        let Ok(data) = frame.into_data() else { continue };
+        if first.is_empty() {
+            first = data;
+        } else {
+            if rest.is_empty() {
+                rest.extend_from_slice(&first);
+            }
+            rest.extend_from_slice(&data);
+        }
+    }
+    Ok(if rest.is_empty() { first } else { rest.freeze() })
+}

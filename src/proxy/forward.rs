@@ -1,0 +1,174 @@
+//! The attempt loop: pick, attempt, report, judge.
+//!
+//! While nothing was sent, every upstream gets its turn; after that, only what may be resent. The loop holds no lock and
+//! buffers no body ([`replay`](super::replay) keeps what was taken).
+
+use std::time::Instant;
+
+use http::{HeaderValue, Response, Uri, uri};
+
+use crate::cause::{self, Cause, Failure};
+use crate::config::model::{Forward, Route};
+use crate::health::State;
+use crate::listen::RequestBody;
+use crate::observe::Reason;
+use crate::pool::Pool;
+use crate::pool::pick::{Choice, Next};
+use crate::route;
+
+use super::attempt::{Answer, Setting};
+use super::body::Body;
+use super::headers::to_client;
+use super::record::Open;
+use super::replay::{Replay, too_large};
+use super::retry::{Case, Verdict, idempotent, judge};
+use super::{Asked, Service, upgrade};
+
+/// Forwards one request to a pool: an upstream's answer, or the annotated error.
+pub(super) async fn forward(service: &Service, mut open: Box<Open>, asked: Asked, body: RequestBody, route: &Route, forward: &Forward) -> Response<Body> {
+    let pool = &service.proxy.pools[forward.pool];
+    let target = match target(&asked, route, forward, &body) {
+        Ok(target) => target,
+        Err(failure) => return service.refuse(open, &asked, failure),
+    };
+    let replay = Replay::new(body, pool.config.buffers.request, route.max_body);
+    open.body = Some(replay.clone());
+    let setting = Setting {
+        service,
+        asked: &asked,
+        forward,
+        pool: &pool.config,
+        target: &target,
+        prefix: forward.replace_prefix.as_ref().map(|_| route.path.as_str()),
+        replay: &replay,
+        idempotent: idempotent(&asked.method) || (forward.retry.idempotency_key && asked.headers.contains_key("idempotency-key")),
+        end: forward.timeouts.request.map(|limit| (open.exchange.started.into(), limit)).map(|(start, limit): (tokio::time::Instant, _)| (start + limit, limit)),
+    };
+    let mut choice = Choice::new(pool);
+    open.exchange.pool_size = choice.members().len();
+    let (mut sent, mut resends, mut unknown_too) = (false, 0, false);
+    let stopped = loop {
+        let pick = match choice.next(unknown_too) {
+            Next::Try(pick) => pick,
+            Next::Wait => {
+                choice = first_results(pool, choice, setting.end).await;
+                unknown_too = true;
+                continue;
+            }
+            Next::None => break Reason::Evicted,
+        };
+        let (upstream, last_resort) = (pick.upstream.clone(), pick.last_resort);
+        resends += usize::from(sent);
+        let began = if open.exchange.attempts.is_empty() { open.exchange.started } else { Instant::now() };
+        let progress = open.begin(pick, began);
+        let failure = match setting.attempt(&upstream, &choice, last_resort, &progress).await {
+            Ok(answer) => return answered(&setting, open, answer),
+            Err(failure) => replay.failure().map_or(failure, |own| own.sent(progress.sent())),
+        };
+        let now = Instant::now();
+        let failure = open.failed(failure, now);
+        sent |= failure.sent;
+        if failure.cause.row().fault == cause::Fault::Client {
+            open.not_tried(choice.untried().map(|upstream| (upstream, Reason::Final)), now);
+            return service.annotate(open, &asked, failure);
+        }
+        let case = Case {
+            row: failure.cause.row().retry,
+            sent,
+            idempotent: setting.idempotent,
+            body_kept: replay.whole(),
+            attempts: open.exchange.attempts.len(),
+            resends,
+            elapsed: now.saturating_duration_since(open.exchange.started),
+        };
+        match judge(&case, &forward.retry) {
+            Verdict::Next => {}
+            Verdict::Stop(reason) => break reason,
+        }
+    };
+    let why = |state: State| match state {
+        State::Evicted if !pool.config.last_resort => Reason::Evicted,
+        State::Unknown if stopped == Reason::Evicted => Reason::Unknown,
+        State::Ready | State::Unknown | State::Evicted => stopped,
+    };
+    open.not_tried(choice.untried().map(|upstream| (upstream, why(upstream.health.state()))), Instant::now());
+    service.gave_up(open, &asked)
+}
+
+/// The target as the upstream sees it, in origin form; and the last bounds that need the route.
+fn target(asked: &Asked, route: &Route, forward: &Forward, body: &RequestBody) -> Result<Uri, Failure> {
+    if let (Some(max), Some(length)) = (route.max_body, http_body::Body::size_hint(body).exact())
+        && length > max
+    {
+        return Err(too_large(Some(length), max));
+    }
+    let received = asked.uri.path_and_query().map_or("/", uri::PathAndQuery::as_str);
+    let Some(replacement) = &forward.replace_prefix else {
+        let mut parts = uri::Parts::default();
+        parts.path_and_query = asked.uri.path_and_query().cloned().or_else(|| Some(uri::PathAndQuery::from_static("/")));
+        return Uri::from_parts(parts).map_err(|error| Failure::new(Cause::ClientInvalid).seen("its target").from(error));
+    };
+    let refused = || Failure::new(Cause::ClientInvalid).seen(format!("the prefix {} of its target is written with escapes or dots", route.path));
+    route::replace_prefix(received, &route.path, replacement).and_then(|target| target.parse().ok()).ok_or_else(refused)
+}
+
+/// Nobody is ready and somebody is unknown: waits for a first result, at most `health.timeout`. The choice starts over with
+/// the members there are then, unless something was tried already.
+async fn first_results(pool: &Pool, choice: Choice, end: Option<(tokio::time::Instant, std::time::Duration)>) -> Choice {
+    let patience = pool.config.health.as_ref().map_or(pool.config.timeouts.resolve, |health| health.timeout);
+    let until = tokio::time::Instant::now() + patience;
+    let until = end.map_or(until, |(end, _)| end.min(until));
+    let mut changes = pool.changes();
+    let decided = async {
+        loop {
+            let members = pool.members();
+            let ready = members.iter().any(|upstream| upstream.health.state() == State::Ready);
+            if ready || members.iter().all(|upstream| upstream.health.state() != State::Unknown) || changes.changed().await.is_err() {
+                return;
+            }
+        }
+    };
+    let _ = tokio::time::timeout_at(until, decided).await;
+    if choice.tried() == 0 { Choice::new(pool) } else { choice }
+}
+
+/// An upstream's answer, on its way to the client.
+fn answered(setting: &Setting<'_>, mut open: Box<Open>, answer: Answer) -> Response<Body> {
+    let service = setting.service;
+    let now = Instant::now();
+    let (mut head, body) = match answer {
+        Answer::Held(response) => {
+            let (head, bytes) = response.into_parts();
+            (head, Ok(bytes))
+        }
+        Answer::Streaming(response) => {
+            let (head, body) = response.into_parts();
+            (head, Err(body))
+        }
+        Answer::Switched(response) => return upgrade::switch(setting, open, response),
+    };
+    open.exchange.status = head.status.as_u16();
+    open.answered(head.status.as_u16(), now);
+    finish_head(service, &open, setting.asked, &mut head.headers);
+    head.extensions.clear();
+    head.version = http::Version::HTTP_11;
+    let body = match body {
+        Ok(bytes) => Body::once(bytes, open),
+        Err(_) if setting.asked.method == http::Method::HEAD => Body::headless(open),
+        Err(body) => Body::stream(body, open, setting.end),
+    };
+    Response::from_parts(head, body)
+}
+
+/// The fields that causeway adds to, and takes from, an upstream's answer.
+pub(super) fn finish_head(service: &Service, open: &Open, asked: &Asked, headers: &mut http::HeaderMap) {
+    to_client(headers, &asked.request_id);
+    if service.proxy.config.errors.proxy_status_on_all
+        && let Some(last) = open.exchange.attempts.last()
+    {
+        let status = service.proxy.annotator.passed(&open.exchange, last, asked.full_detail);
+        if let Ok(status) = HeaderValue::from_str(&status) {
+            headers.append("proxy-status", status);
+        }
+    }
+}

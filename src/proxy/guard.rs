@@ -1,0 +1,159 @@
+//! The first look at a request: what no upstream should ever see is refused here, each with its own sentence.
+//!
+//! Pure: reads the head, sends nothing. What the parser already refuses never gets this far (`listen::conn`).
+
+use http::header::{self, HeaderMap, HeaderValue};
+use http::uri::Authority;
+use http::{Method, Version, request};
+
+use crate::cause::{Cause, Failure};
+
+/// What the guard found out about a request that may pass.
+#[derive(Debug, Default)]
+pub(super) struct Passed {
+    /// The host the client asked for: the target's authority, else the Host field; `None` only for HTTP/1.0.
+    pub(super) host: Option<HeaderValue>,
+    /// `Expect: 100-continue` (ignored in HTTP/1.0, RFC 9110 §10.1.1).
+    pub(super) expects_continue: bool,
+    /// The protocols of Upgrade that may pass, if it asks for any.
+    pub(super) upgrade: Option<HeaderValue>,
+    /// Max-Forwards of TRACE and OPTIONS as it came (RFC 9110 §7.6.2): at 0 the request ends here.
+    pub(super) max_forwards: Option<u32>,
+}
+
+/// Looks at the head. `via`: our own token, whose coming back is a loop.
+///
+/// # Errors
+/// The refusal, as a [`Failure`] of the client's (or `loop_detected`).
+pub(super) fn check(parts: &request::Parts, via: &str) -> Result<Passed, Failure> {
+    if parts.method == Method::CONNECT {
+        return Err(Failure::new(Cause::NoRoute).status(405).seen("CONNECT: causeway is no forward proxy"));
+    }
+    transfer_coding(&parts.headers)?;
+    let host = host(parts)?;
+    let expects_continue = expectation(parts)?;
+    if values(&parts.headers, &header::VIA).any(|member| member.split_ascii_whitespace().nth(1) == Some(via)) {
+        return Err(Failure::new(Cause::LoopDetected));
+    }
+    let max_forwards = match parts.method {
+        Method::TRACE | Method::OPTIONS => parts.headers.get(header::MAX_FORWARDS).and_then(|value| value.to_str().ok()?.trim().parse().ok()),
+        _ => None,
+    };
+    Ok(Passed { host, expects_continue, upgrade: upgrade(parts), max_forwards })
+}
+
+/// Anything but a single `chunked` is refused: two parsers could read it in two ways (RFC 9112 §6.1).
+fn transfer_coding(headers: &HeaderMap) -> Result<(), Failure> {
+    let mut codings = values(headers, &header::TRANSFER_ENCODING);
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(()),
+        (Some(only), None) if only.eq_ignore_ascii_case("chunked") => Ok(()),
+        _ => Err(Failure::new(Cause::ClientInvalid).status(501).seen("a Transfer-Encoding other than a single chunked")),
+    }
+}
+
+/// RFC 9112 §3.2: exactly one valid Host in HTTP/1.1; the authority of an absolute target replaces it.
+fn host(parts: &request::Parts) -> Result<Option<HeaderValue>, Failure> {
+    let invalid = |seen: &str| Err(Failure::new(Cause::ClientInvalid).seen(seen));
+    let mut fields = parts.headers.get_all(header::HOST).iter();
+    let field = match (fields.next(), fields.next()) {
+        (None, _) if parts.version > Version::HTTP_10 => return invalid("it has no Host field"),
+        (_, Some(_)) => return invalid("it has more than one Host field"),
+        (field, None) => field,
+    };
+    if let Some(authority) = parts.uri.authority() {
+        return match HeaderValue::from_str(authority.as_str()) {
+            Ok(value) if !authority.as_str().contains('@') => Ok(Some(value)),
+            _ => invalid("the authority of its target is not a host"),
+        };
+    }
+    match field {
+        None => Ok(None),
+        Some(value) if !value.as_bytes().contains(&b'@') && Authority::try_from(value.as_bytes()).is_ok() => Ok(Some(value.clone())),
+        Some(_) => invalid("its Host field is not a host"),
+    }
+}
+
+fn expectation(parts: &request::Parts) -> Result<bool, Failure> {
+    let mut expects = false;
+    for expectation in values(&parts.headers, &header::EXPECT) {
+        if !expectation.eq_ignore_ascii_case("100-continue") {
+            return Err(Failure::new(Cause::ClientInvalid).status(417).seen("an expectation other than 100-continue"));
+        }
+        expects = parts.version > Version::HTTP_10;
+    }
+    Ok(expects)
+}
+
+/// The Upgrade field without `h2c` and `TLS/…`: after a 101 to those, everything would pass unseen.
+fn upgrade(parts: &request::Parts) -> Option<HeaderValue> {
+    if parts.version < Version::HTTP_11 || !parts.headers.contains_key(header::UPGRADE) {
+        return None;
+    }
+    if !values(&parts.headers, &header::CONNECTION).any(|option| option.eq_ignore_ascii_case("upgrade")) {
+        return None;
+    }
+    let kept: Vec<&str> = values(&parts.headers, &header::UPGRADE)
+        .filter(|protocol| !protocol.eq_ignore_ascii_case("h2c") && !protocol.get(..4).is_some_and(|p| p.eq_ignore_ascii_case("tls/")))
+        .collect();
+    if kept.is_empty() { None } else { HeaderValue::from_str(&kept.join(", ")).ok() }
+}
+
+/// The members of a list field, over all its lines, trimmed, without empty ones (RFC 9110 §5.6.1).
+pub(super) fn values<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> impl Iterator<Item = &'a str> {
+    let lines = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    lines.flat_map(|line| line.split(',')).map(str::trim).filter(|member| !member.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::Request;
+
+    fn checked(uri: &str, version: Version, fields: &[(&str, &str)]) -> Result<Passed, u16> {
+        let mut request = Request::builder().method("GET").uri(uri).version(version);
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        check(&parts, "causeway-0a1b2c").map_err(|failure| failure.own_status())
+    }
+
+    #[test]
+    fn hosts_are_one_and_valid() {
+        let one = |fields: &[(&str, &str)]| checked("/", Version::HTTP_11, fields).map(|passed| passed.host.unwrap());
+        assert_eq!(one(&[("host", "a:80")]).unwrap(), "a:80");
+        assert_eq!(one(&[("host", "[::1]:80")]).unwrap(), "[::1]:80");
+        for bad in [&[][..], &[("host", "a"), ("host", "a")], &[("host", "a b")], &[("host", "a@b")], &[("host", "")], &[("host", "a/b")]] {
+            assert_eq!(one(bad).unwrap_err(), 400, "{bad:?}");
+        }
+        assert!(checked("/", Version::HTTP_10, &[]).unwrap().host.is_none());
+        let absolute = checked("http://b:1/x", Version::HTTP_11, &[("host", "a")]).unwrap();
+        assert_eq!(absolute.host.unwrap(), "b:1");
+    }
+
+    #[test]
+    fn only_a_single_chunked_is_a_transfer_coding() {
+        for (value, wanted) in [("chunked", None), ("CHUNKED", None), ("gzip, chunked", Some(501)), ("chunked, chunked", Some(501)), ("identity", Some(501))] {
+            let got = checked("/", Version::HTTP_11, &[("host", "a"), ("transfer-encoding", value)]);
+            assert_eq!(got.err(), wanted, "{value}");
+        }
+    }
+
+    #[test]
+    fn expectations_and_upgrades() {
+        let one = |name: &str, value: &str| checked("/", Version::HTTP_11, &[("host", "a"), ("connection", "Upgrade"), (name, value)]);
+        assert!(one("expect", "100-Continue").unwrap().expects_continue);
+        assert_eq!(one("expect", "200-ok").err(), Some(417));
+        assert_eq!(one("upgrade", "websocket").unwrap().upgrade.unwrap(), "websocket");
+        assert_eq!(one("upgrade", "h2c, TLS/1.0, foo/2").unwrap().upgrade.unwrap(), "foo/2");
+        assert!(one("upgrade", "h2c").unwrap().upgrade.is_none());
+    }
+
+    #[test]
+    fn our_own_token_is_a_loop_and_nobody_elses() {
+        let one = |via: &str| checked("/", Version::HTTP_11, &[("host", "a"), ("via", via)]);
+        assert_eq!(one("1.1 x, 1.1 causeway-0a1b2c").err(), Some(502));
+        assert!(one("1.1 causeway-ffffff").is_ok());
+    }
+}

@@ -1,0 +1,161 @@
+//! The open record of a request: filled on the way, finished exactly once, whatever happens.
+//!
+//! It travels with the request and then with its response body. Dropped before its end was told, it says that the client
+//! went away: so a future that hyper drops still leaves its line in the log.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::cause::{Cause, Failure};
+use crate::client::Progress;
+use crate::observe::exchange::EndedBy;
+use crate::observe::{Attempt, Exchange, NotTried, Outcome, Reason};
+use crate::pool::Upstream;
+use crate::pool::pick::Pick;
+
+use super::Proxy;
+use super::replay::Replay;
+
+/// An exchange that has not ended.
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) exchange: Exchange,
+    proxy: Arc<Proxy>,
+    running: Option<Running>,
+    /// Where the request body's bytes are counted.
+    pub(super) body: Option<Replay>,
+    /// The end was told.
+    ended: bool,
+}
+
+/// The attempt that runs now.
+#[derive(Debug)]
+struct Running {
+    pick: Pick,
+    started: Instant,
+    progress: Arc<Progress>,
+}
+
+impl Open {
+    pub(super) fn new(exchange: Exchange, proxy: Arc<Proxy>) -> Box<Self> {
+        Box::new(Self { exchange, proxy, running: None, body: None, ended: false })
+    }
+
+    /// An attempt begins.
+    pub(super) fn begin(&mut self, pick: Pick, now: Instant) -> Arc<Progress> {
+        let progress = Arc::new(Progress::default());
+        self.running = Some(Running { pick, started: now, progress: Arc::clone(&progress) });
+        progress
+    }
+
+    /// The attempt has its head: the record gets its row, the upstream stays in flight until the body's end.
+    pub(super) fn answered(&mut self, status: u16, now: Instant) {
+        if let Some(running) = &self.running {
+            let row = running.row(Outcome::Answered(status), now);
+            self.exchange.attempts.push(row);
+        }
+    }
+
+    /// The attempt failed.
+    pub(super) fn failed(&mut self, failure: Failure, now: Instant) -> Arc<Failure> {
+        let failure = Arc::new(failure);
+        if let Some(running) = self.running.take() {
+            self.exchange.attempts.push(running.row(Outcome::Failed(Arc::clone(&failure)), now));
+        }
+        failure
+    }
+
+    /// These upstreams got no turn, for this reason.
+    pub(super) fn not_tried<'a>(&mut self, upstreams: impl Iterator<Item = (&'a Arc<Upstream>, Reason)>, now: Instant) {
+        for (upstream, reason) in upstreams {
+            let health = upstream.health.snapshot(now);
+            self.exchange.not_tried.push(NotTried {
+                upstream: Arc::clone(&upstream.id),
+                ordinal: upstream.ordinal,
+                authority: Arc::clone(&upstream.endpoint.authority),
+                reason,
+                state: health.state,
+                last_failure: health.last_failure,
+                since: health.since,
+                held_for: health.held_for,
+                next_check: health.next_check,
+            });
+        }
+    }
+
+    /// causeway answers this itself.
+    pub(super) fn refused(&mut self, failure: Arc<Failure>) {
+        self.exchange.failure = Some(failure);
+    }
+
+    /// The answer broke off after its head had gone out.
+    pub(super) fn broke(&mut self, failure: Failure) {
+        let failure = Arc::new(failure);
+        if let Some(last) = self.exchange.attempts.last_mut() {
+            last.outcome = Outcome::Failed(Arc::clone(&failure));
+        }
+        self.exchange.failure = Some(failure);
+        self.end(EndedBy::Proxy);
+    }
+
+    /// A tunnel's connection broke; its 101 was an answer all the same.
+    pub(super) fn tunnel_broke(&mut self, error: std::io::Error) {
+        self.exchange.failure = Some(Arc::new(Failure::new(Cause::TruncatedBody).sent(true).seen("the tunnel broke").from(error)));
+        self.end(EndedBy::Upstream);
+    }
+
+    /// The end, and who made it. Only the first word counts.
+    pub(super) fn end(&mut self, by: EndedBy) {
+        if !self.ended {
+            self.ended = true;
+            self.exchange.ended_by = by;
+        }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let now = Instant::now();
+        if !self.ended {
+            self.exchange.ended_by = EndedBy::Client;
+            let answered = self.exchange.status != 0;
+            let gone = match self.running.as_ref().filter(|_| !answered) {
+                Some(running) => Failure::new(Cause::ClientClosed).in_phase(running.progress.phase()).sent(running.progress.sent()),
+                None => Failure::new(Cause::ClientClosed),
+            };
+            let gone = if answered { self.exchange.failure = Some(Arc::new(gone)); None } else { Some(self.failed(gone, now)) };
+            if let Some(gone) = gone {
+                self.exchange.status = gone.own_status();
+                self.exchange.failure = Some(gone);
+            }
+        }
+        if let (Some(Running { started, .. }), Some(last)) = (&self.running, self.exchange.attempts.last_mut()) {
+            last.elapsed = now.saturating_duration_since(*started);
+        }
+        if let Some(body) = &self.body {
+            self.exchange.bytes_in = body.taken();
+        }
+        self.exchange.elapsed = now.saturating_duration_since(self.exchange.started);
+        self.proxy.finish(&self.exchange);
+    }
+}
+
+impl Running {
+    fn row(&self, outcome: Outcome, now: Instant) -> Attempt {
+        let elapsed = now.saturating_duration_since(self.started);
+        let connect = self.progress.connect();
+        let head = matches!(outcome, Outcome::Answered(_)).then(|| elapsed.saturating_sub(connect.unwrap_or_default()));
+        let upstream = &self.pick.upstream;
+        Attempt {
+            upstream: Arc::clone(&upstream.id),
+            ordinal: upstream.ordinal,
+            authority: Arc::clone(&upstream.endpoint.authority),
+            outcome,
+            reused: self.progress.reused(),
+            connect,
+            head,
+            elapsed,
+            last_resort: self.pick.last_resort,
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! The request body, for more than one attempt: what was taken from the client is kept while it fits `buffers.request`.
+//!
+//! Nothing is taken before an attempt's connection polls for it, so a body of any size survives a dead upstream with no
+//! buffer at all. This file never decides about retries; it knows only whether the body is still whole.
+
+use std::error::Error;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+use crate::cause::{Cause, Failure};
+use crate::listen::RequestBody;
+
+/// A request's body; hands out a [`ReplayBody`] to each attempt. Without a body it costs nothing.
+#[derive(Clone, Debug)]
+pub(super) struct Replay(Option<Arc<Mutex<Source>>>);
+
+#[derive(Debug)]
+struct Source {
+    body: RequestBody,
+    /// What was taken so far, while it fits; trailers last.
+    kept: Vec<Kept>,
+    kept_bytes: usize,
+    keep: usize,
+    /// More was taken than could be kept: no attempt can start over.
+    overflowed: bool,
+    ended: bool,
+    taken: u64,
+    max: Option<u64>,
+    /// Why the client's side failed.
+    failure: Option<Failure>,
+    /// Only the newest attempt may take more.
+    turn: u64,
+}
+
+#[derive(Clone, Debug)]
+enum Kept {
+    Data(Bytes),
+    Trailers(http::HeaderMap),
+}
+
+impl Kept {
+    fn frame(self) -> Frame<Bytes> {
+        match self {
+            Self::Data(data) => Frame::data(data),
+            Self::Trailers(trailers) => Frame::trailers(trailers),
+        }
+    }
+}
+
+impl Replay {
+    /// `keep`: `buffers.request`; `max`: the route's `max_body`.
+    pub(super) fn new(body: RequestBody, keep: usize, max: Option<u64>) -> Self {
+        if body.is_end_stream() {
+            return Self(None);
+        }
+        let source = Source {
+            body,
+            kept: Vec::new(),
+            kept_bytes: 0,
+            keep,
+            overflowed: false,
+            ended: false,
+            taken: 0,
+            max,
+            failure: None,
+            turn: 0,
+        };
+        Self(Some(Arc::new(Mutex::new(source))))
+    }
+
+    /// The body from its beginning, for one attempt. Earlier ones take no more from here on.
+    pub(super) fn attempt(&self) -> ReplayBody {
+        let Some(source) = &self.0 else { return ReplayBody { source: None, turn: 0, next: 0, given: 0, total: Some(0), done: true } };
+        let mut locked = lock(source);
+        locked.turn += 1;
+        let total = locked.body.size_hint().exact().map(|left| left + locked.taken);
+        ReplayBody { source: Some(Arc::clone(source)), turn: locked.turn, next: 0, given: 0, total, done: false }
+    }
+
+    /// All that was taken is kept: an attempt may start over.
+    pub(super) fn whole(&self) -> bool {
+        self.0.as_ref().is_none_or(|source| !lock(source).overflowed)
+    }
+
+    /// The body has no known length.
+    pub(super) fn chunked(&self) -> bool {
+        self.0.as_ref().is_some_and(|source| lock(source).body.size_hint().exact().is_none())
+    }
+
+    /// The client's own failure, if that is what ended an attempt. Taken once.
+    pub(super) fn failure(&self) -> Option<Failure> {
+        self.0.as_ref().and_then(|source| lock(source).failure.take())
+    }
+
+    /// The client's body was read to its end.
+    pub(super) fn read_to_end(&self) -> bool {
+        self.0.as_ref().is_none_or(|source| {
+            let source = lock(source);
+            source.ended || source.body.is_end_stream()
+        })
+    }
+
+    /// Bytes taken from the client.
+    pub(super) fn taken(&self) -> u64 {
+        self.0.as_ref().map_or(0, |source| lock(source).taken)
+    }
+}
+
+/// The request body as one attempt sees it.
+#[derive(Debug)]
+pub(super) struct ReplayBody {
+    source: Option<Arc<Mutex<Source>>>,
+    turn: u64,
+    next: usize,
+    given: u64,
+    total: Option<u64>,
+    done: bool,
+}
+
+/// The client's side of the body failed, or this attempt was superseded. [`Replay::failure`] has the cause.
+#[derive(Debug)]
+pub(super) struct Ended;
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the client's request body ended early")
+    }
+}
+
+impl Error for Ended {}
+
+impl Body for ReplayBody {
+    type Data = Bytes;
+    type Error = Ended;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Ended>>> {
+        let this = &mut *self;
+        if this.done {
+            return Poll::Ready(None);
+        }
+        let Some(source) = this.source.clone() else { return Poll::Ready(None) };
+        let mut source = lock(&source);
+        let polled = if source.turn != this.turn { Poll::Ready(Some(Err(Ended))) } else { source.poll(this.next, cx) };
+        match &polled {
+            Poll::Pending => {}
+            Poll::Ready(Some(Ok(frame))) => {
+                this.next += 1;
+                this.given += frame.data_ref().map_or(0, |data| data.len() as u64);
+            }
+            Poll::Ready(_) => this.done = true,
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.done || self.total == Some(self.given)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.total.map_or_else(SizeHint::default, |total| SizeHint::with_exact(total.saturating_sub(self.given)))
+    }
+}
+
+impl Source {
+    /// The frame with this index: a kept one, else the next from the client.
+    fn poll(&mut self, index: usize, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Ended>>> {
+        if let Some(kept) = self.kept.get(index).filter(|_| !self.overflowed) {
+            return Poll::Ready(Some(Ok(kept.clone().frame())));
+        }
+        if self.failure.is_some() {
+            return Poll::Ready(Some(Err(Ended)));
+        }
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        let frame = match std::task::ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+            Some(Ok(frame)) => frame,
+            Some(Err(failure)) => return self.fail(failure),
+            None => {
+                self.ended = true;
+                return Poll::Ready(None);
+            }
+        };
+        if let Some(data) = frame.data_ref() {
+            self.taken += data.len() as u64;
+            if let Some(max) = self.max.filter(|max| self.taken > *max) {
+                return self.fail(too_large(None, max));
+            }
+        }
+        self.keep(&frame);
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    fn keep(&mut self, frame: &Frame<Bytes>) {
+        if self.overflowed {
+            return;
+        }
+        match (frame.data_ref(), frame.trailers_ref()) {
+            (Some(data), _) if self.kept_bytes + data.len() <= self.keep => {
+                self.kept_bytes += data.len();
+                self.kept.push(Kept::Data(data.clone()));
+            }
+            (Some(_), _) => {
+                self.overflowed = true;
+                self.kept = Vec::new();
+            }
+            (None, Some(trailers)) => self.kept.push(Kept::Trailers(trailers.clone())),
+            (None, None) => {}
+        }
+    }
+
+    fn fail(&mut self, failure: Failure) -> Poll<Option<Result<Frame<Bytes>, Ended>>> {
+        self.failure = Some(failure);
+        Poll::Ready(Some(Err(Ended)))
+    }
+}
+
+/// The refusal of a body over `max_body`; `announced`: its Content-Length, if that is how it is known.
+pub(super) fn too_large(announced: Option<u64>, max: u64) -> Failure {
+    let failure = Failure::new(Cause::ClientTooLarge).limit(size(max));
+    match announced {
+        Some(length) => failure.seen(format!("a body of {} where {} are allowed (max_body)", size(length), size(max))),
+        None => failure.seen(format!("a body of more than the {} that are allowed (max_body)", size(max))),
+    }
+}
+
+fn size(bytes: u64) -> String {
+    match bytes {
+        b if b >= 1 << 20 && b % (1 << 20) == 0 => format!("{} MiB", b >> 20),
+        b if b >= 1 << 10 && b % (1 << 10) == 0 => format!("{} KiB", b >> 10),
+        b => format!("{b} bytes"),
+    }
+}
+
+fn lock(source: &Mutex<Source>) -> MutexGuard<'_, Source> {
+    source.lock().unwrap_or_else(PoisonError::into_inner)
+}
