@@ -7,15 +7,18 @@ pub mod balance;
 pub mod pick;
 pub mod resolve;
 
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::sync::atomic::AtomicUsize;
-use std::time::Instant;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
+use crate::config::address::Dial;
+use crate::config::model::Entry;
 use crate::config::{self, Endpoint};
-use crate::health::Health;
+use crate::health::{Health, State};
 
 /// A pool, shared by all workers.
 #[derive(Debug)]
@@ -24,6 +27,8 @@ pub struct Pool {
     pub config: Arc<config::model::Pool>,
     /// Its upstreams now. A request keeps the list it started with.
     members: ArcSwap<Members>,
+    /// Held while one list is made from another, so that two names answered at once do not undo each other.
+    writer: Mutex<()>,
     /// Changes with each new list, and with each change of an upstream's state: for probes, `/readyz` and waiting requests.
     changes: watch::Sender<u64>,
 }
@@ -32,42 +37,330 @@ pub struct Pool {
 pub type Members = Vec<Arc<Upstream>>;
 
 /// One upstream: where it is, how it is, how busy it is.
+///
+/// When the members change, one that stays gets a new `Upstream` if its id or ordinal is another now; endpoint, health
+/// and load are the same shared ones.
 #[derive(Debug)]
 pub struct Upstream {
     /// The entry's name (else its address) while the entry has one address, else `NAME@IP`.
     pub id: Arc<str>,
     /// Its place among the members, from 1: what public texts call it (`app/1`).
     pub ordinal: usize,
-    /// What to dial.
+    /// Its entry's index in the config.
+    pub entry: usize,
+    /// What to dial. Its key stays with it for as long as it is a member.
     pub endpoint: Arc<Endpoint>,
     /// Its health.
-    pub health: Health,
+    pub health: Arc<Health>,
     /// Attempts running on it now.
-    pub in_flight: AtomicUsize,
+    pub in_flight: Arc<AtomicUsize>,
 }
 
 impl Pool {
     /// A pool as the file has it: literal addresses are members at once, a name is one unresolved member until
     /// [`resolve`] has spoken.
     #[must_use]
-    pub fn new(_config: Arc<config::model::Pool>, _now: Instant) -> Self {
-        todo!()
+    pub fn new(config: Arc<config::model::Pool>, now: Instant) -> Self {
+        let member = |(index, entry): (usize, &Entry)| {
+            let endpoint = Endpoint::literal(&entry.address)
+                .unwrap_or_else(|| Endpoint::new(entry.address.to_string().into(), Dial::Unresolved(None)));
+            Arc::new(Upstream {
+                id: entry.id(),
+                ordinal: index + 1,
+                entry: index,
+                health: Arc::new(first_health(&config, &endpoint.dial, now)),
+                endpoint: Arc::new(endpoint),
+                in_flight: Arc::default(),
+            })
+        };
+        let members: Members = config.upstreams.iter().enumerate().map(member).collect();
+        Self {
+            config,
+            members: ArcSwap::from_pointee(members),
+            writer: Mutex::default(),
+            changes: watch::Sender::new(0),
+        }
     }
+
     /// The members now (cheap: one swap load).
     #[must_use]
     pub fn members(&self) -> Arc<Members> {
-        todo!()
+        self.members.load_full()
     }
-    /// Replaces the addresses of the entry at this index; upstreams that stay keep health and load. Says what came and went.
-    pub fn set_addresses(&self, _entry: usize, _dial: config::address::Dial, _now: Instant) {
-        todo!()
+
+    /// How many are ready.
+    #[must_use]
+    pub fn usable(&self) -> usize {
+        self.members.load().iter().filter(|upstream| upstream.health.state() == State::Ready).count()
     }
+
+    /// Whether every member has its first result, or is never checked.
+    #[must_use]
+    pub fn checked(&self) -> bool {
+        self.config.health.is_none()
+            || self.members.load().iter().all(|upstream| upstream.health.state() != State::Unknown)
+    }
+
+    /// How long a request waits at most for a first result (see [`pick::Next::Wait`]): `health.timeout`, or
+    /// `timeouts.resolve` where only a name is waited for.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        self.config.health.as_ref().map_or(self.config.timeouts.resolve, |health| health.timeout)
+    }
+
+    /// Replaces the addresses of the entry at this index, sorted and each once; upstreams that stay keep endpoint, health
+    /// and load. An entry whose name has no address is one upstream, and keeps those too while that lasts.
+    pub fn set_addresses(&self, entry: usize, dial: Dial, now: Instant) {
+        let Some(said) = self.config.upstreams.get(entry) else { return };
+        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = self.members.load();
+        let mine: Vec<&Arc<Upstream>> = old.iter().filter(|upstream| upstream.entry == entry).collect();
+        let dials = split(dial);
+        if mine.iter().map(|upstream| &upstream.endpoint.dial).eq(&dials) {
+            return;
+        }
+        let several = dials.len() > 1;
+        let mut fresh = dials.into_iter().map(|dial| {
+            let id = if several { id_of_one(said, &dial) } else { said.id() };
+            let same = mine.iter().find(|upstream| stays(&upstream.endpoint.dial, &dial));
+            match same {
+                Some(same) => Upstream { id, endpoint: with_dial(&same.endpoint, dial), ..same.share() },
+                None => Upstream {
+                    id,
+                    ordinal: 0,
+                    entry,
+                    health: Arc::new(first_health(&self.config, &dial, now)),
+                    endpoint: Arc::new(Endpoint::new(said.address.to_string().into(), dial)),
+                    in_flight: Arc::default(),
+                },
+            }
+        });
+        let mut members = Members::with_capacity(old.len() + 8);
+        for index in 0..self.config.upstreams.len() {
+            if index == entry {
+                fresh.by_ref().for_each(|upstream| push(&mut members, Arc::new(upstream)));
+            } else {
+                old.iter().filter(|other| other.entry == index).for_each(|other| push(&mut members, Arc::clone(other)));
+            }
+        }
+        self.members.store(Arc::new(members));
+        self.touch();
+    }
+
     /// For those who wait: changes on every change of members or of a member's state.
     pub fn changes(&self) -> watch::Receiver<u64> {
-        todo!()
+        self.changes.subscribe()
     }
+
     /// Tells those who wait (called by `probe` after each transition and each first result).
     pub fn touch(&self) {
-        todo!()
+        self.changes.send_modify(|count| *count = count.wrapping_add(1));
+    }
+}
+
+impl Upstream {
+    /// Another `Upstream` of the same endpoint, health and load.
+    fn share(&self) -> Self {
+        Self {
+            id: Arc::clone(&self.id),
+            ordinal: self.ordinal,
+            entry: self.entry,
+            endpoint: Arc::clone(&self.endpoint),
+            health: Arc::clone(&self.health),
+            in_flight: Arc::clone(&self.in_flight),
+        }
+    }
+}
+
+/// Adds a member in the next place.
+fn push(members: &mut Members, upstream: Arc<Upstream>) {
+    let ordinal = members.len() + 1;
+    members.push(if upstream.ordinal == ordinal {
+        upstream
+    } else {
+        Arc::new(Upstream { ordinal, ..upstream.share() })
+    });
+}
+
+/// Ready at once where nothing is checked and there is something to dial.
+fn first_health(config: &config::model::Pool, dial: &Dial, now: Instant) -> Health {
+    match dial {
+        Dial::Addresses(_) if config.health.is_none() => Health::unchecked(now),
+        Dial::Addresses(_) | Dial::Unresolved(_) => Health::new(now),
+    }
+}
+
+/// Each address of a name is an upstream; the name server's order changes with every answer, ours does not.
+fn split(dial: Dial) -> Vec<Dial> {
+    match dial {
+        Dial::Addresses(mut addresses) if !addresses.is_empty() => {
+            addresses.sort_unstable();
+            addresses.dedup();
+            addresses.into_iter().map(|address| Dial::Addresses(vec![address])).collect()
+        }
+        Dial::Addresses(_) => vec![Dial::Unresolved(None)],
+        Dial::Unresolved(_) => vec![dial],
+    }
+}
+
+/// Whether an upstream with this dial goes on as the one with that dial: the same address, or still none.
+fn stays(old: &Dial, new: &Dial) -> bool {
+    old == new || matches!((old, new), (Dial::Unresolved(_), Dial::Unresolved(_)))
+}
+
+/// The endpoint, with its key, or with another reason for having no address.
+fn with_dial(endpoint: &Arc<Endpoint>, dial: Dial) -> Arc<Endpoint> {
+    if endpoint.dial == dial {
+        return Arc::clone(endpoint);
+    }
+    Arc::new(Endpoint { key: endpoint.key, authority: Arc::clone(&endpoint.authority), dial })
+}
+
+/// `NAME@IP` (CONTRACT §9).
+fn id_of_one(entry: &Entry, dial: &Dial) -> Arc<str> {
+    match dial {
+        Dial::Addresses(addresses) => addresses
+            .first()
+            .map_or_else(|| entry.id(), |address| format!("{}@{}", entry.id(), SocketAddr::ip(address)).into()),
+        Dial::Unresolved(_) => entry.id(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use super::*;
+    use crate::cause::Cause;
+    use crate::config::address::{Address, Host};
+    use crate::config::model::{Check, HostHeader};
+    use crate::health::{Event, Policy};
+
+    pub(super) fn addresses(list: &[&str]) -> Vec<SocketAddr> {
+        list.iter().map(|address| address.parse().unwrap()).collect()
+    }
+
+    /// A pool of these upstreams: `"10.0.0.1:1"`, or `"app:1"` for a name.
+    pub(super) fn pool(list: &[&str], change: impl Fn(&mut config::model::Pool)) -> Pool {
+        let entry = |text: &&str| {
+            let (host, port) = text.rsplit_once(':').unwrap();
+            let host = host.parse().map_or_else(|_| Host::Name(host.into()), Host::Ip);
+            Entry { name: None, address: Address { host, port: port.parse().unwrap() } }
+        };
+        let mut config = config::model::Pool {
+            name: "app".into(),
+            upstreams: list.iter().map(entry).collect(),
+            host_header: HostHeader::Client,
+            last_resort: true,
+            health: None,
+            timeouts: config::model::Timeouts::default(),
+            retry: config::model::Retry::default(),
+            buffers: config::model::Buffers::default(),
+            connections: config::model::Connections::default(),
+        };
+        change(&mut config);
+        Pool::new(Arc::new(config), Instant::now())
+    }
+
+    pub(super) fn unchecked() -> impl Fn(&mut config::model::Pool) {
+        |_| {}
+    }
+
+    pub(super) fn checked() -> impl Fn(&mut config::model::Pool) {
+        |pool| {
+            pool.health = Some(config::model::Health {
+                check: Check::Tcp,
+                port: None,
+                interval: Duration::from_secs(5),
+                timeout: Duration::from_secs(2),
+                healthy_after: 2,
+                unhealthy_after: 3,
+            });
+        }
+    }
+
+    fn ids(pool: &Pool) -> Vec<String> {
+        pool.members().iter().map(|upstream| upstream.id.to_string()).collect()
+    }
+
+    fn resolve(pool: &Pool, entry: usize, list: &[&str]) {
+        pool.set_addresses(entry, Dial::Addresses(addresses(list)), Instant::now());
+    }
+
+    #[test]
+    fn literals_are_members_at_once_and_a_name_is_one_unresolved_member() {
+        let pool = pool(&["10.0.0.1:1", "app:1"], unchecked());
+        assert_eq!(ids(&pool), ["10.0.0.1:1", "app:1"]);
+        assert_eq!(pool.members()[0].health.state(), State::Ready);
+        assert_eq!(pool.members()[1].health.state(), State::Unknown);
+        assert_eq!(pool.members()[1].endpoint.dial, Dial::Unresolved(None));
+        assert_eq!(pool.usable(), 1);
+    }
+
+    #[test]
+    fn ids_and_ordinals_follow_the_addresses_of_a_name() {
+        let pool = pool(&["app:1", "10.0.0.9:1"], unchecked());
+        resolve(&pool, 0, &["10.0.0.2:1", "10.0.0.1:1", "10.0.0.2:1"]);
+        assert_eq!(ids(&pool), ["app:1@10.0.0.1", "app:1@10.0.0.2", "10.0.0.9:1"]);
+        assert_eq!(pool.members().iter().map(|u| u.ordinal).collect::<Vec<_>>(), [1, 2, 3]);
+        resolve(&pool, 0, &["10.0.0.2:1"]);
+        assert_eq!(ids(&pool), ["app:1", "10.0.0.9:1"]);
+        assert_eq!(pool.members().iter().map(|u| u.ordinal).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(&*pool.members()[0].endpoint.authority, "app:1");
+    }
+
+    #[test]
+    fn upstreams_that_stay_keep_endpoint_health_and_load() {
+        let pool = pool(&["app:1", "10.0.0.9:1"], checked());
+        resolve(&pool, 0, &["10.0.0.1:1", "10.0.0.2:1"]);
+        let before = pool.members();
+        before[1].in_flight.fetch_add(1, Ordering::Relaxed);
+        resolve(&pool, 0, &["10.0.0.2:1", "10.0.0.3:1"]);
+        let after = pool.members();
+        assert!(Arc::ptr_eq(&before[1].endpoint, &after[0].endpoint));
+        assert_eq!(after[0].in_flight.load(Ordering::Relaxed), 1);
+        let policy = Policy { healthy_after: 1, unhealthy_after: 1 };
+        before[1].health.record(Event::CheckPassed, None, policy, Instant::now());
+        assert_eq!(after[0].health.state(), State::Ready, "an old list and the new one see the same health");
+        assert_eq!(after[1].health.state(), State::Unknown, "a new address has its own");
+        assert!(Arc::ptr_eq(&before[2], &after[2]), "other entries are not touched");
+    }
+
+    #[test]
+    fn the_same_answer_changes_nothing() {
+        let pool = pool(&["app:1"], unchecked());
+        resolve(&pool, 0, &["10.0.0.1:1", "10.0.0.2:1"]);
+        let (before, mut changes) = (pool.members(), pool.changes());
+        changes.mark_unchanged();
+        resolve(&pool, 0, &["10.0.0.2:1", "10.0.0.1:1"]);
+        assert!(Arc::ptr_eq(&before, &pool.members()) && !changes.has_changed().unwrap());
+    }
+
+    #[test]
+    fn another_reason_for_having_no_address_keeps_key_and_health() {
+        let pool = pool(&["app:1"], checked());
+        let before = pool.members();
+        for cause in [Cause::DnsTimeout, Cause::DnsNotFound] {
+            let dial = Dial::Unresolved(Some((cause, "said so".to_owned())));
+            pool.set_addresses(0, dial.clone(), Instant::now());
+            let after = pool.members();
+            assert_eq!((after[0].endpoint.key, &after[0].endpoint.dial), (before[0].endpoint.key, &dial));
+            assert!(Arc::ptr_eq(&before[0].health, &after[0].health));
+        }
+        resolve(&pool, 0, &["10.0.0.1:1"]);
+        assert_ne!(pool.members()[0].endpoint.key, before[0].endpoint.key);
+    }
+
+    #[test]
+    fn a_pool_is_checked_when_every_member_has_spoken() {
+        let pool = pool(&["10.0.0.1:1", "10.0.0.2:1"], checked());
+        let policy = Policy { healthy_after: 2, unhealthy_after: 3 };
+        for (index, event) in [Event::CheckPassed, Event::CheckFailed(Cause::ConnectionRefused)].into_iter().enumerate()
+        {
+            assert!(!pool.checked());
+            pool.members()[index].health.record(event, None, policy, Instant::now());
+        }
+        assert!(pool.checked());
+        assert_eq!(pool.usable(), 1);
     }
 }
