@@ -82,6 +82,25 @@ impl Table {
         Err(if allowed.is_empty() { Miss::NoRoute } else { Miss::Method(allowed) })
     }
 
+    /// What might have been meant: the routes of this host, else of any; at most three, as `host /path`.
+    #[must_use]
+    pub fn nearest(&self, host: &str) -> Vec<String> {
+        let named = self.groups(Some(host)).flatten();
+        let all = self.exact.values().chain(self.suffix.iter().map(|(_, group)| group)).flatten();
+        let mut near: Vec<String> = Vec::new();
+        for route in named.chain(all) {
+            let host = route.hosts.first().map_or_else(String::new, |host| match host {
+                HostPattern::Exact(host) => format!("{host} "),
+                HostPattern::Suffix(suffix) => format!("*{suffix} "),
+            });
+            let text = format!("{host}{}", route.path);
+            if near.len() < 3 && !near.contains(&text) {
+                near.push(text);
+            }
+        }
+        near
+    }
+
     /// The groups whose host pattern takes this host, the most specific first.
     fn groups<'a>(&'a self, host: Option<&str>) -> impl Iterator<Item = &'a Group> {
         let host = host.map(bare_host).unwrap_or_default();

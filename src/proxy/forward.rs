@@ -3,9 +3,9 @@
 //! While nothing was sent, every upstream gets its turn; after that, only what may be resent. The loop holds no lock and
 //! buffers no body ([`replay`](super::replay) keeps what was taken).
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use http::{HeaderValue, Response, Uri, uri};
+use http::{Response, Uri, uri};
 
 use crate::cause::{self, Cause, Failure};
 use crate::config::model::{Forward, Route};
@@ -22,6 +22,7 @@ use super::headers::to_client;
 use super::record::Open;
 use super::replay::{Replay, too_large};
 use super::retry::{Case, Verdict, idempotent, judge};
+use super::respond::{PROXY_STATUS, Telling};
 use super::{Asked, Service, upgrade};
 
 /// Forwards one request to a pool: an upstream's answer, or the annotated error.
@@ -46,13 +47,16 @@ pub(super) async fn forward(service: &Service, mut open: Box<Open>, asked: Asked
     };
     let mut choice = Choice::new(pool);
     open.exchange.pool_size = choice.members().len();
-    let (mut sent, mut resends, mut unknown_too) = (false, 0, false);
+    let (mut sent, mut resends, mut unknown_too, mut waiting) = (false, 0, false, None);
     let stopped = loop {
         let pick = match choice.next(unknown_too) {
             Next::Try(pick) => pick,
+            // Nobody is ready and somebody is unknown: a first result is waited for, then the unknown ones are tried.
             Next::Wait => {
-                choice = first_results(pool, choice, setting.end).await;
-                unknown_too = true;
+                let subscribed = waiting.is_some();
+                let (changes, until) = waiting.get_or_insert_with(|| (pool.changes(), patience(pool, setting.end)));
+                unknown_too = subscribed && tokio::time::timeout_at(*until, changes.changed()).await.is_err();
+                choice.renew(pool);
                 continue;
             }
             Next::None => break Reason::Evicted,
@@ -92,7 +96,7 @@ pub(super) async fn forward(service: &Service, mut open: Box<Open>, asked: Asked
         State::Ready | State::Unknown | State::Evicted => stopped,
     };
     open.not_tried(choice.untried().map(|upstream| (upstream, why(upstream.health.state()))), Instant::now());
-    service.gave_up(open, &asked)
+    service.gave_up(open, &asked, Telling::new(asked.form(), asked.full_detail))
 }
 
 /// The target as the upstream sees it, in origin form; and the last bounds that need the route.
@@ -112,24 +116,10 @@ fn target(asked: &Asked, route: &Route, forward: &Forward, body: &RequestBody) -
     route::replace_prefix(received, &route.path, replacement).and_then(|target| target.parse().ok()).ok_or_else(refused)
 }
 
-/// Nobody is ready and somebody is unknown: waits for a first result, at most `health.timeout`. The choice starts over with
-/// the members there are then, unless something was tried already.
-async fn first_results(pool: &Pool, choice: Choice, end: Option<(tokio::time::Instant, std::time::Duration)>) -> Choice {
-    let patience = pool.config.health.as_ref().map_or(pool.config.timeouts.resolve, |health| health.timeout);
-    let until = tokio::time::Instant::now() + patience;
-    let until = end.map_or(until, |(end, _)| end.min(until));
-    let mut changes = pool.changes();
-    let decided = async {
-        loop {
-            let members = pool.members();
-            let ready = members.iter().any(|upstream| upstream.health.state() == State::Ready);
-            if ready || members.iter().all(|upstream| upstream.health.state() != State::Unknown) || changes.changed().await.is_err() {
-                return;
-            }
-        }
-    };
-    let _ = tokio::time::timeout_at(until, decided).await;
-    if choice.tried() == 0 { Choice::new(pool) } else { choice }
+/// Until when a request waits for a first result.
+fn patience(pool: &Pool, end: Option<(tokio::time::Instant, Duration)>) -> tokio::time::Instant {
+    let until = tokio::time::Instant::now() + pool.patience();
+    end.map_or(until, |(end, _)| end.min(until))
 }
 
 /// An upstream's answer, on its way to the client.
@@ -164,11 +154,9 @@ fn answered(setting: &Setting<'_>, mut open: Box<Open>, answer: Answer) -> Respo
 pub(super) fn finish_head(service: &Service, open: &Open, asked: &Asked, headers: &mut http::HeaderMap) {
     to_client(headers, &asked.request_id);
     if service.proxy.config.errors.proxy_status_on_all
-        && let Some(last) = open.exchange.attempts.last()
+        && let (Some(last), Ok(received)) = (open.exchange.attempts.last(), http::StatusCode::from_u16(open.exchange.status))
     {
-        let status = service.proxy.annotator.passed(&open.exchange, last, asked.full_detail);
-        if let Ok(status) = HeaderValue::from_str(&status) {
-            headers.append("proxy-status", status);
-        }
+        let next_hop = if asked.full_detail { last.authority.to_string() } else { format!("{}/{}", open.exchange.pool.as_deref().unwrap_or_default(), last.ordinal) };
+        headers.append(PROXY_STATUS, service.proxy.annotator.passing(&next_hop, received));
     }
 }

@@ -34,7 +34,7 @@ use hyper::upgrade::OnUpgrade;
 use crate::cause::{Cause, Failure};
 use crate::client::Client;
 use crate::config::Config;
-use crate::config::model::{Action, Piece, Redirect, Respond};
+use crate::config::model::{Action, Detail, Piece, Redirect, Respond};
 use crate::listen::{ConnInfo, Handler, RequestBody};
 use crate::observe::access_log::AccessLog;
 use crate::observe::exchange::EndedBy;
@@ -45,7 +45,7 @@ use crate::route::{self, Miss, Table};
 pub use body::Body;
 use headers::Ours;
 use record::Open;
-use respond::Annotator;
+use respond::{Annotator, Form, Telling};
 
 /// What somebody wants to hear of finished exchanges (the demo's narrator).
 pub type OnExchange = Arc<dyn Fn(&Exchange) + Send + Sync>;
@@ -115,6 +115,18 @@ struct Asked {
     full_detail: bool,
 }
 
+impl Asked {
+    /// The host the client asked for; empty if none.
+    fn host(&self) -> &str {
+        self.passed.host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or_default()
+    }
+
+    /// How an answer of causeway's own is to look.
+    fn form(&self) -> Form {
+        Form::of(&self.headers)
+    }
+}
+
 impl Service {
     /// For one worker.
     #[must_use]
@@ -147,8 +159,8 @@ impl Service {
         if asked.passed.max_forwards == Some(0) {
             return self.last_hop(open, &asked);
         }
-        let host = asked.passed.host.as_ref().and_then(|host| host.to_str().ok());
-        let route = match self.proxy.routes.find(host, &path, &asked.method) {
+        let host = asked.host();
+        let route = match self.proxy.routes.find((!host.is_empty()).then_some(host), &path, &asked.method) {
             Ok(route) => Arc::clone(route),
             Err(miss) => return self.no_route(open, &asked, &path, &miss),
         };
@@ -186,7 +198,7 @@ impl Service {
         exchange.host = passed.host.clone().or_else(|| parts.headers.get(header::HOST).cloned());
         exchange.user_agent = parts.headers.get(header::USER_AGENT).cloned();
         exchange.referer = parts.headers.get(header::REFERER).cloned();
-        let full_detail = respond::detail_is_full(&config.errors, ours.client, conn.peer.ip(), conn.local.port(), &parts.headers);
+        let full_detail = respond::detail_is_full(&config.errors, conn.peer.ip(), ours.client, &parts.headers, exchange.host.as_ref(), conn.local.port());
         let open = Open::new(exchange, Arc::clone(&self.proxy));
         let asked = Asked {
             method: parts.method,
@@ -209,22 +221,17 @@ impl Service {
 
     /// The annotated error of this failure.
     fn annotate(&self, mut open: Box<Open>, asked: &Asked, failure: Arc<Failure>) -> Response<Body> {
-        open.refused(Arc::clone(&failure));
-        let verdict = respond::Verdict::of(&open.exchange, failure);
-        self.answer(open, asked, &verdict)
+        open.exchange.failure = Some(failure);
+        self.gave_up(open, asked, Telling::new(asked.form(), asked.full_detail))
     }
 
-    /// The annotated error of a request whose upstreams all failed or may not be tried.
-    fn gave_up(&self, mut open: Box<Open>, asked: &Asked) -> Response<Body> {
+    /// The annotated error of an exchange that causeway answers itself: the record says all.
+    fn gave_up(&self, mut open: Box<Open>, asked: &Asked, telling: Telling<'_>) -> Response<Body> {
         let verdict = respond::verdict(&open.exchange);
-        open.refused(Arc::clone(verdict.failure()));
-        self.answer(open, asked, &verdict)
-    }
-
-    fn answer(&self, mut open: Box<Open>, asked: &Asked, verdict: &respond::Verdict) -> Response<Body> {
-        open.exchange.status = verdict.status;
+        open.exchange.status = verdict.status.as_u16();
+        open.exchange.failure = Some(Arc::clone(&verdict.failure));
         open.exchange.elapsed = open.exchange.started.elapsed();
-        let response = self.proxy.annotator.render(&open.exchange, verdict, &asked.headers, asked.full_detail);
+        let response = self.proxy.annotator.render(&open.exchange, &verdict, telling);
         self.own(open, asked, response)
     }
 
@@ -239,20 +246,21 @@ impl Service {
         Response::from_parts(head, body)
     }
 
-    fn no_route(&self, open: Box<Open>, asked: &Asked, path: &str, miss: &Miss) -> Response<Body> {
-        let host = open.exchange.host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or_default();
+    fn no_route(&self, mut open: Box<Open>, asked: &Asked, path: &str, miss: &Miss) -> Response<Body> {
+        let host = asked.host();
         let failure = Failure::new(Cause::NoRoute).seen(format!("{} {host}{path}", asked.method));
-        let Miss::Method(allowed) = miss else { return self.refuse(open, asked, failure) };
-        let allow = allowed.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
-        let mut response = self.refuse(open, asked, failure.status(405));
-        if let Ok(allow) = HeaderValue::from_str(&allow) {
-            response.headers_mut().insert(header::ALLOW, allow);
-        }
-        response
+        let allow = match miss {
+            Miss::NoRoute => String::new(),
+            Miss::Method(allowed) => allowed.iter().map(Method::as_str).collect::<Vec<_>>().join(", "),
+        };
+        let failure = if matches!(miss, Miss::NoRoute) { failure } else { failure.status(405) };
+        open.exchange.failure = Some(Arc::new(failure));
+        let nearest = self.proxy.routes.nearest(host);
+        self.gave_up(open, asked, Telling { allow: &allow, nearest: &nearest, ..Telling::new(asked.form(), asked.full_detail) })
     }
 
     fn redirect(&self, open: Box<Open>, asked: &Asked, redirect: &Redirect) -> Response<Body> {
-        let host = open.exchange.host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let host = asked.host();
         let name = match host.rfind(':') {
             Some(colon) if !host[colon..].contains(']') => &host[..colon],
             _ => host,
@@ -331,17 +339,15 @@ impl Handler for Service {
     fn refuse(&self, failure: Failure, raw: &[u8], conn: &Arc<ConnInfo>) -> Bytes {
         let scan = respond::scan(raw);
         let (mut parts, ()) = Request::new(()).into_parts();
-        parts.headers = scan.headers;
-        parts.method = scan.method.unwrap_or(Method::GET);
-        if let Some(uri) = scan.target {
-            parts.uri = uri;
-        }
+        (parts.method, parts.uri, parts.headers) = (scan.method, scan.uri, scan.headers);
         let (mut open, asked) = self.open(parts, guard::Passed::default(), None, Arc::clone(conn));
-        let failure = Arc::new(failure);
-        open.refused(Arc::clone(&failure));
-        let verdict = respond::Verdict::of(&open.exchange, failure);
-        open.exchange.status = verdict.status;
-        let response = self.proxy.annotator.render(&open.exchange, &verdict, &asked.headers, asked.full_detail);
+        // A head that could not be read proves nothing: what it did not say must not open the addresses.
+        let full = asked.full_detail && self.proxy.config.errors.detail != Detail::Auto;
+        open.exchange.failure = Some(Arc::new(failure));
+        let verdict = respond::verdict(&open.exchange);
+        open.exchange.status = verdict.status.as_u16();
+        open.exchange.elapsed = open.exchange.started.elapsed();
+        let response = self.proxy.annotator.render(&open.exchange, &verdict, Telling::new(asked.form(), full));
         open.exchange.bytes_out = response.body().len() as u64;
         open.end(EndedBy::Proxy);
         respond::refuse_bytes(response)

@@ -83,11 +83,6 @@ impl Open {
         }
     }
 
-    /// causeway answers this itself.
-    pub(super) fn refused(&mut self, failure: Arc<Failure>) {
-        self.exchange.failure = Some(failure);
-    }
-
     /// The answer broke off after its head had gone out.
     pub(super) fn broke(&mut self, failure: Failure) {
         let failure = Arc::new(failure);
