@@ -1,0 +1,7 @@
+//! All integration tests, one binary: one link, one run.
+#![allow(unreachable_pub)] // `pub` between test modules
+
+mod docker;
+mod floors;
+mod house;
+mod support;
