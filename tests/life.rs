@@ -1,0 +1,125 @@
+//! A process from start to end: what it says, and the exit code that it leaves.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+
+use rustix::process::Signal;
+
+use crate::support::process::{Causeway, PATIENCE};
+
+/// A configuration with free ports and one upstream.
+fn config(listen: &str, upstream: &str) -> String {
+    format!("listen = \"{listen}\"\n[admin]\naddress = \"127.0.0.1:0\"\n[pool.app]\nupstreams = [\"{upstream}\"]\n")
+}
+
+/// An upstream that takes connections and says nothing: good enough for TCP checks.
+fn silent_upstream() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    (listener, address)
+}
+
+#[test]
+fn term_ends_it_with_0() {
+    let (_upstream, address) = silent_upstream();
+    let (causeway, _) = Causeway::run(&config("127.0.0.1:0", &address));
+    causeway.signal(Signal::TERM);
+    let (status, said) = causeway.end();
+    assert_eq!(status.code(), Some(0), "{said}");
+}
+
+/// Without a terminal, stdout is the access log and nothing else: one JSON object for each request.
+#[test]
+fn a_request_is_one_line_of_json() {
+    let (upstream, address) = silent_upstream();
+    drop(upstream); // nothing listens there now
+    let (mut causeway, listen) = Causeway::run(&config("127.0.0.1:0", &address));
+    let mut client = TcpStream::connect(listen).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client.write_all(b"GET /orders HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+    let line: serde_json::Value = serde_json::from_str(&causeway.line()).unwrap();
+    assert_eq!(line["status"], 502, "{line}");
+    assert_eq!(line["uri"], "/orders", "{line}");
+    assert_eq!(line["attempts"][0]["cause"], "connection_refused", "{line}");
+    assert_eq!(line["attempts"][0]["upstream"], address, "{line}");
+}
+
+/// A drain waits for what is in flight: the answer comes after the signal, whole.
+#[test]
+fn a_drain_loses_nothing_in_flight() {
+    let (upstream, address) = silent_upstream();
+    let (causeway, listen) =
+        Causeway::run(&format!("{}[pool.app.health]\ntype = \"off\"\n", config("127.0.0.1:0", &address)));
+    let mut client = TcpStream::connect(listen).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    let (mut served, _) = upstream.accept().unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        served.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    causeway.signal(Signal::TERM);
+    served.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwhole").unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("\r\n\r\nwhole"), "{answer}");
+    let (status, said) = causeway.end();
+    assert_eq!(status.code(), Some(0), "{said}");
+}
+
+/// A drain that somebody is tired of: the request in flight would hold it for an hour.
+#[test]
+fn a_second_signal_stops_at_once() {
+    let (upstream, address) = silent_upstream();
+    let (mut causeway, listen) = Causeway::run(&format!(
+        "{}[shutdown]\ntimeout = \"1h\"\n[pool.app.health]\ntype = \"off\"\n",
+        config("127.0.0.1:0", &address)
+    ));
+    let mut client = TcpStream::connect(listen).unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    let _served = upstream.accept().unwrap();
+    causeway.signal(Signal::TERM);
+    causeway.event("drain");
+    causeway.signal(Signal::TERM);
+    let (status, said) = causeway.end();
+    assert!(status.code().is_some(), "ended by itself, not by the signal: {status:?}\n{said}");
+}
+
+#[test]
+fn a_taken_port_is_one_clear_sentence_and_1() {
+    let (taken, address) = silent_upstream();
+    let port = taken.local_addr().unwrap().port();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("causeway.toml");
+    std::fs::write(&file, config(&format!("127.0.0.1:{port}"), &address)).unwrap();
+    let (status, said) = Causeway::words(&["run", "--config", file.to_str().unwrap()]).end();
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(said.contains(&port.to_string()), "does not name the port:\n{said}");
+    assert!(!said.contains("panicked"), "{said}");
+}
+
+#[test]
+fn a_wrong_or_missing_config_is_78() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("causeway.toml");
+    std::fs::write(&file, "lissten = \":8080\"\n[pool.app]\nupstreams = [\"127.0.0.1:3000\"]\n").unwrap();
+    let (status, said) = Causeway::words(&["run", "--config", file.to_str().unwrap()]).end();
+    assert_eq!(status.code(), Some(78), "{said}");
+    assert!(said.contains(":1:1") && said.contains("`listen`"), "no place, or no nearest word:\n{said}");
+
+    let (status, said) = Causeway::words(&["run", "--config", "nowhere.toml"]).end();
+    assert_eq!(status.code(), Some(78), "{said}");
+    assert!(said.contains("nowhere.toml"), "{said}");
+
+    let (status, said) = Causeway::words(&["run"]).end();
+    assert_eq!(status.code(), Some(78), "no file and no upstream: {said}");
+    assert!(said.contains("--upstream"), "does not say what would do:\n{said}");
+
+    let (status, said) = Causeway::words(&["rum"]).end();
+    assert_eq!(status.code(), Some(2), "{said}");
+}

@@ -1,0 +1,130 @@
+//! What the README says is so: its files load, its commands exist, its defaults and its numbers are the code's.
+
+use std::path::Path;
+use std::process::Command;
+
+use causeway::cause::{Cause, Failure};
+use causeway::config::Config;
+
+use crate::support::source;
+
+/// Fenced blocks of one language.
+fn blocks(text: &str, language: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        if let Some(said) = line.strip_prefix("```") {
+            let block: Vec<_> = lines.by_ref().take_while(|l| *l != "```").collect();
+            if said == language {
+                found.push(block.join("\n"));
+            }
+        }
+    }
+    found
+}
+
+/// What stands between backticks outside of fenced blocks.
+fn spans(text: &str) -> Vec<&str> {
+    let prose = text.split("\n```").step_by(2);
+    prose.flat_map(|part| part.lines().flat_map(|line| line.split('`').skip(1).step_by(2))).collect()
+}
+
+#[test]
+fn its_config_files_load() {
+    let blocks = blocks(&source::read("README.md"), "toml");
+    assert!(blocks.len() >= 2);
+    for block in blocks {
+        if let Err(problems) = Config::from_toml(&block) {
+            panic!("README:\n{block}\n{problems:#?}");
+        }
+    }
+}
+
+#[test]
+fn its_commands_exist() {
+    let help = |words: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_causeway")).args(words).arg("--help").output().unwrap();
+        assert!(output.status.success(), "causeway {words:?} --help: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let listed: Vec<String> = help(&[]).lines().filter_map(|l| l.split_whitespace().next()).map(Into::into).collect();
+    let text = source::read("README.md");
+    let shell = blocks(&text, "sh").join("\n").replace("cargo run --release -- ", "causeway ");
+    let mut checked = 0;
+    for line in shell.lines().chain(spans(&text)) {
+        let line = line.split(" #").next().unwrap_or_default();
+        let mut words = line.split_whitespace().skip_while(|w| *w != "causeway").skip(1);
+        let Some(command) = words.next().filter(|w| w.bytes().all(|b| b.is_ascii_lowercase())) else { continue };
+        assert!(listed.iter().any(|w| w == command), "README: `{line}`: no such command");
+        let help = help(&[command]);
+        for flag in words.filter(|w| w.starts_with("--")) {
+            assert!(help.contains(flag), "README: `{line}`: causeway {command} has no {flag}");
+        }
+        checked += 1;
+    }
+    assert!(checked > 8, "only {checked} commands found in the README");
+}
+
+/// Each row of its tables that names a key and a default: said or unsaid, the result is the same.
+#[test]
+fn its_defaults_are_the_defaults() {
+    const BASE: &str = "[listener.main]\naddress = \":8080\"\n[pool.app]\nupstreams = [\"127.0.0.1:3000\"]\n";
+    let unsaid = format!("{:?}", Config::from_toml(BASE).expect("the base loads"));
+    let text = source::read("README.md");
+    let mut checked = 0;
+    for row in text.lines().filter(|l| l.starts_with("| `pool.NAME.") || l.starts_with("| `listener.NAME.")) {
+        let (key, value) = (spans(row)[0], spans(row)[1]);
+        let (table, key) = key.rsplit_once('.').unwrap();
+        let table = table.replace("pool.NAME", "pool.app").replace("listener.NAME", "listener.main");
+        let said = format!("{BASE}[{table}]\n{key} = {value}\n");
+        match Config::from_toml(&said) {
+            Ok(config) => assert_eq!(format!("{config:?}"), unsaid, "README: not the default: {row}"),
+            Err(problems) => panic!("README: {row}\n{problems:#?}"),
+        }
+        checked += 1;
+    }
+    assert!(checked > 20, "only {checked} defaults found in the README");
+}
+
+#[test]
+fn its_number_of_causes_is_right() {
+    let text = source::read("README.md");
+    let count = text.split(" causes.*").next().and_then(|t| t.split_whitespace().last()).unwrap();
+    assert_eq!(count, Cause::ALL.len().to_string());
+}
+
+/// The picture is made by hand; its hints are the table's.
+#[test]
+fn its_picture_says_what_the_table_says() {
+    let joined = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let picture = joined(&blocks(&source::read("README.md"), "text")[0]);
+    for (cause, address) in [(Cause::ConnectionRefused, "127.0.0.1:3000"), (Cause::ReadTimeout, "127.0.0.1:3001")] {
+        let failure = Failure::new(cause).limit("5.0 s");
+        let command = failure.command(address).unwrap();
+        for part in [cause.token().to_owned(), failure.hint(address), format!("Next: {command}")] {
+            assert!(picture.contains(&joined(&part)), "not in the README's picture: {part}");
+        }
+    }
+}
+
+#[test]
+fn its_environment_variables_are_read() {
+    let code: String = source::rust_files("src").iter().map(source::read).collect();
+    for file in ["README.md", "config/deploy/compose.yaml"] {
+        let text = source::read(file);
+        for word in text.split(|c: char| !(c.is_ascii_uppercase() || c == '_')).filter(|w| w.starts_with("CAUSEWAY_")) {
+            assert!(code.contains(&format!("\"{word}\"")), "{file}: nothing reads {word}");
+        }
+    }
+}
+
+#[test]
+fn its_links_lead_somewhere() {
+    for file in ["README.md", "CHANGELOG.md"] {
+        let text = source::read(file);
+        for link in text.split("](").skip(1).filter_map(|t| t.split(')').next()).filter(|l| !l.contains("://")) {
+            assert!(source::root().join(link).exists(), "{file}: {link} is not there");
+            assert!(Path::new(link).is_relative(), "{file}: {link}");
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! What tests share: nothing here asserts a promise.
+
+pub mod source;
