@@ -1,1 +1,2 @@
 //! TODO proxy
+pub mod respond;
