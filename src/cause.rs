@@ -83,7 +83,11 @@ pub struct Row {
     pub timeout: bool,
     /// One sentence: what it means, for a heading.
     pub means: &'static str,
-    /// One or two sentences for the operator, `{address}` `{limit}` `{seen}` filled in; see [`Failure::hint`].
+    /// A clause about the upstream that was named just before (`nothing listens there`), filled in like `hint`.
+    pub short: &'static str,
+    /// A bare fact for `message` and log (`connection refused`), filled in like `hint`.
+    pub message: &'static str,
+    /// What is the matter, then what to do: sentences for the operator, `{address}` `{limit}` `{seen}` filled in; see [`Failure::hint`].
     pub hint: &'static str,
     /// The command to type next, `{address}` filled in; empty when there is none.
     pub command: &'static str,
@@ -91,7 +95,7 @@ pub struct Row {
 
 macro_rules! causes {
     ($( $variant:ident = $token:literal, $rfc:literal, $status:literal, $phase:ident, $fault:ident, $retry:ident, $timeout:literal,
-        $means:literal, $hint:literal, $command:literal; )*) => {
+        $means:literal, $short:literal, $message:literal, $hint:literal, $command:literal; )*) => {
         /// Every way in which a request, an attempt or a check can fail.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[allow(missing_docs)] // `Row::means` is the documentation, one sentence a row.
@@ -106,7 +110,8 @@ macro_rules! causes {
             pub const fn row(self) -> &'static Row {
                 match self { $( Self::$variant => &Row {
                     token: $token, rfc9209: $rfc, status: $status, phase: Phase::$phase, fault: Fault::$fault,
-                    retry: Retry::$retry, timeout: $timeout, means: $means, hint: $hint, command: $command,
+                    retry: Retry::$retry, timeout: $timeout, means: $means, short: $short, message: $message,
+                    hint: $hint, command: $command,
                 }, )* }
             }
         }
@@ -116,111 +121,147 @@ macro_rules! causes {
 causes! {
     DnsNotFound = "dns_not_found", "dns_error", 502, Resolve, Network, Any, false,
         "the upstream's name does not exist",
+        "its name does not exist", "name does not exist",
         "The name in {address} does not exist. Is it spelled right, and are both on the same network?", "getent hosts {host}";
     DnsFailure = "dns_failure", "dns_error", 502, Resolve, Network, Any, false,
         "the name server answered with an error",
+        "the name server gave an error for it", "name server error: {seen}",
         "The name server gave an error for {address}: {seen}. See /etc/resolv.conf.", "getent hosts {host}";
     DnsTimeout = "dns_timeout", "dns_timeout", 504, Resolve, Network, Any, true,
         "the name server did not answer in time",
+        "no name server answered for it within {limit}", "no answer from a name server within {limit}",
         "No name server answered for {address} within {limit} (limit: timeouts.resolve). Is it reachable from here?", "getent hosts {host}";
     Unreachable = "unreachable", "destination_ip_unroutable", 502, Connect, Network, Any, false,
         "there is no way to the upstream's network",
-        "The network has no way to {address}. Wrong subnet, or not attached to that network?", "ip route get {host}";
+        "the network has no way to it", "no way to this network",
+        "The network has no way to {address}. Wrong subnet, or not attached to that network?", "ip route";
     ConnectionRefused = "connection_refused", "connection_refused", 502, Connect, Upstream, Any, false,
         "nothing listens on the upstream's port",
+        "nothing listens there", "connection refused",
         "Nothing listens on {address}. Is the app running, and is the port right?", "curl -i http://{address}/";
     ConnectTimeout = "connect_timeout", "connection_timeout", 504, Connect, Network, Any, true,
         "the upstream did not take the connection in time",
+        "it did not take the connection within {limit}", "no connection within {limit}",
         "{address} did not take the connection within {limit} (limit: timeouts.connect). Is its host up, and does a firewall let causeway in?", "curl -i http://{address}/";
     ConnectReset = "connect_reset", "connection_terminated", 502, Connect, Upstream, Any, false,
         "the upstream broke the connection while it was being opened",
+        "it broke the connection while it was being opened", "connection reset while it was being opened",
         "{address} broke the connection while it was being opened. Does that port belong to a proxy with nothing behind it, or is the app overloaded?", "curl -i http://{address}/";
     PortsExhausted = "ports_exhausted", "proxy_internal_error", 502, Connect, Proxy, Any, false,
         "this machine has no free local port left for the connection",
+        "no local port was free for a connection to it", "no free local port",
         "No local port was free for a connection to {address}. Widen net.ipv4.ip_local_port_range, or let the app keep connections alive.", "sysctl net.ipv4.ip_local_port_range";
     FilesExhausted = "files_exhausted", "proxy_internal_error", 503, Connect, Proxy, Any, false,
         "causeway may open no more files or sockets",
+        "causeway has reached its limit of open files", "too many open files",
         "causeway has reached its limit of open files. Raise it (ulimit -n), or lower limits.connections.", "ulimit -n";
     StaleConnection = "stale_connection", "connection_terminated", 502, Head, Upstream, Idempotent, false,
         "the upstream closed a kept connection just as the request went out on it",
+        "it closed a kept connection just as the request went out on it", "kept connection closed as the request went out",
         "{address} closed a kept connection just as this request went out on it. Set connections.idle below the app's own keep-alive time.", "curl -i http://{address}/";
     ClosedWithoutResponse = "closed_without_response", "connection_terminated", 502, Head, Upstream, Idempotent, false,
         "the upstream took the request and closed without a byte of an answer",
+        "it took the request, then closed without a byte of an answer", "closed before the first byte of a response",
         "It took the request, then closed without a byte of an answer. Did the app crash or was it killed? Its own log should say.", "curl -i http://{address}/";
     ResetBeforeHead = "reset_before_head", "connection_terminated", 502, Head, Upstream, Idempotent, false,
         "the upstream reset the connection before it answered",
+        "it took the request, then reset the connection", "connection reset before the response head",
         "It took the request, then reset the connection. Did the app crash, or does a firewall cut the connection?", "curl -i http://{address}/";
     TruncatedHead = "truncated_head", "http_response_incomplete", 502, Head, Upstream, Idempotent, false,
         "the upstream's answer ended within its head",
+        "its answer ended within the response head", "response head cut off after {seen}",
         "Its answer ended within the response head, after {seen}. Did the app crash while answering?", "curl -i http://{address}/";
     NotHttp = "not_http", "http_protocol_error", 502, Head, Upstream, Idempotent, false,
         "the upstream answered with something that is not HTTP",
+        "what it answered is not HTTP", "not HTTP: {seen}",
         "What it answered is not HTTP: {seen}. Is {address} the port of another service, a database perhaps?", "curl -i http://{address}/";
     SpeaksTls = "speaks_tls", "http_protocol_error", 502, Head, Upstream, Idempotent, false,
         "the upstream speaks TLS on this port",
+        "it speaks TLS on this port", "TLS where plain HTTP was expected",
         "{address} speaks TLS here, and causeway spoke plain HTTP. Use the app's plain HTTP port.", "curl -ik https://{address}/";
     SpeaksH2 = "speaks_h2", "http_protocol_error", 502, Head, Upstream, Idempotent, false,
         "the upstream speaks HTTP/2 only",
+        "it speaks only HTTP/2 on this port", "HTTP/2 where HTTP/1.1 was expected",
         "{address} speaks only HTTP/2 here, and causeway spoke HTTP/1.1. Let the app speak HTTP/1.1 on this port.", "curl -i --http2-prior-knowledge http://{address}/";
     InvalidHead = "invalid_head", "http_protocol_error", 502, Head, Upstream, Idempotent, false,
         "the upstream's response head breaks the rules of HTTP",
+        "its response head breaks the rules of HTTP", "invalid response head: {seen}",
         "Its response head breaks the rules of HTTP: {seen}. This is a fault in the app or its framework.", "curl -iv http://{address}/";
     ResponseHeadTooLarge = "response_head_too_large", "http_response_header_section_size", 502, Head, Upstream, Never, false,
         "the upstream's response head is larger than the limit",
+        "its response head is larger than {limit}", "response head larger than {limit}",
         "Its response head is larger than {limit} (limit: buffers.response_head). Raise it, or find what grows: usually Set-Cookie.", "curl -sI http://{address}/";
     BadChunking = "bad_chunking", "http_response_transfer_coding", 502, Body, Upstream, Idempotent, false,
         "the chunks of the upstream's response body are broken",
+        "the chunks of its response body are broken", "broken chunk in the response body: {seen}",
         "The chunks of its response body are broken: {seen}. This is a fault in the app or its framework.", "curl -iv --raw http://{address}/";
     ReadTimeout = "read_timeout", "connection_read_timeout", 504, Head, Upstream, Idempotent, true,
         "the upstream took the request and did not answer in time",
+        "it took the request, then was silent for {limit}", "no response head within {limit}",
         "It took the request, then was silent for {limit} (limit: timeouts.read). Is it stuck, or is this route slow and needs a longer limit?", "curl -i http://{address}/";
     WriteTimeout = "write_timeout", "connection_write_timeout", 504, Request, Upstream, Idempotent, true,
         "the upstream stopped taking the request",
+        "it took nothing more of the request for {limit}", "nothing of the request taken for {limit}",
         "It took nothing more of the request for {limit} (limit: timeouts.write). Does the app read request bodies?", "curl -i http://{address}/";
     RequestTimeout = "request_timeout", "http_response_timeout", 504, Head, Upstream, Never, true,
         "the whole exchange took longer than allowed",
+        "the whole exchange took longer than {limit}", "not complete within {limit}",
         "The whole exchange took longer than {limit} (limit: timeouts.request).", "curl -i http://{address}/";
     TruncatedBody = "truncated_body", "http_response_incomplete", 502, Body, Upstream, Idempotent, false,
         "the upstream's response body ended too early",
+        "its response body ended too early", "response body cut off: {seen}",
         "Its response body ended too early: {seen}. Did the app crash while answering?", "curl -i http://{address}/";
     BodyTimeout = "body_timeout", "connection_read_timeout", 504, Body, Upstream, Idempotent, true,
         "the upstream fell silent within the response body",
+        "it fell silent for {limit} within the response body", "silent for {limit} within the response body",
         "It fell silent for {limit} within the response body (limit: timeouts.body).", "curl -i http://{address}/";
     UpgradeFailed = "upgrade_failed", "http_upgrade_failed", 502, Head, Upstream, Never, false,
         "the upstream switched to a protocol that nobody asked for",
+        "it switched to a protocol that was not asked for", "unexpected 101: {seen}",
         "It answered 101 for a protocol that was not asked for: {seen}.", "curl -i http://{address}/";
     LoopDetected = "loop_detected", "proxy_loop_detected", 502, Queue, Proxy, Never, false,
         "the request has been through this causeway before",
+        "the request came back to this causeway", "the request has been through this causeway before",
         "This request has been through this causeway before: an upstream points back here. Compare listen with upstreams.", "causeway check";
     HealthStatus = "health_status", "", 0, Head, Upstream, Any, false,
         "the health check got a status that it does not want",
+        "its health check {seen}", "health check {seen}",
         "Health check {seen}.", "curl -i http://{address}/";
     HealthBody = "health_body", "", 0, Body, Upstream, Any, false,
         "the health check did not find the text that it wants",
+        "its health check {seen}", "health check {seen}",
         "Health check {seen}.", "curl -i http://{address}/";
     Evicted = "evicted", "destination_unavailable", 502, Queue, Upstream, Any, false,
         "the upstream's health checks fail, so it gets no traffic",
+        "its health checks failed while it had the request", "evicted while it had the request",
         "Its health checks failed while it had the request.", "curl -i http://{address}/";
     ClientClosed = "client_closed", "", 499, Request, Client, Never, false,
         "the client went away before it had its answer",
+        "the client went away before it had its answer", "client gone before it had its answer",
         "The client closed the connection before it had its answer.", "";
     ClientTimeout = "client_timeout", "http_request_error", 408, Request, Client, Never, false,
         "the client did not send its request in time",
+        "the request was not complete in time", "request not complete in time: {seen}",
         "The request was not complete in time: {seen}.", "";
     ClientInvalid = "client_invalid", "http_request_error", 400, Request, Client, Never, false,
         "the client's request breaks the rules of HTTP",
+        "the request breaks the rules of HTTP", "invalid request: {seen}",
         "The request breaks the rules of HTTP: {seen}.", "";
     ClientTooLarge = "client_too_large", "http_request_error", 413, Request, Client, Never, false,
         "the client's request is larger than a limit",
+        "the request is larger than allowed", "request too large: {seen}",
         "The request is larger than allowed: {seen}.", "";
     NoRoute = "no_route", "destination_not_found", 404, Queue, Proxy, Never, false,
         "no route takes this host, path and method",
+        "no route takes this host, path and method", "no route takes {seen}",
         "No route takes {seen}.", "causeway check --url http://{address}/";
     ShuttingDown = "shutting_down", "proxy_internal_response", 503, Queue, Proxy, Never, false,
         "causeway is shutting down",
+        "causeway is shutting down", "shutting down",
         "causeway is restarting. Try again in a moment.", "";
     Bug = "bug", "proxy_internal_error", 500, Queue, Proxy, Never, false,
         "a fault in causeway",
+        "a fault in causeway", "a fault in causeway",
         "This is a fault in causeway. Please report it with the request id.", "";
 }
 
@@ -254,6 +295,8 @@ pub struct Failure {
     pub seen: Option<String>,
     /// The status where it is not the row's own (414, 417, 421, 431 and 501 share causes with 400 and 413).
     pub status: Option<u16>,
+    /// The status of the response that failed, where one had arrived.
+    pub received: Option<u16>,
     /// What the system or library said.
     pub source: Option<Box<dyn Error + Send + Sync>>,
 }
@@ -262,7 +305,7 @@ impl Failure {
     /// A failure in the cause's usual phase, with nothing sent.
     #[must_use]
     pub fn new(cause: Cause) -> Self {
-        Self { cause, phase: cause.row().phase, sent: false, limit: None, seen: None, status: None, source: None }
+        Self { cause, phase: cause.row().phase, sent: false, limit: None, seen: None, status: None, received: None, source: None }
     }
 
     /// The same, in another phase.
@@ -300,6 +343,13 @@ impl Failure {
         self
     }
 
+    /// The same, with the status of the response that failed (for `received-status`).
+    #[must_use]
+    pub const fn received(mut self, status: u16) -> Self {
+        self.received = Some(status);
+        self
+    }
+
     /// The same, with what the system or library said.
     #[must_use]
     pub fn from(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
@@ -313,10 +363,23 @@ impl Failure {
         self.status.unwrap_or(self.cause.row().status)
     }
 
-    /// The hint for the operator, about `address` (`host:port`).
+    /// The hint for the operator, about `address` (`host:port`): what is the matter, and what to do.
     #[must_use]
     pub fn hint(&self, address: &str) -> String {
         self.fill(self.cause.row().hint, address)
+    }
+
+    /// What is the matter, as a clause about an upstream named just before: `nothing listens there`.
+    #[must_use]
+    pub fn short(&self) -> String {
+        self.fill(self.cause.row().short, "it")
+    }
+
+    /// The second half of [`Failure::hint`]: what to do, without what is the matter; empty where there is none.
+    #[must_use]
+    pub fn remedy(&self, address: &str) -> String {
+        let remedy = self.cause.row().hint.split_once(". ").map_or("", |(_, remedy)| remedy);
+        self.fill(remedy, address)
     }
 
     /// The command to type next, if there is one.
@@ -326,24 +389,36 @@ impl Failure {
         (!command.is_empty()).then(|| self.fill(command, address))
     }
 
-    /// A short fact for `message` and log: `no response head within 5 s`, else what the row means.
+    /// A bare fact for `message` and log: `connection refused`, `no response head within 5 s`.
     #[must_use]
     pub fn message(&self) -> Cow<'static, str> {
-        let means = self.cause.row().means;
-        match (&self.limit, &self.seen) {
-            (Some(limit), _) => Cow::Owned(format!("{means} (limit: {limit})")),
-            (None, Some(seen)) => Cow::Owned(format!("{means}: {seen}")),
-            (None, None) => Cow::Borrowed(means),
+        let message = self.cause.row().message;
+        if message.contains('{') {
+            Cow::Owned(self.fill(message, "it").replace(".0 s", " s"))
+        } else {
+            Cow::Borrowed(message)
         }
     }
 
+    /// Fills in a template. What was seen carries the limit along where the template has no place for it, and is left
+    /// out with its colon where nothing was seen.
     fn fill(&self, template: &str, address: &str) -> String {
         let host = address.rsplit_once(':').map_or(address, |(host, _)| host).trim_matches(['[', ']']);
-        template
-            .replace("{address}", address)
-            .replace("{host}", host)
-            .replace("{limit}", self.limit.as_deref().unwrap_or("the limit"))
-            .replace("{seen}", self.seen.as_deref().unwrap_or("no more is known"))
+        let seen = match (&self.seen, &self.limit) {
+            (seen, Some(limit)) if !template.contains("{limit}") => Some(match seen {
+                Some(seen) => format!("{seen} (limit: {limit})"),
+                None => format!("limit: {limit}"),
+            }),
+            (seen, _) => seen.clone(),
+        };
+        let mut text = template.replace("{limit}", self.limit.as_deref().unwrap_or("the limit"));
+        if seen.is_none() {
+            for lead in [": ", ", after ", " after ", ""] {
+                text = text.replace(&format!("{lead}{{seen}}"), if lead.is_empty() { "what was asked" } else { "" });
+            }
+        }
+        text = text.replace("{address}", address).replace("{host}", host);
+        text.replace("{seen}", seen.as_deref().unwrap_or_default())
     }
 }
 

@@ -6,5 +6,6 @@
 mod docker;
 mod floors;
 mod house;
+mod respond;
 mod simulation;
 mod support;

@@ -1,0 +1,194 @@
+//! The annotated error: from the record of an exchange to a complete answer that says which upstream failed, how, and
+//! what to do.
+//!
+//! [`verdict`] picks status and leading cause; [`detail`] says who is told addresses; [`accept`] picks the form;
+//! `words` is what it says; `json`, `text` and `html` are how it looks. Nothing here decides whether to try again, and
+//! nothing waits.
+
+pub mod accept;
+pub mod detail;
+mod html;
+mod json;
+mod proxy_status;
+mod text;
+pub mod verdict;
+mod words;
+
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName, RETRY_AFTER as RETRY_AFTER_FIELD,
+    VARY,
+};
+use http::{HeaderValue, Method, Response, StatusCode};
+
+use crate::cause::Cause;
+use crate::observe::Exchange;
+
+pub use accept::{Form, Scan, scan};
+pub use detail::detail_is_full;
+pub use verdict::{Verdict, verdict};
+
+use words::Story;
+
+/// The field that carries the member of each proxy on the way (RFC 9209).
+pub const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+/// The request's id.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Seconds in Retry-After of a 503.
+const RETRY_AFTER: u32 = 2;
+
+/// Makes annotated errors in this deployment's name.
+#[derive(Clone, Debug)]
+pub struct Annotator {
+    name: Arc<str>,
+}
+
+/// How one client is to be told.
+#[derive(Clone, Copy, Debug)]
+pub struct Telling<'a> {
+    /// See [`Form::of`].
+    pub form: Form,
+    /// See [`detail_is_full`].
+    pub full: bool,
+    /// For 405: the methods that the path takes, `GET, HEAD`; else empty.
+    pub allow: &'a str,
+    /// For 404 with full detail: the nearest routes, `shop.example /api`; may be empty.
+    pub nearest: &'a [String],
+}
+
+impl<'a> Telling<'a> {
+    /// Without what only 404 and 405 need.
+    #[must_use]
+    pub const fn new(form: Form, full: bool) -> Self {
+        Self { form, full, allow: "", nearest: &[] }
+    }
+}
+
+impl Annotator {
+    /// `name`: this deployment, as in Proxy-Status and Via.
+    #[must_use]
+    pub const fn new(name: Arc<str>) -> Self {
+        Self { name }
+    }
+
+    /// The complete answer. [`Exchange::elapsed`] must be up to date. To HEAD the body is empty, the fields are those of
+    /// GET.
+    #[must_use]
+    pub fn render(&self, exchange: &Exchange, verdict: &Verdict, telling: Telling<'_>) -> Response<Bytes> {
+        let story = Story::new(exchange, verdict, telling.full, telling.allow, telling.nearest);
+        let mut response = match telling.form {
+            Form::Grpc => grpc(&story),
+            Form::Json => page(&story, "application/problem+json", json::render(&story), &exchange.method),
+            Form::Html => {
+                page(&story, "text/html; charset=utf-8", html::render(&story, &self.name), &exchange.method)
+            }
+            Form::Text => {
+                page(&story, "text/plain; charset=utf-8", text::render(&story, &self.name), &exchange.method)
+            }
+        };
+        let fields = response.headers_mut();
+        fields.insert(PROXY_STATUS, proxy_status::error(&self.name, exchange, verdict, telling.full));
+        if let Ok(id) = HeaderValue::from_str(&exchange.request_id) {
+            fields.insert(X_REQUEST_ID, id);
+        }
+        fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        fields.insert(VARY, HeaderValue::from_static("Accept"));
+        if verdict.status == StatusCode::SERVICE_UNAVAILABLE {
+            fields.insert(RETRY_AFTER_FIELD, HeaderValue::from(RETRY_AFTER));
+        }
+        if verdict.status == StatusCode::METHOD_NOT_ALLOWED
+            && let Ok(allow) = HeaderValue::from_str(telling.allow)
+        {
+            fields.insert(ALLOW, allow);
+        }
+        response
+    }
+
+    /// This proxy's member of Proxy-Status for an answer that an upstream gave (`errors.proxy_status = "all"`).
+    #[must_use]
+    pub fn passing(&self, next_hop: &str, received: StatusCode) -> HeaderValue {
+        proxy_status::passing(&self.name, next_hop, received)
+    }
+}
+
+/// A complete answer as HTTP/1.1 bytes, for a head that could not be read: the connection closes after it.
+#[must_use]
+pub fn refuse_bytes(mut response: Response<Bytes>) -> Bytes {
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    if let Ok(date) = HeaderValue::from_str(&httpdate::fmt_http_date(SystemTime::now())) {
+        response.headers_mut().insert(DATE, date);
+    }
+    let status = response.status();
+    let mut out =
+        format!("HTTP/1.1 {} {}\r\n", status.as_u16(), text::reason_phrase(status)).into_bytes();
+    for (name, value) in response.headers() {
+        out.extend_from_slice(name.as_str().as_bytes());
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(response.body());
+    out.into()
+}
+
+fn page(story: &Story<'_>, content_type: &'static str, body: String, method: &Method) -> Response<Bytes> {
+    let length = body.len();
+    let mut response = Response::new(if method == Method::HEAD { Bytes::new() } else { body.into() });
+    *response.status_mut() = story.status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+    response
+}
+
+/// Trailers-only: the fields that a gRPC client reads, in the head.
+fn grpc(story: &Story<'_>) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    let fields = response.headers_mut();
+    fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    fields.insert(CONTENT_LENGTH, HeaderValue::from(0));
+    fields.insert("grpc-status", HeaderValue::from(grpc_status(story)));
+    let message = format!(
+        "{}; request {}",
+        story.detail.trim_end_matches('.'),
+        words::short_id(&story.exchange.request_id)
+    );
+    if let Ok(message) = HeaderValue::try_from(percent_encoded(&message)) {
+        fields.insert("grpc-message", message);
+    }
+    if story.status == StatusCode::SERVICE_UNAVAILABLE {
+        fields.insert("grpc-retry-pushback-ms", HeaderValue::from(RETRY_AFTER * 1000));
+    }
+    response
+}
+
+fn grpc_status(story: &Story<'_>) -> u16 {
+    match story.status.as_u16() {
+        _ if story.cause == Cause::NoRoute => 12,
+        400 => 13,
+        401 => 16,
+        403 => 7,
+        413 | 431 => 8,
+        408 | 504 => 4,
+        _ => 14,
+    }
+}
+
+/// As the gRPC protocol has it: printable ASCII but `%` stands as it is.
+fn percent_encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b' '..=b'~' if byte != b'%' => out.push(char::from(byte)),
+            _ => {
+                let _ = write!(out, "%{byte:02X}");
+            }
+        }
+    }
+    out
+}

@@ -1,0 +1,131 @@
+//! Proxy-Status (RFC 9209): one member for this proxy, as a structured field (RFC 9651).
+
+use std::fmt::Write;
+
+use http::{HeaderValue, StatusCode};
+
+use crate::cause::{Cause, Failure, Fault};
+use crate::observe::Exchange;
+
+use super::verdict::Verdict;
+
+/// The member of an error. `full`: tell the next hop (RFC 9209 §4 warns of telling everybody).
+pub(super) fn error(name: &str, exchange: &Exchange, verdict: &Verdict, full: bool) -> HeaderValue {
+    let failure = &*verdict.failure;
+    let mut out = identifier(name);
+    let _ = write!(out, "; error={}", error_type(failure.cause));
+    if let Some(attempt) = verdict.attempt.filter(|_| full).and_then(|index| exchange.attempts.get(index)) {
+        out.push_str("; next-hop=");
+        string(&mut out, &attempt.authority);
+    }
+    let received = failure.received.or((failure.cause == Cause::UpgradeFailed).then_some(101));
+    if let Some(status) = received {
+        let _ = write!(out, "; received-status={status}");
+    }
+    extra(&mut out, failure);
+    out.push_str("; details=");
+    string(&mut out, &details(exchange, failure));
+    HeaderValue::try_from(out).unwrap_or_else(|_| HeaderValue::from_static("causeway"))
+}
+
+/// The member of an answer that passes.
+pub(super) fn passing(name: &str, next_hop: &str, received: StatusCode) -> HeaderValue {
+    let mut out = identifier(name);
+    out.push_str("; next-hop=");
+    string(&mut out, next_hop);
+    let _ = write!(out, "; received-status={}", received.as_u16());
+    HeaderValue::try_from(out).unwrap_or_else(|_| HeaderValue::from_static("causeway"))
+}
+
+/// The row's type. The few causes that end no exchange by themselves have none there.
+fn error_type(cause: Cause) -> &'static str {
+    match (cause.row().rfc9209, cause.row().fault) {
+        ("", Fault::Client) => "http_request_error",
+        ("", _) => "destination_unavailable",
+        (own, _) => own,
+    }
+}
+
+/// The parameters that belong to one error type (RFC 9209 §2.3).
+fn extra(out: &mut String, failure: &Failure) {
+    let seen = failure.seen.as_deref().unwrap_or_default();
+    let _ = match failure.cause {
+        Cause::DnsNotFound => write!(out, "; rcode=\"NXDOMAIN\""),
+        Cause::ResponseHeadTooLarge => {
+            let digits = seen.bytes().take_while(u8::is_ascii_digit).count();
+            // 15 digits are the most an Integer may have (RFC 9651 §3.3.1).
+            match digits {
+                1..=15 => write!(out, "; header-section-size={}", &seen[..digits]),
+                _ => Ok(()),
+            }
+        }
+        Cause::BadChunking => write!(out, "; coding=\"chunked\""),
+        _ if failure.cause.row().rfc9209 == "http_request_error" => {
+            write!(out, "; status-code={}", failure.own_status())
+        }
+        _ => Ok(()),
+    };
+}
+
+/// `2 failed: connection_refused, read_timeout; 1 not tried: evicted; request 4f6c2a91`: no addresses, ever.
+fn details(exchange: &Exchange, failure: &Failure) -> String {
+    let mut out = String::new();
+    let failed = exchange.failures().count();
+    if failed > 0 {
+        let _ = write!(out, "{failed} failed: ");
+        list(&mut out, exchange.failures().map(|(_, failure)| failure.cause.token()));
+        out.push_str("; ");
+    }
+    if !exchange.not_tried.is_empty() {
+        let _ = write!(out, "{} not tried: ", exchange.not_tried.len());
+        list(&mut out, exchange.not_tried.iter().map(|skip| skip.reason.token()));
+        out.push_str("; ");
+    }
+    if failed == 0 && exchange.not_tried.is_empty() {
+        let _ = write!(out, "{}; ", failure.cause);
+    }
+    let _ = write!(out, "request {}", super::words::short_id(&exchange.request_id));
+    out
+}
+
+/// At most eight; the rest is counted. A field that grows with the pool would break somebody's header limit.
+fn list<'a>(out: &mut String, words: impl Iterator<Item = &'a str>) {
+    const MOST: usize = 8;
+    let mut rest = 0;
+    for (index, word) in words.enumerate() {
+        match index {
+            0 => out.push_str(word),
+            1..MOST => {
+                let _ = write!(out, ", {word}");
+            }
+            _ => rest += 1,
+        }
+    }
+    if rest > 0 {
+        let _ = write!(out, " and {rest} more");
+    }
+}
+
+/// A deployment's name: a Token where it is one, else a String (RFC 9209 §2).
+fn identifier(name: &str) -> String {
+    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~:/".contains(&b);
+    if name.bytes().all(token) && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '*') {
+        return name.to_owned();
+    }
+    let mut out = String::new();
+    string(&mut out, name);
+    out
+}
+
+/// A String: printable ASCII, `"` and `\` escaped; anything else becomes `?`.
+fn string(out: &mut String, text: &str) {
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            ' '..='~' => out.push(c),
+            _ => out.push('?'),
+        }
+    }
+    out.push('"');
+}

@@ -1,0 +1,98 @@
+//! What a client is told, as a pure function of the record: one status, one leading cause (CONTRACT §3).
+
+use std::sync::Arc;
+
+use http::StatusCode;
+
+use crate::cause::{Cause, Failure, Fault};
+use crate::observe::{Attempt, Exchange, Outcome};
+
+/// The status and the failure that stand for a whole exchange.
+#[derive(Clone, Debug)]
+pub struct Verdict {
+    /// What the client gets. 499: nothing, it went away.
+    pub status: StatusCode,
+    /// The most informative failure: its cause goes to Proxy-Status, log and body. Without any attempt it is `evicted`.
+    pub failure: Arc<Failure>,
+    /// The attempt that it comes from, as an index into [`Exchange::attempts`]; `None`: the proxy's or the client's own.
+    pub attempt: Option<usize>,
+}
+
+impl Verdict {
+    /// The leading cause.
+    #[must_use]
+    pub fn cause(&self) -> Cause {
+        self.failure.cause
+    }
+}
+
+/// Judges an exchange that causeway answers itself. [`Exchange::failure`], where it is none of the attempts' own, ends
+/// the exchange by itself (no route, a request limit, `timeouts.request`, shutting down, a bug); else the attempts speak.
+#[must_use]
+pub fn verdict(exchange: &Exchange) -> Verdict {
+    let attempt_of = |failure: &Arc<Failure>| exchange.attempts.iter().position(|a| is(a, failure));
+    if let Some(failure) = &exchange.failure
+        && attempt_of(failure).is_none()
+    {
+        return Verdict { status: code(failure.own_status()), failure: failure.clone(), attempt: None };
+    }
+    let failed = || {
+        exchange.attempts.iter().enumerate().filter_map(|(index, attempt)| match &attempt.outcome {
+            Outcome::Failed(failure) => Some((index, failure)),
+            Outcome::Answered(_) => None,
+        })
+    };
+    let Some((index, leading)) = failed().min_by_key(|(_, failure)| rank(failure.cause)) else {
+        return Verdict { status: StatusCode::BAD_GATEWAY, failure: Arc::new(Failure::new(Cause::Evicted)), attempt: None };
+    };
+    let all = |test: fn(&Failure) -> bool| failed().all(|(_, failure)| test(failure));
+    let status = if leading.cause.row().fault == Fault::Client || leading.cause == Cause::RequestTimeout {
+        code(leading.own_status())
+    } else if all(|failure| failure.cause == Cause::FilesExhausted) {
+        StatusCode::SERVICE_UNAVAILABLE
+    } else if all(|failure| failure.cause == Cause::Bug) {
+        StatusCode::INTERNAL_SERVER_ERROR
+    } else if all(|failure| failure.cause.row().timeout) {
+        StatusCode::GATEWAY_TIMEOUT
+    } else {
+        StatusCode::BAD_GATEWAY
+    };
+    Verdict { status, failure: leading.clone(), attempt: Some(index) }
+}
+
+fn is(attempt: &Attempt, failure: &Arc<Failure>) -> bool {
+    matches!(&attempt.outcome, Outcome::Failed(own) if Arc::ptr_eq(own, failure))
+}
+
+fn code(status: u16) -> StatusCode {
+    StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY)
+}
+
+/// How little a cause tells: the least leads (CAUSES: HTTP shape, refused, reset, timeout, name). What ends an exchange
+/// whatever else failed stands in front of all; among equals, the first attempt leads.
+const fn rank(cause: Cause) -> u8 {
+    match cause {
+        Cause::ClientClosed | Cause::ClientTimeout | Cause::ClientInvalid | Cause::ClientTooLarge => 0,
+        Cause::RequestTimeout | Cause::NoRoute | Cause::ShuttingDown => 1,
+        Cause::NotHttp
+        | Cause::SpeaksTls
+        | Cause::SpeaksH2
+        | Cause::InvalidHead
+        | Cause::ResponseHeadTooLarge
+        | Cause::BadChunking
+        | Cause::UpgradeFailed
+        | Cause::LoopDetected
+        | Cause::HealthStatus
+        | Cause::HealthBody => 2,
+        Cause::ConnectionRefused | Cause::Unreachable => 3,
+        Cause::PortsExhausted | Cause::FilesExhausted => 4,
+        Cause::TruncatedHead | Cause::TruncatedBody => 5,
+        Cause::ClosedWithoutResponse | Cause::ResetBeforeHead => 6,
+        Cause::ConnectReset | Cause::StaleConnection => 7,
+        Cause::ReadTimeout | Cause::WriteTimeout | Cause::BodyTimeout => 8,
+        Cause::ConnectTimeout => 9,
+        Cause::DnsNotFound | Cause::DnsFailure | Cause::DnsTimeout => 10,
+        Cause::Evicted => 11,
+        Cause::Bug => 12,
+    }
+}

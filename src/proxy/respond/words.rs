@@ -1,0 +1,313 @@
+//! What an annotated error says, before it has a form: heading, sentences, one row for each upstream.
+//!
+//! The one place that decides what a client may be told. With public detail nothing secret is ever put into a
+//! [`Story`], so no form can leak it.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+
+use crate::cause::{Cause, Failure, Fault, escape, spoken};
+use crate::health::State;
+use crate::observe::{Attempt, Exchange, NotTried, Reason};
+
+use super::verdict::Verdict;
+
+/// Everything that the forms need.
+pub(super) struct Story<'a> {
+    pub(super) exchange: &'a Exchange,
+    pub(super) status: StatusCode,
+    pub(super) cause: Cause,
+    pub(super) full: bool,
+    /// `No upstream could answer`
+    pub(super) heading: &'static str,
+    /// `2 of 3 upstreams of pool "app" failed, 1 was not tried.`
+    pub(super) detail: String,
+    /// What to do, or empty.
+    pub(super) hint: String,
+    /// The one command to begin with.
+    pub(super) command: Option<String>,
+    /// `GET /orders, 5.0 s`; empty with public detail.
+    pub(super) asked: String,
+    /// Where something was sent, and what that means; empty if nothing was.
+    pub(super) sent: String,
+    /// Attempts in order, then who was not tried.
+    pub(super) rows: Vec<Row<'a>>,
+}
+
+/// One upstream.
+pub(super) struct Row<'a> {
+    /// Its id, or `app/1` with public detail.
+    pub(super) upstream: Cow<'a, str>,
+    pub(super) kind: Kind<'a>,
+    /// A bare fact, no sentence. Empty with public detail.
+    pub(super) message: String,
+    /// Sentences. Empty with public detail.
+    pub(super) hint: String,
+    /// `None` with public detail.
+    pub(super) command: Option<String>,
+}
+
+/// What happened to it.
+pub(super) enum Kind<'a> {
+    Failed(&'a Attempt, &'a Failure),
+    NotTried(&'a NotTried),
+}
+
+impl Kind<'_> {
+    /// `read_timeout`, `evicted`: one word for short lists.
+    pub(super) fn word(&self) -> &'static str {
+        match self {
+            Self::Failed(_, failure) => failure.cause.token(),
+            Self::NotTried(skip) => skip.reason.token(),
+        }
+    }
+}
+
+impl<'a> Story<'a> {
+    pub(super) fn new(exchange: &'a Exchange, verdict: &Verdict, full: bool, allow: &str, nearest: &[String]) -> Self {
+        let failure = &*verdict.failure;
+        let pool = exchange.pool.as_deref().unwrap_or("pool");
+        let failed = exchange.failures().map(|(attempt, failure)| row_of_attempt(attempt, failure, pool, full));
+        let skipped = exchange.not_tried.iter().map(|skip| row_of_skip(skip, pool, &exchange.method, full));
+        let rows: Vec<_> = failed.chain(skipped).collect();
+        let upstreams_failed = match failure.cause {
+            Cause::Evicted => true,
+            Cause::RequestTimeout => !full,
+            cause => verdict.attempt.is_some() && cause.row().fault != Fault::Client,
+        };
+        let mut story = Self {
+            exchange,
+            status: verdict.status,
+            cause: failure.cause,
+            full,
+            heading: heading(verdict.status, failure.cause, full),
+            detail: String::new(),
+            hint: String::new(),
+            command: None,
+            asked: String::new(),
+            sent: sent(exchange, full),
+            rows,
+        };
+        if upstreams_failed {
+            story.of_upstreams(verdict, pool);
+        } else {
+            story.of_its_own(failure, allow, nearest);
+        }
+        if full {
+            story.asked = format!("{} {}, {}", exchange.method, path(exchange), spoken(exchange.elapsed));
+        }
+        story
+    }
+
+    fn of_upstreams(&mut self, verdict: &Verdict, pool: &str) {
+        if !self.full {
+            self.detail = match self.status {
+                StatusCode::GATEWAY_TIMEOUT => "The servers behind this site did not answer in time.",
+                _ => "The servers behind this site did not answer.",
+            }
+            .to_owned();
+            self.hint = "Trying again later may help.".to_owned();
+            return;
+        }
+        self.detail = tally(self.exchange, pool);
+        let lead = verdict.attempt.and_then(|index| self.exchange.attempts.get(index));
+        if let Some(attempt) = lead {
+            let failure = &*verdict.failure;
+            let remedy = failure.remedy(&attempt.authority);
+            self.hint = join(format!("Start with {}: {}.", attempt.authority, failure.short()), &remedy);
+            self.command = failure.command(&attempt.authority);
+        } else if let Some(row) = self.rows.first() {
+            self.hint = format!("Start with {}: {}", row.upstream, row.hint);
+            self.command = row.command.clone();
+        }
+    }
+
+    fn of_its_own(&mut self, failure: &Failure, allow: &str, nearest: &[String]) {
+        let theirs = failure.cause.row().fault == Fault::Client;
+        self.detail = match self.status.as_u16() {
+            404 => "No route takes this address.".to_owned(),
+            405 => format!("This address takes {} only.", if allow.is_empty() { "other methods" } else { allow }),
+            500 => "This is a fault in causeway, not in the app. Please report it with the request id.".to_owned(),
+            503 if failure.cause == Cause::ShuttingDown => "The proxy is restarting.".to_owned(),
+            // The client's own doing, and its limit, are told to everybody: nothing in it is about an upstream.
+            _ if theirs || self.full => failure.hint("the upstream"),
+            _ => "The proxy could not handle this request.".to_owned(),
+        };
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            self.hint = format!("Try again in {} s.", super::RETRY_AFTER);
+        } else if self.full && !nearest.is_empty() {
+            self.hint = format!("Nearest routes: {}", nearest.join(", "));
+        }
+        if self.full && !theirs {
+            self.command = if failure.cause == Cause::NoRoute { which_route(self.exchange) } else { failure.command("") };
+        }
+    }
+}
+
+/// The first 8 characters of a request id: enough to find it.
+pub(super) fn short_id(id: &str) -> &str {
+    id.get(..8).unwrap_or(id)
+}
+
+/// The path as received, escaped, cut at 80 characters, without its query (which may hold secrets).
+pub(super) fn path(exchange: &Exchange) -> String {
+    let mut path = escape(exchange.uri.path().as_bytes());
+    if path.len() > 80 {
+        path.truncate(77);
+        path.push_str("...");
+    }
+    path
+}
+
+fn heading(status: StatusCode, cause: Cause, full: bool) -> &'static str {
+    match status.as_u16() {
+        400 => "The request could not be understood",
+        404 => "Nothing is routed here",
+        405 => "This method is not allowed here",
+        408 => "The request took too long to arrive",
+        413 => "The request is too large",
+        414 => "The address is too long",
+        417 => "The request expects what cannot be done",
+        421 => "This connection belongs to another site",
+        431 => "The head of the request is too large",
+        500 => "A fault in causeway",
+        501 => "The request's transfer coding is not supported",
+        502 if cause == Cause::LoopDetected => "The request went in a circle",
+        502 if full => "No upstream could answer",
+        503 if cause == Cause::ShuttingDown => "Restarting",
+        503 => "Too busy right now",
+        504 => "The upstreams took too long",
+        _ => "This site cannot be reached right now",
+    }
+}
+
+/// `2 of 3 upstreams of pool "app" failed, 1 was not tried.`
+fn tally(exchange: &Exchange, pool: &str) -> String {
+    let (failed, skipped) = (exchange.failures().count(), exchange.not_tried.len());
+    let total = exchange.pool_size.max(failed + skipped);
+    let pool = escape(pool.as_bytes());
+    let was = if skipped == 1 { "was" } else { "were" };
+    match (failed, skipped, total) {
+        (0, _, 1) => format!("The only upstream of pool \"{pool}\" could not be tried."),
+        (0, _, _) => format!("None of the {total} upstreams of pool \"{pool}\" could be tried."),
+        (_, _, 1) => format!("The only upstream of pool \"{pool}\" failed."),
+        (_, 0, _) => format!("{failed} of {total} upstreams of pool \"{pool}\" failed."),
+        _ => format!("{failed} of {total} upstreams of pool \"{pool}\" failed, {skipped} {was} not tried."),
+    }
+}
+
+fn sent(exchange: &Exchange, full: bool) -> String {
+    let takers: Vec<_> = exchange.failures().filter(|(_, f)| f.sent).map(|(a, _)| &*a.authority).collect();
+    let repeats = exchange.method.is_idempotent();
+    let warning = if repeats { "" } else { "It may have taken effect there. Check before you send it again." };
+    match (takers.len(), full) {
+        (0, _) => String::new(),
+        (_, false) if repeats => String::new(),
+        (_, false) => "The request may have taken effect. Check before you send it again.".to_owned(),
+        (1, true) => join(format!("Sent to an app: once ({}).", takers[0]), warning),
+        (many, true) => join(format!("Sent to an app: {many} times ({}).", takers.join(", ")), warning),
+    }
+}
+
+fn row_of_attempt<'a>(attempt: &'a Attempt, failure: &'a Failure, pool: &str, full: bool) -> Row<'a> {
+    let kind = Kind::Failed(attempt, failure);
+    if !full {
+        return public(pool, attempt.ordinal, kind);
+    }
+    Row {
+        upstream: Cow::Borrowed(&attempt.upstream),
+        kind,
+        message: failure.message().into_owned(),
+        hint: failure.hint(&attempt.authority),
+        command: failure.command(&attempt.authority),
+    }
+}
+
+fn row_of_skip<'a>(skip: &'a NotTried, pool: &str, method: &Method, full: bool) -> Row<'a> {
+    let kind = Kind::NotTried(skip);
+    if !full {
+        return public(pool, skip.ordinal, kind);
+    }
+    let check = skip.last_failure.as_ref().filter(|_| skip.state != State::Ready);
+    let why = check.map(|(_, sentence)| of_check(sentence));
+    let mut hint = match skip.reason {
+        Reason::Evicted => why.as_deref().map(sentence).unwrap_or_default(),
+        other => reason(other, method).to_owned(),
+    };
+    if let Some(next) = skip.next_check.filter(|_| skip.reason == Reason::Evicted) {
+        hint = join(hint, &format!("Next one in {}.", spoken(next)));
+    }
+    let path = check.and_then(|(_, sentence)| checked_path(sentence)).unwrap_or("/");
+    Row {
+        upstream: Cow::Borrowed(&skip.upstream),
+        kind,
+        message: why.unwrap_or_else(|| reason(skip.reason, method).trim_end_matches('.').to_lowercase()),
+        hint,
+        command: Some(format!("curl -i http://{}{path}", skip.authority)),
+    }
+}
+
+fn public<'a>(pool: &str, ordinal: usize, kind: Kind<'a>) -> Row<'a> {
+    let upstream = Cow::Owned(format!("{}/{ordinal}", escape(pool.as_bytes())));
+    Row { upstream, kind, message: String::new(), hint: String::new(), command: None }
+}
+
+/// `GET /healthz gives 503, wanted 200-399` → `health check GET /healthz gives …`; other facts get a colon.
+fn of_check(sentence: &str) -> String {
+    let sentence = escape(sentence.trim_end_matches('.').as_bytes());
+    if checked_path(&sentence).is_some() { format!("health check {sentence}") } else { format!("health check: {sentence}") }
+}
+
+/// The path in `GET /healthz gives …`, where it can go into a shell as it is.
+fn checked_path(sentence: &str) -> Option<&str> {
+    let mut words = sentence.split(' ');
+    let method = words.next()?;
+    let path = words.next()?;
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/-_.~%".contains(&b);
+    (method.bytes().all(|b| b.is_ascii_uppercase()) && path.starts_with('/') && path.bytes().all(plain)).then_some(path)
+}
+
+/// Why one was not tried, where its health is not the reason.
+fn reason(reason: Reason, method: &Method) -> &'static str {
+    match reason {
+        Reason::Evicted => "Its health checks fail.",
+        Reason::RequestSent if method.is_idempotent() => "The request had been sent as often as retry.resend allows.",
+        Reason::RequestSent => "The request had been sent, and this method is not sent twice.",
+        Reason::BodyNotKept => "The request body was larger than buffers.request, so it could not be sent again.",
+        Reason::Attempts => "As many upstreams had been tried as retry.attempts allows.",
+        Reason::Deadline => "The time for another attempt was over (retry.deadline, timeouts.request).",
+        Reason::ClientGone => "The client had gone away.",
+        Reason::Unknown => "No health check has answered yet.",
+        Reason::Final => "After the last failure no other upstream could have helped.",
+    }
+}
+
+/// `causeway check --url …` for this request, where host and path can go into a shell as they are.
+fn which_route(exchange: &Exchange) -> Option<String> {
+    let host = exchange.host.as_ref()?.to_str().ok()?;
+    let url = format!("http://{host}{}", exchange.uri.path());
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/-_.~%:[]".contains(&b);
+    (url.bytes().all(plain) && url.len() <= 120).then(|| format!("causeway check --url {url} --method {}", exchange.method))
+}
+
+fn sentence(fact: &str) -> String {
+    let (first, rest) = fact.split_at(fact.chars().next().map_or(0, char::len_utf8));
+    format!("{}{rest}.", first.to_ascii_uppercase())
+}
+
+fn join(mut text: String, more: &str) -> String {
+    if !more.is_empty() {
+        if !text.is_empty() {
+            text.push(' ');
+        }
+        text.push_str(more);
+    }
+    text
+}
+
+/// `41 s ago`, for how long a state has held.
+pub(super) fn ago(held: Duration) -> String {
+    format!("{} ago", spoken(held))
+}
