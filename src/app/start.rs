@@ -74,7 +74,7 @@ pub struct Server {
     pools: Vec<Arc<Pool>>,
     access_log: AccessLog,
     shutdown: Shutdown,
-    admin_state: Admin,
+    admin_state: Arc<Admin>,
     drain: Drain,
     /// Ends checks, names and admin.
     stop: CancellationToken,
@@ -110,19 +110,19 @@ impl Server {
         let pools: Vec<Arc<Pool>> = config.pools.iter().map(|pool| Arc::new(Pool::new(Arc::clone(pool), now))).collect();
         let (mut crew, ends) = Crew::new();
         let (drain, stop) = (Drain::default(), CancellationToken::new());
-        let admin_state = Admin::new(pools.clone());
+        let admin_state = Arc::new(Admin::new(pools.clone()));
         let addresses = listeners.iter().map(|(listener, bound)| (Arc::clone(&listener.name), bound.addresses().to_vec())).collect();
         let admin = admin_sockets.first().and_then(|socket| socket.local_addr().ok());
         let shutdown = config.shutdown;
 
-        let control = Control { pools: pools.clone(), admin_sockets, admin: admin_state.clone(), stop: stop.clone(), on_transition: hooks.on_transition };
+        let control = Control { pools: pools.clone(), admin_sockets, admin: Arc::clone(&admin_state), stop: stop.clone(), on_transition: hooks.on_transition };
         crew.start("control", move || control.run()).map_err(|source| failed("cannot start a thread".to_owned(), source))?;
         let proxy = Arc::new(Proxy::new(config, pools.clone(), access_log.clone(), hooks.on_exchange));
         for (index, share) in shares(listeners, count).into_iter().enumerate() {
             let worker = Worker { proxy: Arc::clone(&proxy), listeners: share, drain: drain.clone() };
             crew.start(&format!("worker-{index}"), move || worker.run()).map_err(|source| failed("cannot start a thread".to_owned(), source))?;
         }
-        admin_state.listening();
+        admin_state.set_listening();
         Ok(Self { addresses, admin, pools, access_log, shutdown, admin_state, drain, stop, crew: Some(crew), ends: Mutex::new(ends), workers: count })
     }
 
@@ -166,7 +166,7 @@ impl Server {
     /// The end, step by step (CONTRACT §2 `shutdown`): `/readyz` says no; after the grace, each connection answers one more
     /// request; after the timeout, what still runs is cut. Says how many connections were cut.
     pub async fn drain(&self) -> usize {
-        self.admin_state.draining();
+        self.admin_state.set_draining();
         if !self.shutdown.grace.is_zero() {
             events::grace(self.shutdown.grace);
             tokio::time::sleep(self.shutdown.grace).await;
@@ -177,7 +177,7 @@ impl Server {
         if tokio::time::timeout(self.shutdown.timeout.saturating_sub(last), self.drain.ended()).await.is_ok() {
             return 0;
         }
-        self.drain.enter_last_second();
+        self.drain.begin_last_second();
         if tokio::time::timeout(last, self.drain.ended()).await.is_ok() {
             return 0;
         }
@@ -199,7 +199,7 @@ impl Server {
 struct Control {
     pools: Vec<Arc<Pool>>,
     admin_sockets: Vec<std::net::TcpListener>,
-    admin: Admin,
+    admin: Arc<Admin>,
     stop: CancellationToken,
     on_transition: Option<OnTransition>,
 }
@@ -220,7 +220,7 @@ impl Control {
         }
         for socket in self.admin_sockets {
             match tokio::net::TcpListener::from_std(socket) {
-                Ok(socket) => drop(tasks.spawn(admin::serve(socket, self.admin.clone(), self.stop.clone()))),
+                Ok(socket) => drop(tasks.spawn(admin::serve(socket, Arc::clone(&self.admin), self.stop.clone().cancelled_owned()))),
                 Err(error) => events::fatal(&format!("the admin address cannot be served: {error}")),
             }
         }

@@ -25,14 +25,15 @@ use super::record::Open;
 const BUFFER: usize = 32 << 10;
 
 /// Passes the 101 on, and starts the tunnel behind it.
-pub(super) fn switch(setting: &Setting<'_>, mut open: Box<Open>, response: Response<client::Body>) -> Response<Body> {
-    let upgrade = response.headers().get(header::UPGRADE).cloned();
-    let (mut head, body) = response.into_parts();
+pub(super) fn switch(setting: &Setting<'_>, mut open: Box<Open>, mut response: Response<client::Body>) -> Response<Body> {
+    let protocol = response.headers().get(header::UPGRADE).cloned();
+    let on_upstream = client::upgraded(&mut response);
+    let (mut head, _) = response.into_parts();
     open.exchange.status = head.status.as_u16();
     open.answered(head.status.as_u16(), Instant::now());
     finish_head(setting.service, &open, setting.asked, &mut head.headers);
-    if let Some(upgrade) = upgrade {
-        head.headers.insert(header::UPGRADE, upgrade);
+    if let Some(protocol) = protocol {
+        head.headers.insert(header::UPGRADE, protocol);
         head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     }
     head.extensions.clear();
@@ -41,8 +42,8 @@ pub(super) fn switch(setting: &Setting<'_>, mut open: Box<Open>, response: Respo
     let silence = setting.forward.timeouts.tunnel;
     let on_client = setting.asked.on_upgrade.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
     setting.asked.conn.drain.spawn(async move {
-        let Some(on_client) = on_client else { return open.broke(Failure::new(Cause::Bug)) };
-        let upstream = match client::upgraded(body).await {
+        let (Some(on_client), Some(on_upstream)) = (on_client, on_upstream) else { return open.broke(Failure::new(Cause::Bug)) };
+        let upstream = match on_upstream.await {
             Ok(upstream) => upstream,
             Err(failure) => return open.broke(failure),
         };
