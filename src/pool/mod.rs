@@ -66,6 +66,16 @@ impl Pool {
     pub fn changes(&self) -> watch::Receiver<u64> {
         todo!()
     }
+    /// How many are ready.
+    #[must_use]
+    pub fn usable(&self) -> usize {
+        todo!()
+    }
+    /// Whether every member has its first result.
+    #[must_use]
+    pub fn checked(&self) -> bool {
+        todo!()
+    }
     /// Tells those who wait (called by `probe` after each transition and each first result).
     pub fn touch(&self) {
         todo!()
