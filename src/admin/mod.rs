@@ -1,1 +1,246 @@
-//! TODO admin
+//! A look inside, on an address of its own: `/livez`, `/readyz`, and `/` which lists them.
+//!
+//! Runs on the control thread and only reads: nothing here changes anything, and no client of it can hold anything for
+//! ever. `/readyz` says whether this proxy is up, not whether its upstreams are: those that fail later do not change it,
+//! or the proxy that explains would be taken away. Who wants them in it asks for `?pool=`.
+
+mod ready;
+
+use std::convert::Infallible;
+use std::fmt::Write as _;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tower::ServiceBuilder;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::set_header::SetResponseHeaderLayer;
+use tower_http::timeout::TimeoutLayer;
+
+use crate::pool::Pool;
+
+use ready::{Standing, State};
+
+/// Connections at once; the next one waits in the kernel's queue.
+const CONNECTIONS: usize = 128;
+/// For a request head, which is also the longest idle time of a kept connection.
+const HEAD: Duration = Duration::from_secs(5);
+/// For an answer to be made.
+const ANSWER: Duration = Duration::from_secs(5);
+/// The age at which a connection gets its last answer, and how much longer that may take.
+const AGE: Duration = Duration::from_secs(60);
+
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+
+/// What the admin looks at.
+#[derive(Debug)]
+pub struct Admin {
+    pools: Vec<Arc<Pool>>,
+    listening: AtomicBool,
+    draining: AtomicBool,
+    /// All pools had their first results once.
+    checked: AtomicBool,
+}
+
+impl Admin {
+    /// Over these pools, in the order of the file. The config is loaded, or there would be none.
+    #[must_use]
+    pub const fn new(pools: Vec<Arc<Pool>>) -> Self {
+        Self {
+            pools,
+            listening: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
+            checked: AtomicBool::new(false),
+        }
+    }
+
+    /// The listeners are bound and accept.
+    pub fn set_listening(&self) {
+        self.listening.store(true, Ordering::Relaxed);
+    }
+
+    /// The end has begun: `/readyz` says no from here on.
+    pub fn set_draining(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    fn state(&self) -> State {
+        if !self.checked.load(Ordering::Relaxed) && self.pools.iter().all(|pool| pool.checked()) {
+            self.checked.store(true, Ordering::Relaxed);
+        }
+        State {
+            listening: self.listening.load(Ordering::Relaxed),
+            checked: self.checked.load(Ordering::Relaxed),
+            draining: self.draining.load(Ordering::Relaxed),
+            pools: self.pools.iter().map(|pool| Standing::of(pool)).collect(),
+        }
+    }
+
+    fn answer(&self, method: &Method, path: &str, query: Option<&str>) -> Response<Full<Bytes>> {
+        if !matches!(path, "/" | "/livez" | "/readyz") {
+            return text(
+                StatusCode::NOT_FOUND,
+                format!("Nothing is at {}.\n\n{LIST}", crate::cause::escape(path.as_bytes())),
+            );
+        }
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD are answered here.\n".to_owned());
+            answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return answer;
+        }
+        match path {
+            "/livez" => text(StatusCode::OK, "alive\n".to_owned()),
+            "/readyz" => {
+                let (status, mut body) = ready::answer(&self.state(), query.unwrap_or(""));
+                let _ = writeln!(body);
+                text(status, body)
+            }
+            _ => text(StatusCode::OK, LIST.to_owned()),
+        }
+    }
+}
+
+const LIST: &str = "causeway admin
+  /livez               200 while the process runs
+  /readyz              200 from the first health checks on, until shutdown
+  /readyz?pool=NAME    and while that pool has a usable upstream
+  /readyz?pool=all     and while every pool has one
+  /readyz?verbose      says what it looked at
+";
+
+/// Answers on this listener until `stop` is done; what still runs then is cut.
+pub async fn serve(listener: TcpListener, admin: Arc<Admin>, stop: impl Future<Output = ()>) {
+    let mut connections = JoinSet::new();
+    tokio::pin!(stop);
+    loop {
+        tokio::select! {
+            () = &mut stop => break,
+            Some(_) = connections.join_next() => {}
+            stream = accept(&listener), if connections.len() < CONNECTIONS => {
+                connections.spawn(connection(stream, Arc::clone(&admin)));
+            }
+        }
+    }
+}
+
+/// The next connection; out of descriptors, it waits for some to come back.
+async fn accept(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return stream,
+            Err(_) => sleep(Duration::from_millis(100)).await,
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, admin: Arc<Admin>) {
+    let service = ServiceBuilder::new()
+        .layer(SetResponseHeaderLayer::overriding(CACHE_CONTROL, HeaderValue::from_static("no-store")))
+        .layer(CatchPanicLayer::new())
+        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, ANSWER))
+        .service_fn(move |request: Request<Incoming>| {
+            let admin = Arc::clone(&admin);
+            async move {
+                let uri = request.uri();
+                Ok::<_, Infallible>(admin.answer(request.method(), uri.path(), uri.query()))
+            }
+        });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .max_buf_size(16 << 10)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+    tokio::pin!(connection);
+    // Errors are the client's: it left, was too slow, or sent what is not HTTP (hyper has answered 400 then).
+    if timeout(AGE, connection.as_mut()).await.is_err() {
+        connection.as_mut().graceful_shutdown();
+        let _ = timeout(ANSWER, connection).await;
+    }
+}
+
+fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
+    let mut answer = Response::new(Full::new(Bytes::from(body)));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, TEXT);
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::oneshot;
+
+    struct Running {
+        admin: Arc<Admin>,
+        address: std::net::SocketAddr,
+        stop: oneshot::Sender<()>,
+        task: tokio::task::JoinHandle<()>,
+    }
+
+    async fn start() -> Running {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let admin = Arc::new(Admin::new(Vec::new()));
+        let (stop, stopped) = oneshot::channel::<()>();
+        let task = tokio::spawn(serve(listener, Arc::clone(&admin), async move {
+            let _ = stopped.await;
+        }));
+        Running { admin, address, stop, task }
+    }
+
+    async fn ask(running: &Running, request: &str) -> String {
+        let mut stream = TcpStream::connect(running.address).await.unwrap();
+        stream
+            .write_all(format!("{request} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").as_bytes())
+            .await
+            .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn ready_from_the_listeners_to_the_drain() {
+        let running = start().await;
+        assert!(ask(&running, "GET /livez").await.starts_with("HTTP/1.1 200 "));
+        assert!(ask(&running, "GET /readyz").await.starts_with("HTTP/1.1 503 "));
+        running.admin.set_listening();
+        let ready = ask(&running, "GET /readyz").await;
+        assert!(ready.starts_with("HTTP/1.1 200 ") && ready.contains("cache-control: no-store"), "{ready}");
+        running.admin.set_draining();
+        assert!(ask(&running, "GET /readyz").await.starts_with("HTTP/1.1 503 "));
+        assert!(ask(&running, "GET /livez").await.starts_with("HTTP/1.1 200 "));
+    }
+
+    #[tokio::test]
+    async fn other_paths_and_methods_are_refused() {
+        let running = start().await;
+        assert!(ask(&running, "GET /").await.contains("/readyz?pool=NAME"));
+        assert!(ask(&running, "GET /metrics").await.starts_with("HTTP/1.1 404 "));
+        let post = ask(&running, "POST /readyz").await;
+        assert!(post.starts_with("HTTP/1.1 405 ") && post.contains("allow: GET, HEAD"), "{post}");
+        assert!(ask(&running, "HEAD /livez").await.ends_with("\r\n\r\n"));
+    }
+
+    #[tokio::test]
+    async fn the_end_does_not_wait_for_a_silent_client() {
+        let running = start().await;
+        let mut silent = TcpStream::connect(running.address).await.unwrap();
+        ask(&running, "GET /livez").await; // by now the silent one is accepted
+        running.stop.send(()).unwrap();
+        running.task.await.unwrap();
+        assert_eq!(silent.read(&mut [0; 1]).await.unwrap(), 0);
+    }
+}

@@ -1,1 +1,111 @@
-//! TODO cli
+//! The command line: words in, words and an exit code out.
+//!
+//! Exit codes: 0 done, 1 failed, 2 usage (never from `healthcheck`: Docker keeps 2 for itself), 78 bad config.
+//! What a command does is in its own file; nothing here knows how a proxy works.
+
+pub mod check;
+pub mod demo;
+pub mod healthcheck;
+pub mod origin;
+pub mod run;
+pub mod words;
+
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+/// Bad configuration (`EX_CONFIG` of sysexits.h).
+pub const EXIT_CONFIG: u8 = 78;
+/// Wrong words on the command line.
+pub const EXIT_USAGE: u8 = 2;
+
+/// A reverse proxy that tries every upstream it safely can before it gives up, and then tells you why
+#[derive(Parser, Debug)]
+#[command(name = "causeway", bin_name = "causeway", version, max_term_width = 80, arg_required_else_help = true)]
+#[command(disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Run the proxy
+    Run(run::RunArgs),
+    /// See it work: a proxy, three upstreams, and trouble on purpose
+    Demo(demo::DemoArgs),
+    /// Find every problem of a config file
+    Check(check::CheckArgs),
+    /// Run an upstream for trying, load tests and drills
+    Origin(origin::OriginArgs),
+    /// Ask a running proxy whether it is ready: exit code 0 or 1
+    Healthcheck(healthcheck::HealthcheckArgs),
+}
+
+/// The whole program.
+#[must_use]
+pub fn main() -> ExitCode {
+    with(std::env::args_os().collect())
+}
+
+fn with(words: Vec<OsString>) -> ExitCode {
+    let usage = if words.get(1).is_some_and(|word| word == "healthcheck") { 1 } else { EXIT_USAGE };
+    let cli = Cli::try_parse_from(words).and_then(|cli| match &cli.command {
+        Command::Origin(args) => match args.checked() {
+            Ok(()) => Ok(cli),
+            Err(why) => Err(Cli::command().error(ErrorKind::ValueValidation, why)),
+        },
+        _ => Ok(cli),
+    });
+    match cli.map(|cli| cli.command) {
+        Ok(Command::Run(args)) => run::run(args),
+        Ok(Command::Demo(args)) => demo::run(&args),
+        Ok(Command::Check(args)) => check::run(&args),
+        Ok(Command::Origin(args)) => origin::run(args),
+        Ok(Command::Healthcheck(args)) => healthcheck::run(args),
+        Err(error) => {
+            let _ = error.print();
+            if error.exit_code() == 0 { ExitCode::SUCCESS } else { ExitCode::from(usage) }
+        }
+    }
+}
+
+/// A line for the user. A closed standard output is no reason to panic.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// The one sentence that says why a command could not do its work; exit code 1.
+fn failed(command: &str, why: &dyn Display) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "causeway {command}: {why}");
+    ExitCode::FAILURE
+}
+
+/// Waits for Ctrl-C or TERM.
+async fn asked_to_end() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
+        (Ok(mut interrupt), Ok(mut terminate)) => {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        }
+        // No handler could be set: the system's own ends the process.
+        _ => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_are_sound() {
+        Cli::command().debug_assert();
+    }
+}

@@ -9,3 +9,41 @@ pub mod model;
 
 pub use address::{Address, Endpoint, Host, ListenAddress};
 pub use model::Config;
+
+/// Stand-in.
+#[derive(Clone, Debug, Default)]
+#[allow(missing_docs)]
+pub struct Flags {
+    pub config: Option<std::path::PathBuf>,
+    pub listen: Option<String>,
+    pub upstreams: Vec<String>,
+    pub health_path: Option<String>,
+    pub admin: Option<String>,
+    pub set: Vec<String>,
+}
+/// Stand-in.
+#[derive(Debug)]
+#[allow(missing_docs)]
+pub struct Loaded {
+    pub config: Config,
+    pub warnings: Vec<String>,
+}
+/// Stand-in.
+#[derive(Debug)]
+#[allow(missing_docs)]
+pub enum LoadError {
+    Usage(String),
+    NothingConfigured,
+}
+impl std::fmt::Display for LoadError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("stand-in")
+    }
+}
+/// Stand-in.
+///
+/// # Errors
+/// Always.
+pub fn load(_: &Flags, _: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, LoadError> {
+    Err(LoadError::NothingConfigured)
+}

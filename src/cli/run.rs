@@ -1,0 +1,53 @@
+//! `causeway run`: the proxy, from a file or from a few words.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::app;
+use crate::config::{self, Flags, LoadError};
+
+use super::{EXIT_CONFIG, EXIT_USAGE};
+
+/// The words of `causeway run`. Flag beats environment beats file beats default.
+#[derive(Args, Debug)]
+pub struct RunArgs {
+    /// The config; else CAUSEWAY_CONFIG, ./causeway.toml, /etc/causeway/causeway.toml
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where clients connect, e.g. :8080
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
+    /// An app to send requests to, in place of a file; may be given more than once
+    #[arg(long = "upstream", value_name = "ADDR")]
+    upstreams: Vec<String>,
+    /// Makes the health checks HTTP checks of this path
+    #[arg(long, value_name = "PATH")]
+    health_path: Option<String>,
+    /// Where /livez and /readyz are answered, or "off"
+    #[arg(long, value_name = "ADDR")]
+    admin: Option<String>,
+    /// Sets any key of the file, e.g. pool.app.timeouts.read=5s; may be given more than once
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+/// Loads the config and runs until a signal or a failure.
+#[must_use]
+pub fn run(args: RunArgs) -> ExitCode {
+    let RunArgs { config, listen, upstreams, health_path, admin, set } = args;
+    match config::load(&Flags { config, listen, upstreams, health_path, admin, set }, &variable) {
+        Ok(loaded) => app::run(loaded.config, loaded.warnings),
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "{error}");
+            ExitCode::from(if matches!(error, LoadError::Usage(_)) { EXIT_USAGE } else { EXIT_CONFIG })
+        }
+    }
+}
+
+/// A variable of the environment.
+pub(super) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
