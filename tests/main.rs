@@ -1,4 +1,5 @@
-//! The one test binary: a file for each promise.
-#![allow(clippy::unwrap_used)]
+//! All integration tests, one binary: one link, one run.
+#![allow(unreachable_pub)] // `pub` between test modules
 
+mod pools;
 mod simulation;
