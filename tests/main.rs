@@ -6,6 +6,7 @@
 mod docker;
 mod floors;
 mod house;
+mod pools;
 mod respond;
 mod simulation;
 mod support;
