@@ -5,7 +5,19 @@
 //! and nothing is accepted and ignored: a key that no line of `compile` reads is an error.
 
 pub mod address;
+pub mod compile;
+mod expand;
+pub mod load;
 pub mod model;
+pub mod problem;
+mod read;
+pub mod source;
+pub mod tree;
+pub mod units;
 
 pub use address::{Address, Endpoint, Host, ListenAddress};
+pub use load::{LoadError, Loaded, load};
 pub use model::Config;
+pub use problem::Problem;
+pub use read::Known;
+pub use source::Flags;
