@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::problem::Wrong;
 use crate::cause::Cause;
 
 /// Where an upstream lives, as the config says it: `"app:3000"`, `"10.0.0.1:3000"`, `"[::1]:3000"`, `"3000"`,
@@ -117,6 +118,247 @@ impl fmt::Display for ListenAddress {
         match self {
             Self::Any(port) => write!(f, ":{port}"),
             Self::Exact(addresses) => write!(f, "{}", addresses[0]),
+        }
+    }
+}
+
+impl Address {
+    /// Where an upstream lives: `"app:3000"`, `"10.0.0.1:3000"`, `"[::1]:3000"`, `"3000"`, `"http://app"`.
+    ///
+    /// # Errors
+    /// What is wrong with it, and what to write instead.
+    pub fn parse(text: &str) -> Result<Self, Wrong> {
+        let (rest, default_port) = without_scheme(text)?;
+        let not_here = |what, hint: String| Wrong::new(format!("\"{text}\": an address holds no {what}"), hint);
+        if let Some(slash) = rest.find(['/', '?', '#']) {
+            let hint = format!("write \"{}\"; to change the path, give a route replace_prefix", &rest[..slash]);
+            return Err(not_here("path", hint));
+        }
+        if let Some(at) = rest.rfind('@') {
+            return Err(not_here("user", format!("write \"{}\"", &rest[at + 1..])));
+        }
+        let (host, port) = host_and_port(text, rest, default_port)?;
+        if port == 0 {
+            return Err(Wrong::new(format!("\"{text}\": nothing can be reached at port 0"), "write the app's port"));
+        }
+        let host = match host {
+            "" => {
+                let hint = format!("write \"localhost:{port}\", or the app's address");
+                return Err(Wrong::new(format!("\"{text}\" has no host"), hint));
+            }
+            host => self::host(text, host)?,
+        };
+        if let Host::Ip(ip) = host
+            && ip.is_unspecified()
+        {
+            let hint = format!("write \"localhost:{port}\", or the app's address");
+            return Err(Wrong::new(format!("\"{text}\": {ip} is where to listen, not where an app lives"), hint));
+        }
+        Ok(Self { host, port })
+    }
+}
+
+impl ListenAddress {
+    /// Where to listen: `":8080"`, `"127.0.0.1:8080"`, `"[::1]:8080"`, `"localhost:8080"`, `"8080"` (localhost).
+    ///
+    /// # Errors
+    /// What is wrong with it, and what to write instead.
+    pub fn parse(text: &str) -> Result<Self, Wrong> {
+        let sample = "write \":8080\" (any address) or \"127.0.0.1:8080\"";
+        if text.starts_with("fd:") || text.starts_with("unix:") {
+            return Err(Wrong::new(format!("\"{text}\": this version listens on TCP addresses only"), sample));
+        }
+        if let Some((_, rest)) = text.split_once("://") {
+            let hint = format!("write \"{}\"", rest.split('/').next().unwrap_or(rest));
+            return Err(Wrong::new(format!("\"{text}\": a listener's address has no scheme"), hint));
+        }
+        let (host, port) = host_and_port(text, text, None)?;
+        match host {
+            "" => Ok(Self::Any(port)),
+            "*" => Err(Wrong::new(format!("\"{text}\" is not an address"), format!("write \":{port}\""))),
+            host => match self::host(text, host)? {
+                Host::Ip(ip) => Ok(Self::Exact(vec![SocketAddr::new(ip, port)])),
+                Host::Localhost => Ok(Self::Exact(vec![
+                    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port),
+                    SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), port),
+                ])),
+                Host::Name(name) => {
+                    Err(Wrong::new(format!("\"{text}\": to listen takes an IP address, and {name} is a name"), sample))
+                }
+            },
+        }
+    }
+
+    /// Is it reachable from this machine alone?
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        match self {
+            Self::Any(_) => false,
+            Self::Exact(addresses) => addresses.iter().all(|a| a.ip().is_loopback()),
+        }
+    }
+}
+
+/// The text behind `http://`, and the port that stands for none; an error for what this version does not speak.
+fn without_scheme(text: &str) -> Result<(&str, Option<u16>), Wrong> {
+    let later = |scheme: &str| {
+        let hint = "this version takes \"host:port\" and \"http://host\"";
+        Err(Wrong::new(format!("\"{text}\": this version does not speak {scheme} yet"), hint))
+    };
+    if let Some((scheme, rest)) = text.split_once("://") {
+        return match scheme.to_ascii_lowercase().as_str() {
+            "http" => Ok((rest, Some(80))),
+            "https" => later("https://"),
+            "h2c" => later("h2c://"),
+            other => Err(Wrong::new(format!("\"{text}\": there is no scheme {other}://"), "write \"host:port\"")),
+        };
+    }
+    match text.split(':').next() {
+        Some("unix") => later("unix:"),
+        Some("srv") => later("srv:"),
+        Some("fd") => later("fd:"),
+        _ => Ok((text, None)),
+    }
+}
+
+/// Host (without brackets round IPv6, empty before a leading colon) and port. `3000` is `localhost:3000`.
+fn host_and_port<'a>(text: &str, rest: &'a str, default: Option<u16>) -> Result<(&'a str, u16), Wrong> {
+    let is_digits = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
+    if default.is_none() && is_digits(rest) {
+        return Ok(("localhost", port(text, rest)?));
+    }
+    let bare_v6 = rest.parse::<Ipv6Addr>().is_ok();
+    if bare_v6 {
+        return Err(Wrong::new(format!("\"{text}\" has no port"), format!("write \"[{rest}]:{}\"", default.unwrap_or(3000))));
+    }
+    let (host, after) = match rest.rfind(':') {
+        Some(colon) if !rest[colon..].contains(']') => (&rest[..colon], Some(&rest[colon + 1..])),
+        _ => (rest, None),
+    };
+    match (after, default) {
+        (Some(digits), _) => Ok((host, port(text, digits)?)),
+        (None, Some(port)) => Ok((host, port)),
+        (None, None) if host.is_empty() => Err(Wrong::new("this address is empty", "write \"host:port\"")),
+        (None, None) => Err(Wrong::new(format!("\"{text}\" has no port"), format!("write \"{host}:3000\", with its port"))),
+    }
+}
+
+fn port(text: &str, digits: &str) -> Result<u16, Wrong> {
+    let valid = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    valid
+        .then(|| digits.parse().ok())
+        .flatten()
+        .ok_or_else(|| Wrong::new(format!("\"{text}\": \"{digits}\" is not a port"), "a port is a number from 1 to 65535"))
+}
+
+/// An IP address (IPv4-mapped ones are IPv4), `localhost`, or a name in lower case.
+fn host(text: &str, host: &str) -> Result<Host, Wrong> {
+    if let Some(inside) = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
+        return match inside.parse::<Ipv6Addr>() {
+            Ok(ip) => Ok(Host::Ip(IpAddr::V6(ip).to_canonical())),
+            Err(_) => Err(Wrong::new(format!("\"{text}\": [{inside}] is not an IPv6 address"), "write it like \"[::1]:3000\"")),
+        };
+    }
+    if let Ok(ip) = host.parse::<Ipv4Addr>() {
+        return Ok(Host::Ip(IpAddr::V4(ip)));
+    }
+    if host.parse::<Ipv6Addr>().is_ok() {
+        return Err(Wrong::new(format!("\"{text}\": an IPv6 address stands in brackets"), format!("write \"[{host}]:PORT\"")));
+    }
+    let name = host.to_ascii_lowercase();
+    if name == "localhost" || name == "localhost." {
+        return Ok(Host::Localhost);
+    }
+    let labels = name.strip_suffix('.').unwrap_or(&name);
+    let fine = |l: &str| {
+        (1..=63).contains(&l.len()) && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    if labels.len() > 253 || !labels.split('.').all(fine) {
+        let hint = "a name has letters, digits, \"-\", \"_\" and \".\"";
+        return Err(Wrong::new(format!("\"{text}\": \"{host}\" is not a name or an IP address"), hint));
+    }
+    if labels.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit())) {
+        return Err(Wrong::new(format!("\"{text}\": \"{host}\" is not an IP address"), "write it like \"10.0.0.1:3000\""));
+    }
+    Ok(Host::Name(name.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn upstream_addresses() {
+        for (text, wanted) in [
+            ("3000", "localhost:3000"),
+            ("localhost:3000", "localhost:3000"),
+            ("App.Internal:80", "app.internal:80"),
+            ("http://app", "app:80"),
+            ("HTTP://10.0.0.1:81", "10.0.0.1:81"),
+            ("[::1]:3000", "[::1]:3000"),
+            ("[::ffff:10.0.0.1]:3000", "10.0.0.1:3000"),
+            ("my_app-1:3000", "my_app-1:3000"),
+        ] {
+            assert_eq!(Address::parse(text).unwrap().to_string(), wanted);
+        }
+        for (text, wanted) in [
+            ("app", "has no port: write \"app:3000\""),
+            ("http://app:3000/v1", "no path: write \"app:3000\"; to change the path, give a route replace_prefix"),
+            ("http://app/", "replace_prefix"),
+            ("https://app", "does not speak https:// yet"),
+            ("h2c://app", "does not speak h2c:// yet"),
+            ("unix:/run/app.sock", "does not speak unix: yet"),
+            ("srv:_http._tcp.app", "does not speak srv: yet"),
+            ("fd:3", "does not speak fd: yet"),
+            ("ftp://app", "no scheme ftp://"),
+            ("app:0", "port 0"),
+            ("app:70000", "\"70000\" is not a port"),
+            ("app:+80", "is not a port"),
+            ("::1", "write \"[::1]:3000\""),
+            ("::1:80:", "is not a port"),
+            ("[::g]:80", "not an IPv6 address"),
+            ("10.0.0.256:80", "not an IP address"),
+            ("10.0.1:80", "not an IP address"),
+            ("0.0.0.0:80", "where to listen"),
+            (":3000", "has no host"),
+            ("user@app:80", "holds no user: write \"app:80\""),
+            ("a b:80", "not a name"),
+            ("", "empty"),
+        ] {
+            let wrong = Address::parse(text).unwrap_err().to_string();
+            assert!(wrong.contains(wanted), "{text}: {wrong}");
+        }
+    }
+
+    #[test]
+    fn listening_addresses() {
+        assert_eq!(ListenAddress::parse(":8080"), Ok(ListenAddress::Any(8080)));
+        assert_eq!(ListenAddress::parse("127.0.0.1:0").unwrap().port(), 0);
+        assert_eq!(ListenAddress::parse("8080"), ListenAddress::parse("localhost:8080"));
+        assert!(ListenAddress::parse("localhost:1").unwrap().is_loopback());
+        assert!(!ListenAddress::parse("0.0.0.0:1").unwrap().is_loopback());
+        for (text, wanted) in [
+            ("*:80", "write \":80\""),
+            ("http://[::]:80/", "write \"[::]:80\""),
+            ("app:80", "app is a name"),
+            ("fd:web", "TCP addresses only"),
+            ("0.0.0.0", "has no port"),
+        ] {
+            let wrong = ListenAddress::parse(text).unwrap_err().to_string();
+            assert!(wrong.contains(wanted), "{text}: {wrong}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn there_and_back(text in "\\PC{0,20}|(http://)?([a-z.]{1,9}|[0-9]{1,3}(\\.[0-9]{1,3}){3}|\\[[0-9a-f:]{2,9}\\]):[0-9]{1,5}") {
+            if let Ok(address) = Address::parse(&text) {
+                prop_assert_eq!(Address::parse(&address.to_string()), Ok(address));
+            }
+            if let Ok(address) = ListenAddress::parse(&text) {
+                prop_assert_eq!(ListenAddress::parse(&address.to_string()).map(|a| a.port()), Ok(address.port()));
+            }
         }
     }
 }

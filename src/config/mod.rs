@@ -5,45 +5,19 @@
 //! and nothing is accepted and ignored: a key that no line of `compile` reads is an error.
 
 pub mod address;
+pub mod compile;
+mod expand;
+pub mod load;
 pub mod model;
+pub mod problem;
+mod read;
+pub mod source;
+pub mod tree;
+pub mod units;
 
 pub use address::{Address, Endpoint, Host, ListenAddress};
+pub use load::{LoadError, Loaded, load};
 pub use model::Config;
-
-/// Stand-in.
-#[derive(Clone, Debug, Default)]
-#[allow(missing_docs)]
-pub struct Flags {
-    pub config: Option<std::path::PathBuf>,
-    pub listen: Option<String>,
-    pub upstreams: Vec<String>,
-    pub health_path: Option<String>,
-    pub admin: Option<String>,
-    pub set: Vec<String>,
-}
-/// Stand-in.
-#[derive(Debug)]
-#[allow(missing_docs)]
-pub struct Loaded {
-    pub config: Config,
-    pub warnings: Vec<String>,
-}
-/// Stand-in.
-#[derive(Debug)]
-#[allow(missing_docs)]
-pub enum LoadError {
-    Usage(String),
-    NothingConfigured,
-}
-impl std::fmt::Display for LoadError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("stand-in")
-    }
-}
-/// Stand-in.
-///
-/// # Errors
-/// Always.
-pub fn load(_: &Flags, _: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, LoadError> {
-    Err(LoadError::NothingConfigured)
-}
+pub use problem::Problem;
+pub use read::Known;
+pub use source::Flags;

@@ -1,0 +1,103 @@
+//! `[pool.NAME.health]`.
+
+use std::time::Duration;
+
+use http::{HeaderMap, Method};
+
+use super::super::model::{Check, Health, HttpCheck};
+use super::super::problem::Wrong;
+use super::super::read::Section;
+use super::super::units::duration_text;
+use super::words;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Type {
+    Auto,
+    Http,
+    Tcp,
+    Off,
+    Later,
+}
+
+/// What the table says; `None`: no checks.
+pub(super) fn health(section: &Section<'_>) -> Option<Health> {
+    let words = [("auto", Type::Auto), ("http", Type::Http), ("tcp", Type::Tcp), ("off", Type::Off), ("grpc", Type::Later)];
+    let kind = section.choice("type", &words[..]).unwrap_or(Type::Auto);
+    if let (Type::Later, Some(node)) = (kind, section.node("type")) {
+        section.cx.error(&node.place, "gRPC checks are not part of this version yet", "write \"http\" or \"tcp\"");
+    }
+    let path = section.parse("path", "/healthz", |text| if text.is_empty() { Ok(None) } else { words::check_path(text).map(Some) });
+    let path_is_wrong = path.is_none() && section.node("path").is_some();
+    let path = path.flatten();
+    let http = HttpCheck {
+        path: path.clone().unwrap_or_else(|| "/".into()),
+        method: section.parse("method", "GET", words::method).unwrap_or(Method::GET),
+        host_header: section
+            .parse("host_header", "app.example", |text| if text.is_empty() { Ok(None) } else { words::host_value(text).map(Some) })
+            .flatten(),
+        headers: headers(section),
+        expect_status: section.parse("expect_status", "200-399", words::statuses).unwrap_or_else(|| vec![(200, 399)]),
+        expect_body: section.parse("expect_body", "ok", expected_body).unwrap_or_default(),
+    };
+    let port = section.number_or("port", 1..=65_535, &[("same", None)], |port| u16::try_from(port).ok()).flatten();
+    let interval = section.time("interval", Duration::from_secs(5));
+    let timeout = section.time("timeout", Duration::from_secs(2));
+    let healthy_after = section.number("healthy_after", 2, 1..=1000);
+    let unhealthy_after = section.number("unhealthy_after", 3, 1..=1000);
+    let is_http = kind == Type::Http || (kind == Type::Auto && path.is_some());
+    if !is_http && kind != Type::Off && !path_is_wrong {
+        http_words_without_http(section, kind, path.is_some(), &http);
+    }
+    if interval < timeout && kind != Type::Off {
+        let place = section.place_of("interval").or(section.place_of("timeout")).unwrap_or(&section.place);
+        let (interval, timeout) = (duration_text(interval), duration_text(timeout));
+        let message = format!("health.interval ({interval}) is shorter than health.timeout ({timeout})");
+        section.cx.warn(place, message, "a silent upstream is checked less often than it says; lower timeout");
+    }
+    (kind != Type::Off).then(|| Health {
+        check: if is_http { Check::Http(http) } else { Check::Tcp },
+        port,
+        interval,
+        timeout,
+        healthy_after,
+        unhealthy_after,
+    })
+}
+
+/// Nothing is accepted and ignored: a TCP check takes none of these.
+fn http_words_without_http(section: &Section<'_>, kind: Type, has_path: bool, http: &HttpCheck) {
+    let said = [
+        ("path", has_path),
+        ("method", http.method != Method::GET),
+        ("host_header", http.host_header.is_some()),
+        ("headers", !http.headers.is_empty()),
+        ("expect_status", http.expect_status != [(200, 399)]),
+        ("expect_body", !http.expect_body.is_empty()),
+    ];
+    for (key, _) in said.iter().filter(|(_, said)| *said) {
+        let place = section.place_of(key).unwrap_or(&section.place);
+        let hint = if kind == Type::Tcp { "write type = \"http\", or take it out" } else { "add path = \"/healthz\", or take it out" };
+        section.cx.error(place, format!("`{key}` has no meaning for a TCP check"), hint);
+    }
+}
+
+fn headers(section: &Section<'_>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (key, key_place, value, value_place) in section.free("headers") {
+        let name = section.cx.take(key_place, words::check_field(key));
+        let value = section.cx.take(value_place, words::field_value(value));
+        if let (Some(name), Some(value)) = (name, value)
+            && headers.insert(name, value).is_some()
+        {
+            section.cx.error(key_place, format!("the field {key} stands here twice"), "case makes no difference");
+        }
+    }
+    headers
+}
+
+fn expected_body(text: &str) -> Result<String, Wrong> {
+    if text.len() > 64 << 10 {
+        return Err(Wrong::new("this is longer than what a check reads", "a check reads at most 64 KiB of a body"));
+    }
+    Ok(text.into())
+}

@@ -1,0 +1,61 @@
+//! `listen` and `[listener.NAME]`.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::address::ListenAddress;
+use super::super::model::Listener;
+use super::super::problem::Place;
+use super::super::read::Section;
+use super::unknown::line;
+
+/// All listeners, and where their addresses stand. `listen` is short for the address of `[listener.main]`.
+pub(super) fn listeners(root: &Section<'_>) -> Vec<(Listener, Place)> {
+    let short = root.parse("listen", ":8080", ListenAddress::parse);
+    let short_place = root.place_of("listen");
+    let mut named = root.named("listener");
+    if named.is_empty() || (short_place.is_some() && named.iter().all(|(name, _)| &**name != "main")) {
+        named.insert(0, ("main".into(), root.absent("listener.NAME")));
+    }
+    let mut listeners: Vec<(Listener, Place)> = Vec::new();
+    for (name, section) in named {
+        let own = section.parse("address", ":8080", ListenAddress::parse);
+        let own_place = section.place_of("address");
+        let main = &*name == "main";
+        let (short, short_place) = if main { (short.clone(), short_place) } else { (None, None) };
+        if let (Some(said), Some(here)) = (short_place, own_place)
+            && short != own
+        {
+            let message = format!("`listen`{} says another address for this listener", line(said));
+            section.cx.error(here, message, "take one of them out");
+        }
+        if !main && own_place.is_none() && section.present() {
+            section.cx.error(&section.place, format!("listener `{name}` has no address"), "add address = \":8080\" to it");
+        }
+        let address = own.or(short).unwrap_or(ListenAddress::Any(8080));
+        let place = own_place.or(short_place).unwrap_or(&section.place).clone();
+        let twice = listeners.iter().find(|(other, _)| other.address == address && address.port() != 0);
+        if let Some((other, _)) = twice.filter(|_| own_place.is_some()) {
+            section.cx.error(&place, format!("listener `{}` has this address already", other.name), "");
+        }
+        listeners.push((listener(name, address, &section), place));
+    }
+    listeners
+}
+
+fn listener(name: Arc<str>, address: ListenAddress, section: &Section<'_>) -> Listener {
+    let timeouts = section.section("timeouts");
+    let limits = section.section("limits");
+    let connections = limits.number_or("connections", 1..=10_000_000, &[("auto", 0)], |n| n).unwrap_or(0);
+    Listener {
+        name,
+        address,
+        head_timeout: timeouts.time("head", Duration::from_secs(10)),
+        body_timeout: timeouts.time("body", Duration::from_secs(60)),
+        keep_alive: timeouts.time("keep_alive", Duration::from_secs(75)),
+        head_limit: limits.size("head", 32 << 10, 8 << 10..=1 << 20),
+        fields_limit: limits.number("fields", 100, 1..=10_000) as usize,
+        connections_limit: NonZeroUsize::new(connections as usize),
+    }
+}

@@ -1,0 +1,160 @@
+//! The tree becomes a [`Config`], or all its problems at once.
+//!
+//! Each file here reads the tables of one noun. Reading goes on past every problem with the default in place of the
+//! faulty value; at the end one error is enough to give no config at all. The only file that is opened is the one that
+//! `respond` names.
+
+mod access;
+mod health;
+mod listener;
+mod pool;
+mod route;
+mod unknown;
+mod words;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::address::ListenAddress;
+use super::model::{AccessFormat, Config, Detail, Errors, Level, Listener, Log, LogTarget, Shutdown};
+use super::problem::{Origin, Place, Problem, Severity, Wrong};
+use super::read::{Context, Known, Section};
+use super::tree::Table;
+
+/// Compiles a tree. `whole` is what problems without a place are pinned to; `file` is where the tree came from, and
+/// relative paths in it start at its folder. Warnings come beside the config.
+///
+/// # Errors
+/// Everything that is wrong, warnings included, in the order of the file.
+pub fn compile(
+    tree: &Table,
+    whole: &Arc<Origin>,
+    file: Option<&Path>,
+) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
+    let base = file.and_then(Path::parent).map(Path::to_owned).unwrap_or_default();
+    let cx = Context { base, ..Context::default() };
+    let mut config = read(&cx, tree, whole);
+    config.file = file.map(Path::to_owned);
+    if !cx.unknown.borrow().is_empty() {
+        unknown::report(&cx, &known());
+    }
+    let mut problems = cx.problems.into_inner();
+    // In the order of the file; what was said elsewhere, and what is about the whole, behind it.
+    problems.sort_by_key(|problem| {
+        let start = problem.place.span.as_ref().map(|span| span.start);
+        (problem.place.origin.text.is_none(), start.unwrap_or(usize::MAX))
+    });
+    if problems.iter().any(|problem| problem.severity == Severity::Error) { Err(problems) } else { Ok((config, problems)) }
+}
+
+/// Every key there is, found by compiling nothing and noting what is asked for.
+#[must_use]
+pub fn known() -> Vec<Known> {
+    let cx = Context { learned: Some(std::cell::RefCell::default()), ..Context::default() };
+    let whole = Arc::new(Origin { name: String::new(), text: None, said: None });
+    read(&cx, &Table::default(), &whole);
+    let mut known: Vec<Known> = Vec::new();
+    for key in cx.learned.map(std::cell::RefCell::into_inner).unwrap_or_default() {
+        if !known.contains(&key) {
+            known.push(key);
+        }
+    }
+    known
+}
+
+fn read(cx: &Context, tree: &Table, whole: &Arc<Origin>) -> Config {
+    let root = Section::root(cx, tree, Place::whole(whole));
+    let listeners = listener::listeners(&root);
+    let name = root.parse("name", "causeway", words::pseudonym).unwrap_or_else(|| "causeway".into());
+    let workers = root.number_or("workers", 1..=1024, &[("auto", 0)], |n| n).unwrap_or(0);
+    let admin = admin(&root, &listeners);
+    let trusted_proxies = access::networks(&root, "trusted_proxies");
+    let pools = pool::pools(&root, &listeners);
+    let routes = route::routes(&root, &pools);
+    let errors = errors(&root, &listeners);
+    Config {
+        name,
+        workers: std::num::NonZeroUsize::new(workers as usize),
+        trusted_proxies,
+        listeners: listeners.into_iter().map(|(listener, _)| listener).collect(),
+        admin,
+        log: log(&root),
+        shutdown: shutdown(&root),
+        routes,
+        pools: pools.into_iter().map(|read| Arc::new(read.pool)).collect(),
+        errors,
+        file: None,
+    }
+}
+
+fn admin(root: &Section<'_>, listeners: &[(Listener, Place)]) -> Option<ListenAddress> {
+    let section = root.section("admin");
+    let default = Some(ListenAddress::Exact(vec![([127, 0, 0, 1], 9901).into()]));
+    let Some((text, place)) = section.text("address", "127.0.0.1:9901", "") else { return default };
+    if text == "off" {
+        return None;
+    }
+    let address = section.cx.take(place, ListenAddress::parse(text))?;
+    if let Some((listener, _)) = listeners.iter().find(|(l, _)| l.address == address && address.port() != 0) {
+        let message = format!("the admin address is also listener `{}`", listener.name);
+        section.cx.error(place, message, "give it an address of its own, or \"off\"");
+    }
+    Some(address)
+}
+
+fn log(root: &Section<'_>) -> Log {
+    let section = root.section("log");
+    let levels = [
+        ("info", Level::Info),
+        ("error", Level::Error),
+        ("warn", Level::Warn),
+        ("debug", Level::Debug),
+        ("trace", Level::Trace),
+    ];
+    let formats = [
+        ("auto", AccessFormat::Auto),
+        ("json", AccessFormat::Json),
+        ("combined", AccessFormat::Combined),
+        ("off", AccessFormat::Off),
+    ];
+    let target = |key, default| {
+        let parser = |text: &str| match text {
+            "stderr" => Ok(LogTarget::Stderr),
+            "stdout" => Ok(LogTarget::Stdout),
+            "" | "off" => Err(Wrong::new(format!("\"{text}\" is no place for lines"), "write \"stderr\", \"stdout\" or a file")),
+            file => Ok(LogTarget::File(root.cx.base.join(PathBuf::from(file)))),
+        };
+        section.parse(key, "stderr", parser).unwrap_or(default)
+    };
+    Log {
+        level: section.choice("level", &levels).unwrap_or(Level::Info),
+        events: target("events", LogTarget::Stderr),
+        access: section.choice("access", &formats).unwrap_or(AccessFormat::Auto),
+        access_to: target("access_to", LogTarget::Stdout),
+    }
+}
+
+fn shutdown(root: &Section<'_>) -> Shutdown {
+    let section = root.section("shutdown");
+    Shutdown {
+        grace: section.duration("grace", Duration::ZERO),
+        timeout: section.duration("timeout", Duration::from_secs(8)),
+    }
+}
+
+fn errors(root: &Section<'_>, listeners: &[(Listener, Place)]) -> Errors {
+    let section = root.section("errors");
+    let details = [("auto", Detail::Auto), ("full", Detail::Full), ("public", Detail::Public)];
+    let detail = section.choice("detail", &details).unwrap_or(Detail::Auto);
+    let open = listeners.iter().find(|(listener, _)| !listener.address.is_loopback());
+    if let (Detail::Full, Some(place), Some((listener, _))) = (detail, section.place_of("detail"), open) {
+        let message = format!("everybody who reaches {} learns upstream addresses from errors", listener.address);
+        section.cx.warn(place, message, "write \"auto\", or name clients in full_for");
+    }
+    Errors {
+        detail,
+        full_for: access::networks(&section, "full_for"),
+        proxy_status_on_all: section.choice("proxy_status", &[("errors", false), ("all", true)]).unwrap_or(false),
+    }
+}

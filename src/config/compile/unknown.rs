@@ -1,0 +1,123 @@
+//! What to say about a key that nothing reads: the nearest key, the table where it belongs, or that it comes later.
+
+use super::super::problem::Place;
+use super::super::read::{Context, Known, Unknown, either, nearest};
+
+/// Keys of the contract that this version does not have yet: said so, never accepted and ignored.
+const LATER: &[(&str, &[&str])] = &[
+    ("", &["notify"]),
+    ("listener.NAME", &["protocols", "proxy_protocol", "redirect_https", "tls"]),
+    ("listener.NAME.timeouts", &["tls"]),
+    ("listener.NAME.limits", &["in_flight"]),
+    ("admin", &["token_file"]),
+    (
+        "route.NAME",
+        &["compress", "rate_limit", "allow", "deny", "basic_auth", "request_headers", "response_headers"],
+    ),
+    ("route.NAME.timeouts", &["tls"]),
+    ("route.NAME.retry", &["on_status", "budget"]),
+    (
+        "pool.NAME",
+        &["upstreams_file", "balance", "sticky", "slow_start", "wait", "passive", "limits", "tls"],
+    ),
+    ("pool.NAME.upstreams", &["weight", "backup", "in_flight", "proxy_protocol"]),
+    ("pool.NAME.timeouts", &["tls"]),
+    ("pool.NAME.retry", &["on_status", "budget"]),
+    ("errors", &["page"]),
+];
+
+/// Makes a problem of each unknown key. `known`: every key there is.
+pub(super) fn report(cx: &Context, known: &[Known]) {
+    let unknown = cx.unknown.take();
+    for key in &unknown {
+        let (message, hint) = judge(key, known);
+        cx.error(&key.place, message, hint);
+    }
+}
+
+/// A word that could have been meant.
+struct Word<'a> {
+    kind: &'a str,
+    key: &'a str,
+    table: bool,
+    later: bool,
+}
+
+fn judge(unknown: &Unknown, known: &[Known]) -> (String, String) {
+    let Unknown { kind, path, key, table, .. } = unknown;
+    let shown = if *table { format!("[{}]", join(path, key)) } else { format!("`{key}`") };
+    let now = known.iter().map(|k| Word { kind: &k.kind, key: k.key, table: k.table, later: false });
+    let later = LATER.iter().flat_map(|(kind, keys)| {
+        keys.iter().map(|key| Word { kind, key, table: matches!(*key, "passive" | "tls" | "notify"), later: true })
+    });
+    let words: Vec<Word<'_>> = now.chain(later).collect();
+    let here = || words.iter().filter(|word| word.kind == kind);
+    if here().any(|word| word.later && word.key == key) {
+        return (format!("{shown} is not part of this version yet"), "take it out".into());
+    }
+    let place = if path.is_empty() { "at the top of the file".into() } else { format!("in [{path}]") };
+    let what = if *table { "table" } else { "key" };
+    let message = format!("unknown {what} {shown}{}", if *table { String::new() } else { format!(" {place}") });
+
+    // A slip of one letter here is likelier than the right word in the wrong place, and that likelier than more slips.
+    let near = |most: usize| {
+        let same_shape = here().filter(|word| word.table == *table).map(|word| word.key);
+        let other_shape = here().filter(|word| word.table != *table).map(|word| word.key);
+        let close = |found: Option<&&str>| found.is_some_and(|found| strsim::damerau_levenshtein(found, key) <= most);
+        let same = nearest(key, same_shape).filter(|found| close(Some(found)));
+        same.or_else(|| if most == 1 { None } else { nearest(key, other_shape) })
+    };
+    let meant = |word: &str| {
+        let found = here().find(|w| w.key == word);
+        let shown = if found.is_some_and(|w| w.table) { format!("[{}]", join(path, word)) } else { format!("`{word}`") };
+        let later = if found.is_some_and(|w| w.later) { " (not part of this version yet)" } else { "" };
+        format!("did you mean {shown}?{later}")
+    };
+    if let Some(word) = near(1) {
+        return (message, meant(word));
+    }
+    let elsewhere: Vec<&Word<'_>> = words.iter().filter(|w| w.key == key && w.table == *table && w.kind != kind).collect();
+    if !elsewhere.is_empty() {
+        let all_later = elsewhere.iter().all(|word| word.later);
+        let homes: Vec<String> = elsewhere.iter().filter(|w| w.later == all_later).map(|w| home(w.kind, path)).collect();
+        let misplaced = format!("{shown} does not belong {place}");
+        let suffix = if all_later { ", but it is not part of this version yet" } else { "" };
+        return match homes.as_slice() {
+            [one] if !all_later => (misplaced, format!("move it {one}")),
+            homes if homes.len() <= 4 => (misplaced, format!("it belongs {}{suffix}", either(homes))),
+            _ => (misplaced, String::new()),
+        };
+    }
+    if let Some(word) = near(usize::MAX) {
+        return (message, meant(word));
+    }
+    let keys: Vec<&str> = here().filter(|word| !word.later).map(|word| word.key).collect();
+    (message, format!("known here: {}", keys.join(", ")))
+}
+
+/// Where a key belongs, with the names that the misplaced one stands among: `to [pool.app]`.
+fn home(kind: &str, path: &str) -> String {
+    if kind.is_empty() {
+        return "to the top of the file, above the first [table]".into();
+    }
+    let mut path = path.split('.');
+    let mut same = true;
+    let parts: Vec<&str> = kind
+        .split('.')
+        .map(|part| {
+            let here = path.next();
+            same &= here == Some(part) || (part == "NAME" && here.is_some());
+            if same && part == "NAME" { here.unwrap_or(part) } else { part }
+        })
+        .collect();
+    format!("to [{}]", parts.join("."))
+}
+
+fn join(path: &str, key: &str) -> String {
+    if path.is_empty() { key.into() } else { format!("{path}.{key}") }
+}
+
+/// " (line 4)" when the place is in a file.
+pub(super) fn line(place: &Place) -> String {
+    place.line_and_column().map(|(line, _)| format!(" (line {line})")).unwrap_or_default()
+}

@@ -1,0 +1,441 @@
+//! Reading one table of the tree, key by key.
+//!
+//! A [`Section`] remembers which keys were asked for; when it is dropped, every other key in it is unknown. So the code
+//! that reads a key is the only place that makes it exist: there is no second list to keep in step.
+
+use std::cell::RefCell;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::problem::{Place, Problem, Wrong};
+use super::tree::{Node, Table, Value};
+use super::units;
+
+/// What one compilation shares: the problems so far, and what was asked.
+#[derive(Debug, Default)]
+pub(super) struct Context {
+    /// Everything wrong so far, warnings too.
+    pub problems: RefCell<Vec<Problem>>,
+    /// Keys that nothing read.
+    pub unknown: RefCell<Vec<Unknown>>,
+    /// Set: every key that is asked for is written down here, and every table of named tables has one called NAME.
+    pub learned: Option<RefCell<Vec<Known>>>,
+    /// Relative paths in the file start here.
+    pub base: PathBuf,
+}
+
+/// A key that the compiler reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// The table it stands in, `pool.NAME.timeouts`; empty at the top of the file.
+    pub kind: String,
+    /// Its name.
+    pub key: &'static str,
+    /// Is it a table itself?
+    pub table: bool,
+}
+
+/// A key that nothing read.
+#[derive(Debug)]
+pub(super) struct Unknown {
+    /// The table it stands in, as [`Known::kind`].
+    pub kind: String,
+    /// The table it stands in, with the names of the file.
+    pub path: String,
+    /// The key.
+    pub key: String,
+    /// Where it stands.
+    pub place: Place,
+    /// Is it a table itself?
+    pub table: bool,
+}
+
+impl Context {
+    /// Something that keeps causeway from starting.
+    pub(super) fn error(&self, place: &Place, message: impl Into<String>, hint: impl Into<String>) {
+        self.problems.borrow_mut().push(Problem::error(place, Wrong::new(message, hint)));
+    }
+
+    /// Something legal and foolish.
+    pub(super) fn warn(&self, place: &Place, message: impl Into<String>, hint: impl Into<String>) {
+        self.problems.borrow_mut().push(Problem::warning(place, Wrong::new(message, hint)));
+    }
+
+    /// The value, or its error with its place.
+    pub(super) fn take<T>(&self, place: &Place, parsed: Result<T, Wrong>) -> Option<T> {
+        parsed.map_err(|wrong| self.problems.borrow_mut().push(Problem::error(place, wrong))).ok()
+    }
+}
+
+/// A table that is being read; present or not, all its keys are asked for.
+pub(super) struct Section<'a> {
+    pub cx: &'a Context,
+    table: Option<&'a Table>,
+    kind: String,
+    /// With the names of the file: `pool.app.timeouts`.
+    pub path: String,
+    /// Where its name stands.
+    pub place: Place,
+    asked: RefCell<Vec<&'static str>>,
+}
+
+impl<'a> Section<'a> {
+    /// The root of the tree.
+    pub(super) fn root(cx: &'a Context, table: &'a Table, place: Place) -> Self {
+        let (kind, path) = (String::new(), String::new());
+        Self { cx, table: Some(table), kind, path, place, asked: RefCell::default() }
+    }
+
+    /// Was this table said at all?
+    pub(super) fn present(&self) -> bool {
+        self.table.is_some()
+    }
+
+    /// Where a key of this table was said, if it was.
+    pub(super) fn place_of(&self, key: &str) -> Option<&'a Place> {
+        Some(&self.table?.get(key)?.place)
+    }
+
+    /// Was this key said? Does not count as reading it.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.is_some_and(|table| table.get(key).is_some())
+    }
+
+    /// The value of a key.
+    pub(super) fn node(&self, key: &'static str) -> Option<&'a Node> {
+        self.ask(key, false);
+        Some(&self.table?.get(key)?.node)
+    }
+
+    /// A text, and where it stands. `sample`: what a right value looks like; `unit`: what a bare number lacks.
+    pub(super) fn text(&self, key: &'static str, sample: &str, unit: &str) -> Option<(&'a str, &'a Place)> {
+        let node = self.node(key)?;
+        if let Some(text) = text_of(node) {
+            return Some((text, &node.place));
+        }
+        let meant = match &node.value {
+            Value::Integer(n) => format!("{n}{unit}"),
+            Value::Text(_) | Value::Boolean(_) | Value::Array(_) | Value::Table(_) | Value::Other(_) => sample.into(),
+        };
+        let message = format!("`{key}` takes text in quotes, not {}", node.value.kind());
+        self.cx.error(&node.place, message, format!("write {key} = \"{meant}\""));
+        None
+    }
+
+    /// A text that a parser understands.
+    pub(super) fn parse<T>(
+        &self,
+        key: &'static str,
+        sample: &str,
+        parser: impl FnOnce(&str) -> Result<T, Wrong>,
+    ) -> Option<T> {
+        let (text, place) = self.text(key, sample, "")?;
+        self.cx.take(place, parser(text))
+    }
+
+    /// One of some words.
+    pub(super) fn choice<T: Copy>(&self, key: &'static str, words: &[(&str, T)]) -> Option<T> {
+        let (text, place) = self.text(key, words[0].0, "")?;
+        if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
+            return Some(*value);
+        }
+        let all: Vec<String> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+        let hint = match nearest(&text.to_ascii_lowercase(), words.iter().map(|(word, _)| *word)) {
+            Some(word) => format!("did you mean \"{word}\"?"),
+            None => format!("write {}", either(&all)),
+        };
+        self.cx.error(place, format!("\"{text}\" is not a word for `{key}`"), hint);
+        None
+    }
+
+    /// A duration.
+    pub(super) fn duration(&self, key: &'static str, default: Duration) -> Duration {
+        let Some((text, place)) = self.text(key, "5s", "s") else { return default };
+        if text == "off" {
+            let hint = "write a duration; a long one, like \"24h\", comes close to off";
+            self.cx.error(place, format!("`{key}` cannot be off"), hint);
+            return default;
+        }
+        self.cx.take(place, units::duration(text)).unwrap_or(default)
+    }
+
+    /// A duration that is not zero.
+    pub(super) fn time(&self, key: &'static str, default: Duration) -> Duration {
+        let duration = self.duration(key, default);
+        self.not_zero(key, duration).unwrap_or(default)
+    }
+
+    /// A duration that is not zero, or "off".
+    pub(super) fn time_or_off(&self, key: &'static str, default: Option<Duration>) -> Option<Duration> {
+        let Some((text, place)) = self.text(key, "5s", "s") else { return default };
+        if text == "off" {
+            return None;
+        }
+        let Some(duration) = self.cx.take(place, units::duration(text)) else { return default };
+        self.not_zero(key, duration)
+    }
+
+    fn not_zero(&self, key: &'static str, duration: Duration) -> Option<Duration> {
+        if duration.is_zero() {
+            let place = self.node(key).map_or(&self.place, |node| &node.place);
+            self.cx.error(place, format!("`{key}` is over before it begins"), "write a longer one, like \"5s\"");
+            return None;
+        }
+        Some(duration)
+    }
+
+    /// A size in bytes within bounds.
+    pub(super) fn size(&self, key: &'static str, default: usize, bounds: RangeInclusive<u64>) -> usize {
+        let read = self.text(key, "64KiB", "B").and_then(|(text, place)| {
+            let size = if text == "off" && bounds.contains(&0) { Ok(0) } else { units::size(text) };
+            let size = self.cx.take(place, size)?;
+            if !bounds.contains(&size) {
+                let (least, most) = (units::size_text(*bounds.start()), units::size_text(*bounds.end()));
+                let hint = format!("write one from \"{least}\" to \"{most}\"");
+                let side = if size < *bounds.start() { "small" } else { "large" };
+                self.cx.error(place, format!("\"{text}\" is too {side} for `{key}`"), hint);
+                return None;
+            }
+            usize::try_from(size).ok()
+        });
+        read.unwrap_or(default)
+    }
+
+    /// A whole number within bounds, or one of some words.
+    pub(super) fn number_or<T: Copy>(
+        &self,
+        key: &'static str,
+        bounds: RangeInclusive<u32>,
+        words: &[(&str, T)],
+        number: impl FnOnce(u32) -> T,
+    ) -> Option<T> {
+        let node = self.node(key)?;
+        let said = if let Value::Text(text) = &node.value { Some(text.as_str()) } else { None };
+        if let Some((_, value)) = words.iter().find(|(word, _)| Some(*word) == said) {
+            return Some(*value);
+        }
+        let valid = match node.value {
+            Value::Integer(n) => u32::try_from(n).ok().filter(|n| bounds.contains(n)),
+            Value::Text(_) | Value::Boolean(_) | Value::Array(_) | Value::Table(_) | Value::Other(_) => None,
+        };
+        if valid.is_none() {
+            let mut forms: Vec<String> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+            forms.push(format!("a whole number from {} to {}", bounds.start(), bounds.end()));
+            let message = match &node.value {
+                Value::Integer(n) => format!("`{key}` cannot be {n}"),
+                Value::Text(text) => format!("`{key}` cannot be \"{text}\""),
+                other => format!("`{key}` takes a number, not {}", other.kind()),
+            };
+            self.cx.error(&node.place, message, format!("write {}", either(&forms)));
+        }
+        valid.map(number)
+    }
+
+    /// A whole number within bounds.
+    pub(super) fn number(&self, key: &'static str, default: u32, bounds: RangeInclusive<u32>) -> u32 {
+        self.number_or(key, bounds, &[], |n| n).unwrap_or(default)
+    }
+
+    /// `true` or `false`.
+    pub(super) fn flag(&self, key: &'static str, default: bool) -> bool {
+        let Some(node) = self.node(key) else { return default };
+        match &node.value {
+            Value::Boolean(yes) => *yes,
+            other => {
+                let message = format!("`{key}` takes true or false, not {}", other.kind());
+                self.cx.error(&node.place, message, format!("write {key} = {default}, without quotes"));
+                default
+            }
+        }
+    }
+
+    /// The items of a list; empty when it was not said.
+    pub(super) fn list(&self, key: &'static str, sample: &str) -> &'a [Node] {
+        match self.node(key) {
+            None => &[],
+            Some(Node { value: Value::Array(items), .. }) => items,
+            Some(node) => {
+                let item = text_of(node).map_or_else(|| sample.into(), |text| format!("\"{text}\""));
+                let message = format!("`{key}` takes a list, not {}", node.value.kind());
+                self.cx.error(&node.place, message, format!("write {key} = [{item}]"));
+                &[]
+            }
+        }
+    }
+
+    /// The texts of a list, each through a parser.
+    pub(super) fn texts<T>(
+        &self,
+        key: &'static str,
+        sample: &str,
+        mut parser: impl FnMut(&str) -> Result<T, Wrong>,
+    ) -> Vec<T> {
+        let mut out = Vec::new();
+        for item in self.list(key, &format!("\"{sample}\"")) {
+            match text_of(item) {
+                Some(text) => out.extend(self.cx.take(&item.place, parser(text))),
+                None => {
+                    let message = format!("`{key}` is a list of texts in quotes, and this is {}", item.value.kind());
+                    self.cx.error(&item.place, message, format!("write {key} = [\"{sample}\"]"));
+                }
+            }
+        }
+        out
+    }
+
+    /// A table in this table.
+    pub(super) fn section(&self, key: &'static str) -> Section<'a> {
+        self.ask(key, true);
+        let (kind, path) = (join(&self.kind, key), join(&self.path, key));
+        let entry = self.table.and_then(|table| table.get(key));
+        let table = entry.and_then(|entry| self.as_table(&entry.node, &path, &kind));
+        let place = entry.map_or(&self.place, |entry| &entry.place).clone();
+        Section { cx: self.cx, table, kind, path, place, asked: RefCell::default() }
+    }
+
+    /// A table of this kind that nobody said: all its defaults.
+    pub(super) fn absent(&self, kind: &str) -> Section<'a> {
+        let (kind, path) = (kind.into(), String::new());
+        Section { cx: self.cx, table: None, kind, path, place: self.place.clone(), asked: RefCell::default() }
+    }
+
+    /// The tables in a table of named tables, in the order of the file.
+    pub(super) fn named(&self, key: &'static str) -> Vec<(Arc<str>, Section<'a>)> {
+        self.ask(key, true);
+        let kind = join(&join(&self.kind, key), "NAME");
+        let made = |name: &str, table, place: &Place| {
+            let path = join(&join(&self.path, key), name);
+            let section =
+                Section { cx: self.cx, table, kind: kind.clone(), path, place: place.clone(), asked: RefCell::default() };
+            (name.into(), section)
+        };
+        if self.cx.learned.is_some() {
+            return vec![made("NAME", None, &self.place)];
+        }
+        let Some(entry) = self.table.and_then(|table| table.get(key)) else { return Vec::new() };
+        let Some(tables) = self.as_table(&entry.node, key, &kind) else { return Vec::new() };
+        let mut out = Vec::new();
+        for entry in &tables.0 {
+            let path = join(key, &entry.key);
+            if !matches!(&entry.node.value, Value::Table(_) | Value::Array(_)) {
+                let hint = format!("put it below a header with a name of your choice, like [{key}.app]");
+                self.cx.error(&entry.place, format!("`{}` stands in [{key}], which has only named tables", entry.key), hint);
+            } else if let Some(table) = self.as_table(&entry.node, &path, &kind) {
+                self.cx.take(&entry.place, name(&entry.key));
+                out.push(made(&entry.key, Some(table), &entry.place));
+            }
+        }
+        out
+    }
+
+    /// A table that is an item of a list. In learning, there is one.
+    pub(super) fn item(&self, key: &'static str, node: &'a Node) -> Section<'a> {
+        let table = if let Value::Table(table) = &node.value { Some(table) } else { None };
+        let (kind, path) = (join(&self.kind, key), join(&self.path, key));
+        Section { cx: self.cx, table, kind, path, place: node.place.clone(), asked: RefCell::default() }
+    }
+
+    /// The keys and texts of a table whose keys are free.
+    pub(super) fn free(&self, key: &'static str) -> Vec<(&'a str, &'a Place, &'a str, &'a Place)> {
+        let Some(node) = self.node(key) else { return Vec::new() };
+        let Some(table) = self.as_table(node, &join(&self.path, key), "") else { return Vec::new() };
+        let mut out = Vec::new();
+        for entry in &table.0 {
+            match text_of(&entry.node) {
+                Some(text) => out.push((entry.key.as_str(), &entry.place, text, &entry.node.place)),
+                None => {
+                    let message = format!("`{}` takes text in quotes, not {}", entry.key, entry.node.value.kind());
+                    self.cx.error(&entry.node.place, message, "");
+                }
+            }
+        }
+        out
+    }
+
+    fn as_table(&self, node: &'a Node, path: &str, kind: &str) -> Option<&'a Table> {
+        match &node.value {
+            Value::Table(table) => Some(table),
+            Value::Array(_) => {
+                let header = if kind.ends_with("NAME") && !path.contains('.') { format!("{path}.NAME") } else { path.into() };
+                let hint = format!("everything has a name: write [{header}]");
+                self.cx.error(&node.place, format!("`{path}` is not a list of tables"), hint);
+                None
+            }
+            other => {
+                let message = format!("`{path}` is a table, and this is {}", other.kind());
+                self.cx.error(&node.place, message, format!("write its keys below a [{path}] line"));
+                None
+            }
+        }
+    }
+
+    fn ask(&self, key: &'static str, table: bool) {
+        let mut asked = self.asked.borrow_mut();
+        if asked.contains(&key) {
+            return;
+        }
+        asked.push(key);
+        if let Some(learned) = &self.cx.learned {
+            learned.borrow_mut().push(Known { kind: self.kind.clone(), key, table });
+        }
+    }
+}
+
+impl Drop for Section<'_> {
+    /// What nobody asked for is unknown.
+    fn drop(&mut self) {
+        let asked = self.asked.borrow();
+        for entry in self.table.iter().flat_map(|table| &table.0).filter(|e| !asked.contains(&e.key.as_str())) {
+            self.cx.unknown.borrow_mut().push(Unknown {
+                kind: self.kind.clone(),
+                path: self.path.clone(),
+                key: entry.key.clone(),
+                place: entry.place.clone(),
+                table: matches!(entry.node.value, Value::Table(_)),
+            });
+        }
+    }
+}
+
+/// The word that was probably meant, if one is near.
+pub(super) fn nearest<'w>(word: &str, words: impl Iterator<Item = &'w str>) -> Option<&'w str> {
+    let allowed = (word.chars().count() / 3).clamp(1, 3);
+    words
+        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
+        .filter(|(distance, candidate)| *distance <= allowed && *distance < candidate.len())
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// "a", "a or b", "a, b or c".
+pub(super) fn either(words: &[String]) -> String {
+    match words {
+        [] => String::new(),
+        [one] => one.clone(),
+        [start @ .., last] => format!("{} or {last}", start.join(", ")),
+    }
+}
+
+/// Names become metric labels and parts of addresses of the admin API.
+fn name(name: &str) -> Result<(), Wrong> {
+    let fine = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    if !(1..=64).contains(&name.len()) || !name.bytes().all(fine) {
+        let hint = "use 1 to 64 letters, digits, \"-\" and \"_\"";
+        return Err(Wrong::new(format!("\"{name}\" cannot be a name"), hint));
+    }
+    Ok(())
+}
+
+fn text_of(node: &Node) -> Option<&str> {
+    match &node.value {
+        Value::Text(text) => Some(text),
+        Value::Integer(_) | Value::Boolean(_) | Value::Other(_) => node.place.origin.said.as_deref(),
+        Value::Array(_) | Value::Table(_) => None,
+    }
+}
+
+fn join(path: &str, key: &str) -> String {
+    if path.is_empty() { key.into() } else { format!("{path}.{key}") }
+}
