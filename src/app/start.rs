@@ -14,7 +14,8 @@ use crate::config::Config;
 use crate::config::model::{Listener, Shutdown};
 use crate::health::Transition;
 use crate::listen::Drain;
-use crate::listen::accept::{self, Bound};
+use crate::listen::accept::{self, Permits};
+use crate::listen::bind::{Bound, bind};
 use crate::observe::access_log::AccessLog;
 use crate::observe::events;
 use crate::pool::{Pool, Upstream, resolve};
@@ -44,19 +45,13 @@ impl fmt::Debug for Hooks {
 /// Why nothing was started: one sentence.
 #[derive(Debug)]
 pub struct StartError {
-    what: String,
+    what: &'static str,
     source: io::Error,
 }
 
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.what)?;
-        match self.source.kind() {
-            io::ErrorKind::AddrInUse => f.write_str(": another program listens there already"),
-            io::ErrorKind::AddrNotAvailable => f.write_str(": this machine has no such address"),
-            io::ErrorKind::PermissionDenied => f.write_str(": not permitted (ports below 1024 need a privilege; use a high port)"),
-            _ => write!(f, ": {}", self.source),
-        }
+        write!(f, "{}: {}", self.what, self.source)
     }
 }
 
@@ -90,17 +85,15 @@ impl Server {
     /// When a socket, a file or a thread cannot be had; nothing runs then.
     pub fn start(mut config: Config, hooks: Hooks) -> Result<Self, StartError> {
         let count = workers::count(config.workers);
-        accept::raise_file_limit();
+        raise_file_limit();
         let mut listeners = Vec::new();
         for listener in &config.listeners {
-            let bound = accept::bind(&listener.address, count).map_err(|source| failed(format!("cannot listen on {}", listener.address), source))?;
+            let bound = bind(&listener.address, count).map_err(|source| failed("cannot listen", source))?;
             listeners.push((Arc::new(listener.clone()), bound));
         }
-        let admin_sockets = match &config.admin {
-            None => Vec::new(),
-            Some(address) => accept::bind(address, 1).map_err(|source| failed(format!("cannot listen on {address} (admin)"), source))?.into_std(),
-        };
-        let access_log = AccessLog::start(&config.log).map_err(|source| failed("cannot open the access log".to_owned(), source))?;
+        let admin_bound = config.admin.as_ref().map(|address| bind(address, 1)).transpose();
+        let admin_bound = admin_bound.map_err(|source| failed("cannot listen for the admin", source))?;
+        let access_log = AccessLog::start(&config.log).map_err(|source| failed("cannot open the access log", source))?;
         for pool in &mut config.pools {
             // `max_idle` is for the whole process; each worker keeps its share.
             let pool = Arc::make_mut(pool);
@@ -111,16 +104,17 @@ impl Server {
         let (mut crew, ends) = Crew::new();
         let (drain, stop) = (Drain::default(), CancellationToken::new());
         let admin_state = Arc::new(Admin::new(pools.clone()));
-        let addresses = listeners.iter().map(|(listener, bound)| (Arc::clone(&listener.name), bound.addresses().to_vec())).collect();
-        let admin = admin_sockets.first().and_then(|socket| socket.local_addr().ok());
+        let addresses = listeners.iter().map(|(listener, bound)| (Arc::clone(&listener.name), bound.addresses.clone())).collect();
+        let admin = admin_bound.as_ref().and_then(|bound| bound.addresses.first().copied());
+        let admin_sockets = admin_bound.into_iter().flat_map(|bound| bound.workers).flatten().collect();
         let shutdown = config.shutdown;
 
         let control = Control { pools: pools.clone(), admin_sockets, admin: Arc::clone(&admin_state), stop: stop.clone(), on_transition: hooks.on_transition };
-        crew.start("control", move || control.run()).map_err(|source| failed("cannot start a thread".to_owned(), source))?;
+        crew.start("control", move || control.run()).map_err(|source| failed("cannot start a thread", source))?;
         let proxy = Arc::new(Proxy::new(config, pools.clone(), access_log.clone(), hooks.on_exchange));
         for (index, share) in shares(listeners, count).into_iter().enumerate() {
             let worker = Worker { proxy: Arc::clone(&proxy), listeners: share, drain: drain.clone() };
-            crew.start(&format!("worker-{index}"), move || worker.run()).map_err(|source| failed("cannot start a thread".to_owned(), source))?;
+            crew.start(&format!("worker-{index}"), move || worker.run()).map_err(|source| failed("cannot start a thread", source))?;
         }
         admin_state.set_listening();
         Ok(Self { addresses, admin, pools, access_log, shutdown, admin_state, drain, stop, crew: Some(crew), ends: Mutex::new(ends), workers: count })
@@ -171,7 +165,7 @@ impl Server {
             events::grace(self.shutdown.grace);
             tokio::time::sleep(self.shutdown.grace).await;
         }
-        events::draining(self.drain.open(), self.shutdown.timeout);
+        events::draining(self.drain.connections(), self.shutdown.timeout);
         self.drain.begin();
         let last = Duration::from_secs(1).min(self.shutdown.timeout);
         if tokio::time::timeout(self.shutdown.timeout.saturating_sub(last), self.drain.ended()).await.is_ok() {
@@ -232,7 +226,7 @@ impl Control {
 /// What runs on a worker thread.
 struct Worker {
     proxy: Arc<Proxy>,
-    listeners: Vec<(Arc<Listener>, Vec<std::net::TcpListener>)>,
+    listeners: Vec<Share>,
     drain: Drain,
 }
 
@@ -240,27 +234,49 @@ impl Worker {
     async fn run(self) {
         let service = Service::new(self.proxy);
         let mut loops = tokio::task::JoinSet::new();
-        for (listener, sockets) in self.listeners {
+        for Share { listener, permits, sockets } in self.listeners {
             for socket in sockets {
-                loops.spawn(accept::run(socket, Arc::clone(&listener), service.clone(), self.drain.clone()));
+                loops.spawn(accept::run(socket, Arc::clone(&listener), permits.clone(), self.drain.clone(), service.clone()));
             }
         }
-        while loops.join_next().await.is_some() {}
+        while let Some(ended) = loops.join_next().await {
+            match ended {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => events::fatal(&format!("a listening socket cannot be served: {error}")),
+                Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+            }
+        }
         self.drain.ended().await;
     }
 }
 
-/// Each worker's sockets of each listener.
-fn shares(listeners: Vec<(Arc<Listener>, Bound)>, count: usize) -> Vec<Vec<(Arc<Listener>, Vec<std::net::TcpListener>)>> {
-    let mut shares: Vec<Vec<_>> = (0..count).map(|_| Vec::new()).collect();
+/// A listener on one worker.
+struct Share {
+    listener: Arc<Listener>,
+    permits: Permits,
+    sockets: Vec<std::net::TcpListener>,
+}
+
+/// Each worker's sockets of each listener; the limit of a listener's connections is one for all workers.
+fn shares(listeners: Vec<(Arc<Listener>, Bound)>, count: usize) -> Vec<Vec<Share>> {
+    let mut shares: Vec<Vec<Share>> = (0..count).map(|_| Vec::new()).collect();
     for (listener, bound) in listeners {
-        for (share, sockets) in shares.iter_mut().zip(bound.per_worker()) {
-            share.push((Arc::clone(&listener), sockets));
+        let permits = Permits::new(listener.connections_limit);
+        for (share, sockets) in shares.iter_mut().zip(bound.workers) {
+            share.push(Share { listener: Arc::clone(&listener), permits: permits.clone(), sockets });
         }
     }
     shares
 }
 
-fn failed(what: String, source: io::Error) -> StartError {
+/// The soft limit of open files becomes the hard one: the kernel's default of 1,024 is for programs that use select(2).
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    // Where that is not permitted, the soft limit stays, and "auto" counts with it.
+    drop(setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }));
+}
+
+const fn failed(what: &'static str, source: io::Error) -> StartError {
     StartError { what, source }
 }
