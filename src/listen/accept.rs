@@ -1,1 +1,174 @@
-//! TODO accept
+//! Takes connections from one listening socket, under the limit of the process, and spawns each on this worker.
+//!
+//! It never ends because of a connection or of a shortage: it waits. Only the drain ends it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::drain::Step;
+use super::wire::Held;
+use super::{ConnInfo, Drain, Handler, conn};
+use crate::config::model::Listener;
+
+/// After a shortage of files or memory, nothing is accepted for so long.
+const BACK_OFF: Duration = Duration::from_millis(200);
+/// A shortage is logged at most once in so long, over all workers.
+const WARN_EVERY: u64 = 30;
+/// Descriptors that are left to logs, checks, listeners and the runtime when the limit is `auto`.
+const RESERVED: u64 = 128;
+
+/// How many connections a listener may have open at once, over all workers. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Permits(Arc<Semaphore>);
+
+impl Permits {
+    /// `None`: as many as RLIMIT_NOFILE allows, at two descriptors (client and upstream) for each.
+    #[must_use]
+    pub fn new(limit: Option<NonZeroUsize>) -> Self {
+        let limit = limit.map_or_else(automatic, NonZeroUsize::get);
+        Self(Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS))))
+    }
+
+    /// How many more connections may be opened now.
+    #[must_use]
+    pub fn available(&self) -> usize {
+        self.0.available_permits()
+    }
+}
+
+fn automatic() -> usize {
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from((files.saturating_sub(RESERVED) / 2).max(16)).unwrap_or(usize::MAX)
+}
+
+/// Accepts from `socket` until the drain begins; then takes what already waits in its backlog, and closes it. Runs on the
+/// worker that is to serve the connections.
+///
+/// # Errors
+/// Only if the runtime cannot take the socket.
+pub async fn run<H: Handler>(
+    socket: std::net::TcpListener,
+    listener: Arc<Listener>,
+    permits: Permits,
+    drain: Drain,
+    handler: H,
+) -> io::Result<()> {
+    let _held = drain.hold();
+    let door = Door { listener, permits, drain: drain.clone(), handler };
+    let socket = TcpListener::from_std(socket)?;
+    let mut begun = pin!(drain.reached(Step::Draining));
+    loop {
+        let accepted = tokio::select! {
+            accepted = socket.accept() => accepted,
+            () = &mut begun => break,
+        };
+        match accepted {
+            // Accepted before there is room for it: a loop that held a permit while it waits would keep it from the others.
+            Ok((stream, peer)) => door.enter(stream, peer).await,
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                warn(&door.listener, &error);
+                tokio::select! {
+                    () = tokio::time::sleep(BACK_OFF) => {}
+                    () = &mut begun => break,
+                }
+            }
+        }
+    }
+    // The kernel is asked, not the runtime: it may not have heard yet of what waits.
+    let socket = socket.into_std()?;
+    loop {
+        match socket.accept() {
+            Ok((stream, peer)) => {
+                stream.set_nonblocking(true)?;
+                door.enter(TcpStream::from_std(stream)?, peer).await;
+            }
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(_) => return Ok(()),
+        }
+    }
+}
+
+struct Door<H> {
+    listener: Arc<Listener>,
+    permits: Permits,
+    drain: Drain,
+    handler: H,
+}
+
+impl<H: Handler> Door<H> {
+    /// Waits until there is room, then serves the connection on a task of its own: a panic in it ends it alone.
+    async fn enter(&self, stream: TcpStream, peer: SocketAddr) {
+        let Some(permit) = self.permit().await else { return };
+        // Fails only if the client is gone already.
+        let Ok(local) = stream.local_addr() else { return };
+        let info = ConnInfo {
+            listener: self.listener.clone(),
+            peer: canonical(peer),
+            local: canonical(local),
+            drain: self.drain.clone(),
+        };
+        let held = Held { _permit: permit, _open: self.drain.connection() };
+        tokio::spawn(conn::serve(stream, Arc::new(info), self.handler.clone(), held));
+    }
+
+    /// `None` after the cut.
+    async fn permit(&self) -> Option<OwnedSemaphorePermit> {
+        if let Ok(permit) = self.permits.0.clone().try_acquire_owned() {
+            return Some(permit);
+        }
+        tokio::select! {
+            permit = self.permits.0.clone().acquire_owned() => permit.ok(),
+            () = self.drain.reached(Step::Cut) => None,
+        }
+    }
+}
+
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+/// accept(2) reports errors of the connection that it would have returned; the next one may be well.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    let of_one = [
+        Errno::CONNABORTED,
+        Errno::INTR,
+        Errno::PROTO,
+        Errno::PERM,
+        Errno::NETDOWN,
+        Errno::NETUNREACH,
+        Errno::HOSTDOWN,
+        Errno::HOSTUNREACH,
+        Errno::NONET,
+        Errno::NOPROTOOPT,
+        Errno::OPNOTSUPP,
+    ];
+    Errno::from_io_error(error).is_some_and(|errno| of_one.contains(&errno))
+}
+
+fn warn(listener: &Listener, error: &io::Error) {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let now = START.elapsed().as_secs();
+    if NEXT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |next| (now >= next).then_some(now + WARN_EVERY)).is_err() {
+        return;
+    }
+    let listener = &*listener.name;
+    match Errno::from_io_error(error) {
+        Some(Errno::MFILE | Errno::NFILE) => tracing::warn!(
+            listener,
+            "no new connection can be accepted: {error}. Raise the limit of open files (ulimit -n), or lower limits.connections"
+        ),
+        _ => tracing::warn!(listener, "no new connection can be accepted: {error}"),
+    }
+}

@@ -1,13 +1,19 @@
 //! Inbound I/O: sockets, connections, and the HTTP/1.1 server side of each.
 //!
-//! [`body`] is the request body as handlers see it; [`accept`] takes connections under a limit; [`conn`] drives one connection (clocks, refusals with a full answer, lingering
-//! close, client gone); [`drain`] is the word that everything must come to an end. Nothing here knows routes or upstreams: what
-//! to answer is asked of a [`Handler`].
+//! [`bind`] opens a listener's sockets; [`accept`] takes connections under a limit; [`conn`] drives one connection (clocks,
+//! refusals with a full answer, lingering close, client gone) over a [`wire`]; [`answer`] and [`body`] are the two sides of
+//! an exchange, [`turn`] what these tell each other; [`refusal`] names what was wrong with a head; [`drain`] is the word
+//! that everything must come to an end. Nothing here knows routes or upstreams: what to answer is asked of a [`Handler`].
 
 pub mod accept;
+mod answer;
+pub mod bind;
 pub mod body;
-pub mod conn;
+mod conn;
 pub mod drain;
+mod refusal;
+mod turn;
+mod wire;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -19,6 +25,8 @@ use http::{Request, Response};
 use crate::cause::Failure;
 use crate::config::model::Listener;
 
+pub use accept::Permits;
+pub use bind::{Bound, bind};
 pub use body::RequestBody;
 pub use drain::Drain;
 

@@ -1,0 +1,151 @@
+//! Opens the listening sockets of a listener: one for each worker and address.
+//!
+//! Workers share a port with `SO_REUSEPORT`, and the kernel spreads connections over their sockets. That option would also
+//! let a second program take half of them unseen: so the first socket is bound without it, and a taken port is an error.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+
+use rustix::io::Errno;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::config::address::ListenAddress;
+
+/// Connections that the kernel keeps for us until they are accepted; `net.core.somaxconn` bounds it too.
+const BACKLOG: i32 = 4096;
+/// With port 0 and two addresses, the port that the first one got may be taken on the other.
+const TRIES: usize = 16;
+
+/// A listener's sockets, non-blocking and listening.
+#[derive(Debug)]
+pub struct Bound {
+    /// What is listened on, with the port that the kernel chose in place of 0.
+    pub addresses: Vec<SocketAddr>,
+    /// For each worker, a socket for each address.
+    pub workers: Vec<Vec<TcpListener>>,
+}
+
+/// Binds `workers` sockets to each address. Of several addresses, those may be missing that this machine does not have
+/// (`localhost` without IPv6).
+///
+/// # Errors
+/// One sentence that names the address: it is taken, it is not of this machine, or it needs a right that causeway lacks.
+/// The system's own error is its source.
+pub fn bind(address: &ListenAddress, workers: usize) -> io::Result<Bound> {
+    let mut tries = if address.port() == 0 { TRIES } else { 1 };
+    loop {
+        tries -= 1;
+        match bind_all(address, workers.max(1)) {
+            Err(error) if tries > 0 && error.kind() == io::ErrorKind::AddrInUse => {}
+            result => return result,
+        }
+    }
+}
+
+fn bind_all(address: &ListenAddress, workers: usize) -> io::Result<Bound> {
+    let mut bound = Bound { addresses: Vec::new(), workers: (0..workers).map(|_| Vec::new()).collect() };
+    match address {
+        ListenAddress::Any(port) => {
+            let six = SocketAddr::from((Ipv6Addr::UNSPECIFIED, *port));
+            let four = SocketAddr::from((Ipv4Addr::UNSPECIFIED, *port));
+            match bound.add(six, true) {
+                Err(error) if is_missing(&error) => bound.add(four, false).map_err(|error| explain(address, error))?,
+                result => result.map_err(|error| explain(address, error))?,
+            }
+        }
+        ListenAddress::Exact(addresses) => {
+            let mut missing = None;
+            for &(mut one) in addresses {
+                if one.port() == 0 {
+                    one.set_port(bound.addresses.first().map_or(0, SocketAddr::port));
+                }
+                match bound.add(one, false) {
+                    Err(error) if is_missing(&error) => missing = Some(explain(&one, error)),
+                    result => result.map_err(|error| explain(&one, error))?,
+                }
+            }
+            if let Some(error) = missing.filter(|_| bound.addresses.is_empty()) {
+                return Err(error);
+            }
+        }
+    }
+    Ok(bound)
+}
+
+impl Bound {
+    /// One socket for each worker on this address.
+    fn add(&mut self, address: SocketAddr, both_families: bool) -> io::Result<()> {
+        let first = open(address, both_families)?;
+        first.bind(&address.into())?;
+        first.set_reuse_port(true)?;
+        let address = first.local_addr()?.as_socket().unwrap_or(address);
+        let mut sockets = vec![first];
+        while sockets.len() < self.workers.len() {
+            let sibling = open(address, both_families)?;
+            sibling.set_reuse_port(true)?;
+            sibling.bind(&address.into())?;
+            sockets.push(sibling);
+        }
+        for socket in &sockets {
+            socket.listen(BACKLOG)?;
+        }
+        self.addresses.push(address);
+        self.workers.iter_mut().zip(sockets).for_each(|(worker, socket)| worker.push(socket.into()));
+        Ok(())
+    }
+}
+
+fn open(address: SocketAddr, both_families: bool) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    // A restart need not wait for the old connections' TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    // Accepted sockets inherit it: no system call for each connection.
+    socket.set_tcp_nodelay(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(!both_families)?;
+    }
+    Ok(socket)
+}
+
+/// Does this machine not have such an address, or such a family?
+fn is_missing(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::ADDRNOTAVAIL | Errno::AFNOSUPPORT))
+}
+
+fn explain(address: &impl fmt::Display, source: io::Error) -> io::Error {
+    let address = address.to_string();
+    let port = address.rsplit(':').next().unwrap_or_default();
+    let why = match Errno::from_io_error(&source) {
+        Some(Errno::ADDRINUSE) => {
+            format!("another program listens on that port already (see who: ss -ltnp 'sport = :{port}')")
+        }
+        Some(Errno::ADDRNOTAVAIL) => "this machine has no such address (see which it has: ip addr)".to_owned(),
+        Some(Errno::AFNOSUPPORT) => "this machine does not speak that address family".to_owned(),
+        Some(Errno::ACCESS | Errno::PERM) => {
+            "ports below 1024 need the right CAP_NET_BIND_SERVICE; take a higher port, or grant it".to_owned()
+        }
+        _ => source.to_string(),
+    };
+    io::Error::new(source.kind(), BindError { text: format!("cannot listen on {address}: {why}"), source })
+}
+
+#[derive(Debug)]
+struct BindError {
+    text: String,
+    source: io::Error,
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Error for BindError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.source)
+    }
+}

@@ -1,0 +1,156 @@
+//! The socket as hyper sees it, with hyper's own answers and its way of closing taken out.
+//!
+//! hyper never shuts it down, and what hyper writes while no request is being answered (a bare 400 to a bad head) is
+//! swallowed: the driver in `conn` takes the socket back and ends it itself. After a switch of protocols it is a plain
+//! socket. It decides nothing.
+
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
+
+use super::drain::Open;
+use super::turn::Turn;
+
+/// After the last answer, a client that sends nothing for so long is done.
+const LINGER_SILENCE: Duration = Duration::from_secs(2);
+/// After the last answer, nobody is listened to for longer.
+const LINGER_TOTAL: Duration = Duration::from_secs(10);
+
+/// See the module.
+pub(super) struct Wire {
+    io: TokioIo<TcpStream>,
+    turn: Arc<Turn>,
+    /// Read before the socket: what another hyper connection had read and not used.
+    first: Bytes,
+    _held: Held,
+}
+
+/// What a connection holds for as long as its socket is open, tunnel or not.
+pub(super) struct Held {
+    pub(super) _permit: OwnedSemaphorePermit,
+    pub(super) _open: Open,
+}
+
+impl Wire {
+    pub(super) fn new(stream: TcpStream, turn: Arc<Turn>, held: Held) -> Self {
+        Self { io: TokioIo::new(stream), turn, first: Bytes::new(), _held: held }
+    }
+
+    /// The same, with bytes that are read first.
+    pub(super) fn after(mut self, first: Bytes) -> Self {
+        self.first = first;
+        self
+    }
+
+    /// Sends the last bytes (perhaps none), then closes so that the client can read them: our side first, then theirs
+    /// (RFC 9112 §9.6). A close with bytes unread would reset the connection, and the answer might be lost.
+    pub(super) async fn finish(mut self, last: Bytes) {
+        let stream = self.io.inner_mut();
+        let end = async {
+            stream.write_all(&last).await?;
+            stream.shutdown().await?;
+            let mut discarded = BytesMut::with_capacity(16 << 10);
+            while timeout(LINGER_SILENCE, stream.read_buf(&mut discarded)).await?? > 0 {
+                discarded.clear();
+            }
+            io::Result::Ok(())
+        };
+        // Whether the client took it, and how it left, changes nothing any more.
+        let _ = timeout(LINGER_TOTAL, end).await;
+    }
+
+    /// Is hyper writing on its own account?
+    fn mute(&self) -> bool {
+        self.turn.idle() && !self.turn.tunnel()
+    }
+
+    /// Looks once, without reading, whether the client has closed its side.
+    fn look(&self, cx: &mut Context<'_>) {
+        if let Poll::Ready(ready) = pin!(self.io.inner().ready(Interest::READABLE)).poll(cx)
+            && ready.is_ok_and(|ready| ready.is_read_closed())
+        {
+            self.turn.client_gone();
+        }
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        if self.turn.cut_would_be_unseen() && !self.turn.tunnel() {
+            let _ = self.io.inner().set_zero_linger();
+        }
+    }
+}
+
+impl Read for Wire {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, mut buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        if !self.first.is_empty() {
+            let n = self.first.len().min(buf.remaining());
+            buf.put_slice(&self.first.split_to(n));
+            self.turn.read();
+            return Poll::Ready(Ok(()));
+        }
+        let read = Pin::new(&mut self.io).poll_read(cx, buf);
+        if read.is_ready() {
+            self.turn.read();
+        } else {
+            self.turn.read_nothing();
+        }
+        read
+    }
+}
+
+impl Write for Wire {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if self.mute() {
+            return Poll::Ready(Ok(buf.len()));
+        }
+        if self.turn.asked_to_look() {
+            self.look(cx);
+        }
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if self.mute() {
+            return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
+        }
+        if self.turn.asked_to_look() {
+            self.look(cx);
+        }
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    /// hyper calls this on every poll of the connection, whenever nothing of its own waits to be written.
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.turn.asked_to_look() {
+            self.look(cx);
+        }
+        ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+        // After the last answer hyper would finish on its own, and could hand the socket to an upgrade that never was.
+        // It is stopped here; the driver looks after every poll and takes the socket back.
+        if self.turn.flushed() { Poll::Pending } else { Poll::Ready(Ok(())) }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.turn.tunnel() { Pin::new(&mut self.io).poll_shutdown(cx) } else { Poll::Ready(Ok(())) }
+    }
+}
