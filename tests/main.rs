@@ -2,4 +2,5 @@
 #![allow(unreachable_pub)] // `pub` between test modules
 
 mod pools;
+mod probe;
 mod simulation;
