@@ -1,1 +1,204 @@
-//! TODO reuse
+//! Kept connections, filed by endpoint: last in, first out, each with its limits. Nothing here grows without a bound,
+//! and what is past its limit is closed within about a second, asked for or not. Pure but for [`Kept::keep`]'s sweeper.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+/// How often the sweeper looks, while anything is kept.
+const SWEEP: Duration = Duration::from_millis(500);
+
+/// Something that can be kept while it is idle. Dropping it closes it.
+pub(super) trait Keep: Send + 'static {
+    /// The other side has not closed it, and nothing is on its way in.
+    fn is_open(&self) -> bool;
+}
+
+/// What a kept connection must stay within.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Longest idle time.
+    pub(super) idle: Duration,
+    /// No use after this moment.
+    pub(super) until: Instant,
+    /// Idle connections for this endpoint, this one included.
+    pub(super) count: usize,
+}
+
+/// The idle connections of one worker.
+#[derive(Debug)]
+pub(super) struct Kept<C> {
+    shelf: Mutex<Shelf<C>>,
+}
+
+#[derive(Debug)]
+struct Shelf<C> {
+    /// By [`crate::config::Endpoint::key`]; oldest first; no queue is empty after a sweep.
+    endpoints: HashMap<u64, VecDeque<Idle<C>>>,
+    /// A sweeper runs.
+    swept: bool,
+}
+
+#[derive(Debug)]
+struct Idle<C> {
+    connection: C,
+    since: Instant,
+    limits: Limits,
+}
+
+impl<C> Idle<C> {
+    fn is_past(&self, now: Instant) -> bool {
+        now >= self.limits.until || now.saturating_duration_since(self.since) >= self.limits.idle
+    }
+}
+
+impl<C: Keep> Kept<C> {
+    pub(super) fn new() -> Self {
+        Self { shelf: Mutex::new(Shelf { endpoints: HashMap::new(), swept: false }) }
+    }
+
+    /// Keeps a connection, and sees to it that it is closed in time. Call within a runtime.
+    pub(super) fn keep(self: &Arc<Self>, key: u64, connection: C, limits: Limits) {
+        if !self.put(key, connection, limits, Instant::now()) || std::mem::replace(&mut self.shelf().swept, true) {
+            return;
+        }
+        let kept = Arc::downgrade(self);
+        tokio::spawn(async move {
+            loop {
+                sleep(SWEEP).await;
+                let Some(kept) = kept.upgrade() else { return };
+                if kept.sweep(Instant::now()) {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// The connection to this endpoint that was used last, if it may be used. `briefly`: only one that was idle for less
+    /// than a quarter of its limit.
+    pub(super) fn take(&self, key: u64, briefly: bool, now: Instant) -> Option<C> {
+        let mut shelf = self.shelf();
+        let queue = shelf.endpoints.get_mut(&key)?;
+        while let Some(idle) = queue.pop_back() {
+            if idle.is_past(now) || !idle.connection.is_open() {
+                continue;
+            }
+            if briefly && now.saturating_duration_since(idle.since) >= idle.limits.idle / 4 {
+                queue.push_back(idle); // the others were idle for longer still
+                return None;
+            }
+            return Some(idle.connection);
+        }
+        None
+    }
+
+    /// Files it, in place of the oldest where there are too many. `false`: its limits do not let it be kept.
+    fn put(&self, key: u64, connection: C, limits: Limits, now: Instant) -> bool {
+        let idle = Idle { connection, since: now, limits };
+        if limits.count == 0 || idle.is_past(now) {
+            return false;
+        }
+        let mut shelf = self.shelf();
+        let queue = shelf.endpoints.entry(key).or_default();
+        while queue.len() >= limits.count {
+            queue.pop_front();
+        }
+        queue.push_back(idle);
+        true
+    }
+
+    /// Closes what is past its limits or closed by the other side. `true`: nothing is left, and the sweeper may go.
+    fn sweep(&self, now: Instant) -> bool {
+        let mut shelf = self.shelf();
+        shelf.endpoints.retain(|_, queue| {
+            queue.retain(|idle| !idle.is_past(now) && idle.connection.is_open());
+            !queue.is_empty()
+        });
+        shelf.swept = !shelf.endpoints.is_empty();
+        !shelf.swept
+    }
+
+    /// A panic under this lock leaves at worst a connection lost: the shelf is sound.
+    fn shelf(&self) -> MutexGuard<'_, Shelf<C>> {
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    static CLOSED: AtomicUsize = AtomicUsize::new(0);
+
+    struct Fake(u32, bool);
+    impl Keep for Fake {
+        fn is_open(&self) -> bool {
+            self.1
+        }
+    }
+    impl Drop for Fake {
+        fn drop(&mut self) {
+            if self.0 >= 1000 {
+                CLOSED.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    const S: Duration = Duration::from_secs(1);
+
+    fn limits(now: Instant, idle: Duration, count: usize) -> Limits {
+        Limits { idle, until: now + 100 * S, count }
+    }
+
+    fn number(fake: Option<Fake>) -> Option<u32> {
+        fake.map(|f| f.0)
+    }
+
+    #[test]
+    fn the_last_one_comes_first_and_the_oldest_gives_way() {
+        let (kept, now) = (Kept::new(), Instant::now());
+        for n in 0..5 {
+            assert!(kept.put(7, Fake(n, true), limits(now, 4 * S, 3), now));
+        }
+        let taken: Vec<_> = std::iter::from_fn(|| number(kept.take(7, false, now))).collect();
+        assert_eq!(taken, [4, 3, 2]);
+        assert!(number(kept.take(8, false, now)).is_none());
+    }
+
+    #[test]
+    fn what_is_past_its_limit_or_closed_is_not_used() {
+        let (kept, now) = (Kept::new(), Instant::now());
+        kept.put(1, Fake(1, true), limits(now, 4 * S, 9), now);
+        kept.put(1, Fake(2, false), limits(now, 4 * S, 9), now);
+        assert_eq!(number(kept.take(1, false, now + 4 * S)), None);
+        kept.put(1, Fake(3, true), Limits { until: now + S, ..limits(now, 4 * S, 9) }, now);
+        assert_eq!(number(kept.take(1, false, now + S)), None, "max_age");
+        assert!(!kept.put(1, Fake(4, true), limits(now, 4 * S, 0), now), "max_idle = 0");
+        assert!(!kept.put(1, Fake(5, true), limits(now, Duration::ZERO, 9), now), "Keep-Alive: timeout=1");
+    }
+
+    #[test]
+    fn a_request_that_may_not_be_resent_takes_only_a_fresh_one() {
+        let (kept, now) = (Kept::new(), Instant::now());
+        kept.put(1, Fake(1, true), limits(now, 4 * S, 9), now);
+        assert_eq!(number(kept.take(1, true, now + S)), None);
+        assert_eq!(number(kept.take(1, false, now + S)), Some(1), "it is still there for others");
+        kept.put(1, Fake(2, true), limits(now, 4 * S, 9), now);
+        assert_eq!(number(kept.take(1, true, now + S - Duration::from_millis(1))), Some(2));
+    }
+
+    #[test]
+    fn a_sweep_leaves_nothing_behind() {
+        let (kept, now) = (Kept::new(), Instant::now());
+        for n in 0..100 {
+            kept.put(n, Fake(1000, true), limits(now, 2 * S, 1), now);
+        }
+        assert!(!kept.sweep(now + S));
+        assert!(kept.sweep(now + 2 * S));
+        assert_eq!(CLOSED.load(Ordering::Relaxed), 100);
+        assert!(kept.shelf().endpoints.is_empty());
+    }
+}

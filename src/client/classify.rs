@@ -1,0 +1,208 @@
+//! From facts to the name of a failure. Pure: it sees what the wire saw and which kind of error the codec met, never an
+//! error's text.
+
+use std::error::Error;
+
+use crate::cause::{Cause, Failure, Phase, escape};
+
+use super::io::{End, Facts};
+
+/// What the codec says of an answer's head that did not come.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Codec {
+    /// It could not be parsed.
+    pub(super) parse: bool,
+    /// It was too large: bytes or fields.
+    pub(super) too_large: bool,
+    /// The request's own body was at fault.
+    pub(super) user: bool,
+}
+
+/// The connection it happened on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct On {
+    /// Kept from an earlier request.
+    pub(super) reused: bool,
+    /// `buffers.response_head`.
+    pub(super) head_limit: usize,
+    /// The most fields a head may have.
+    pub(super) fields_limit: usize,
+}
+
+/// How much of what was seen is told.
+const TOLD: usize = 64;
+
+/// Why there is no response head.
+pub(super) fn no_head(
+    facts: &mut Facts,
+    codec: Codec,
+    on: On,
+    source: impl Into<Box<dyn Error + Send + Sync>>,
+) -> Failure {
+    let failure = named(facts, codec, on);
+    let phase = match (failure.cause, facts.finished) {
+        (Cause::ConnectReset, _) => Phase::Connect,
+        (Cause::ClientClosed, _) => Phase::Request,
+        // Cut off in the midst of the request, with no word.
+        (_, None) if facts.read == 0 => Phase::Request,
+        _ => Phase::Head,
+    };
+    let source = match (facts.body_error.take(), facts.write_error.take()) {
+        (Some(error), _) => error,
+        (None, Some(error)) => error.into(),
+        (None, None) => source.into(),
+    };
+    failure.in_phase(phase).sent(facts.written > 0).from(source)
+}
+
+fn named(facts: &Facts, codec: Codec, on: On) -> Failure {
+    let head = skip_empty_lines(&facts.head);
+    let beginning = &head[..head.len().min(TOLD)];
+    if facts.body_error.is_some() || codec.user {
+        Failure::new(Cause::ClientClosed)
+    } else if codec.too_large {
+        let limit =
+            if facts.read < on.head_limit as u64 { format!("{} fields", on.fields_limit) } else { size(on.head_limit) };
+        Failure::new(Cause::ResponseHeadTooLarge).limit(limit)
+    } else if facts.read == 0 {
+        Failure::new(match facts.end {
+            _ if on.reused => Cause::StaleConnection,
+            Some(End::Broken) if facts.written == 0 => Cause::ConnectReset,
+            Some(End::Eof) => Cause::ClosedWithoutResponse,
+            None if facts.write_error.is_none() => Cause::ClosedWithoutResponse,
+            Some(End::Broken) | None => Cause::ResetBeforeHead,
+        })
+    } else if head.starts_with(&[0x15, 0x03]) {
+        Failure::new(Cause::SpeaksTls).seen(beginning)
+    } else if is_h2(head) {
+        Failure::new(Cause::SpeaksH2).seen(beginning)
+    } else if !head.iter().zip(b"HTTP/").all(|(a, b)| a == b) {
+        Failure::new(Cause::NotHttp).seen(beginning)
+    } else if codec.parse {
+        Failure::new(Cause::InvalidHead).seen(offending(&facts.head))
+    } else {
+        Failure::new(Cause::TruncatedHead).seen(format!("{} bytes", facts.read))
+    }
+}
+
+/// A response body that ended before its time: `got` bytes of `wanted` were passed on.
+pub(super) fn cut_body(
+    facts: &mut Facts,
+    got: u64,
+    wanted: Option<u64>,
+    source: impl Into<Box<dyn Error + Send + Sync>>,
+) -> Failure {
+    let (cause, seen) = match (facts.end, wanted) {
+        _ if facts.body_error.is_some() => (Cause::ClientClosed, None),
+        (None, None) => (Cause::BadChunking, Some(format!("after {got} bytes of content"))),
+        (_, Some(wanted)) => (Cause::TruncatedBody, Some(format!("{got} of {wanted} bytes"))),
+        (Some(End::Eof), None) => (Cause::TruncatedBody, Some(format!("closed after {got} bytes"))),
+        (Some(End::Broken), None) => (Cause::TruncatedBody, Some(format!("reset after {got} bytes"))),
+    };
+    let mut failure = Failure::new(cause).in_phase(Phase::Body).sent(true);
+    failure.seen = seen;
+    match facts.body_error.take() {
+        Some(error) => failure.from(error),
+        None => failure.from(source),
+    }
+}
+
+/// Bytes in words: `64 KiB`.
+pub(super) fn size(bytes: usize) -> String {
+    match bytes {
+        b if b >= 1 << 20 && b % (1 << 20) == 0 => format!("{} MiB", b >> 20),
+        b if b >= 1 << 10 && b % (1 << 10) == 0 => format!("{} KiB", b >> 10),
+        b => format!("{b} bytes"),
+    }
+}
+
+fn skip_empty_lines(head: &[u8]) -> &[u8] {
+    let start = head.iter().position(|b| !matches!(b, b'\r' | b'\n')).unwrap_or(head.len());
+    &head[start..]
+}
+
+/// An HTTP/2 frame in place of a status line: SETTINGS on stream 0 (RFC 9113 §3.4), or GOAWAY; or HTTP/2 by its name.
+fn is_h2(head: &[u8]) -> bool {
+    let frame = head.len() >= 9 && head[0] == 0 && matches!(head[3], 0x04 | 0x07) && head[5..9] == [0, 0, 0, 0];
+    frame || head.starts_with(b"HTTP/2") || head.starts_with(b"PRI * HTTP/2")
+}
+
+/// The line of a head that cannot be right, as far as it can be told from its beginning.
+fn offending(head: &[u8]) -> String {
+    let mut lines = head.split(|b| *b == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let told = |line: &[u8]| escape(&line[..line.len().min(TOLD)]);
+    let status = lines.by_ref().find(|line| !line.is_empty()).unwrap_or_default();
+    let code = status.get(9..12).unwrap_or_default();
+    let versioned = matches!(status.get(..9), Some(b"HTTP/1.1 " | b"HTTP/1.0 "));
+    let coded = matches!(code, [b'1'..=b'9', rest @ ..] if rest.len() == 2 && rest.iter().all(u8::is_ascii_digit));
+    if !versioned || !coded || status.get(12).is_some_and(|b| *b != b' ') {
+        return format!("status line {}", told(status));
+    }
+    let mut length = None;
+    for line in lines.take_while(|line| !line.is_empty()) {
+        let Some(colon) = line.iter().position(|b| *b == b':') else { return format!("field line {}", told(line)) };
+        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+        let is_bad_value = value.iter().any(|b| (*b < 0x20 && *b != b'\t') || *b == 0x7f);
+        if http::HeaderName::from_bytes(name).is_err() || is_bad_value {
+            return format!("field line {}", told(line));
+        }
+        if name.eq_ignore_ascii_case(b"content-length") {
+            if value.is_empty() || !value.iter().all(u8::is_ascii_digit) || length.is_some_and(|l| l != value) {
+                return format!("Content-Length {}", told(value));
+            }
+            length = Some(value);
+        }
+        if name.eq_ignore_ascii_case(b"transfer-encoding") && status.starts_with(b"HTTP/1.0") {
+            return "Transfer-Encoding in an HTTP/1.0 answer".into();
+        }
+    }
+    format!("an answer that begins with {}", told(status))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named_by(head: &[u8], codec: Codec) -> Failure {
+        let facts = Facts { head: head.to_vec(), read: head.len() as u64, ..Facts::default() };
+        named(&facts, codec, On { reused: false, head_limit: 65536, fields_limit: 1000 })
+    }
+
+    #[test]
+    fn first_bytes_tell_who_is_there() {
+        let parse = Codec { parse: true, ..Codec::default() };
+        for (bytes, cause) in [
+            (&b"SSH-2.0-OpenSSH\r\n"[..], Cause::NotHttp),
+            (b"\x15\x03\x03\x00\x02\x02\x46", Cause::SpeaksTls),
+            (b"\x00\x00\x12\x04\x00\x00\x00\x00\x00\x00\x03", Cause::SpeaksH2),
+            (b"\x00\x00\x08\x07\x00\x00\x00\x00\x00", Cause::SpeaksH2),
+            (b"HTTP/2.0 200 OK\r\n", Cause::SpeaksH2),
+            (b"\x4a\x00\x00\x00\x0a8.0.36", Cause::NotHttp),
+            (b"HTTP/1.1 abc\r\n", Cause::InvalidHead),
+        ] {
+            assert_eq!(named_by(bytes, parse).cause, cause, "{}", escape(bytes));
+        }
+        assert_eq!(named_by(b"HTTP/1.1 200 O", Codec::default()).cause, Cause::TruncatedHead);
+        assert_eq!(named_by(b"HT", Codec::default()).cause, Cause::TruncatedHead);
+        assert_eq!(named_by(b"\r\nSSH", Codec::default()).cause, Cause::NotHttp);
+    }
+
+    #[test]
+    fn the_line_at_fault_is_found() {
+        for (head, line) in [
+            (&b"HTTP/1.1 2x0 OK\r\n\r\n"[..], "status line HTTP/1.1 2x0 OK"),
+            (b"HTTP/1.1 200 OK\r\nA: b\r\nBad Name: c\r\n\r\n", "field line Bad Name: c"),
+            (b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n", "field line no colon"),
+            (b"HTTP/1.1 200 OK\r\nA: \x01\r\n\r\n", "field line A: \\x01"),
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", "Content-Length 2"),
+            (b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "Transfer-Encoding in an HTTP/1.0 answer"),
+        ] {
+            assert_eq!(offending(head), line);
+        }
+    }
+
+    #[test]
+    fn sizes_read_as_in_the_config() {
+        assert_eq!([size(64 << 10), size(1 << 20), size(8193)], ["64 KiB", "1 MiB", "8193 bytes"]);
+    }
+}
