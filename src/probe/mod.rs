@@ -1,6 +1,6 @@
 //! Health checks: one live question to an upstream, and the tasks that keep asking.
 //!
-//! [`once`] asks one endpoint once: open a connection (`tcp`), or send a request and judge its answer (`http`). [`watch`]
+//! [`once`] asks one endpoint once: open a connection (`tcp`), or send a request and judge its answer (`http`). [`watch()`]
 //! has one task for each upstream of a pool and writes what it learns into the upstream's health. Causes are those of
 //! traffic. Nothing here carries a client's request, and nothing here decides what a result means: that is
 //! [`crate::health::machine`].
@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use crate::cause::{Cause, Failure, spoken};
 use crate::client::connect;
 use crate::config::Endpoint;
+use crate::config::address::Dial;
 use crate::config::model::{Check, Health};
 
 pub use watch::watch;
@@ -94,8 +95,6 @@ async fn tcp(endpoint: &Endpoint, limit: Duration) -> Result<Passed, Failure> {
 
 /// The endpoint itself, or the same host at the port of the checks.
 fn at_port(endpoint: &Arc<Endpoint>, port: Option<u16>) -> Arc<Endpoint> {
-    use crate::config::address::Dial;
-
     let Some(port) = port else { return Arc::clone(endpoint) };
     let host = endpoint.authority.rsplit_once(':').map_or(&*endpoint.authority, |(host, _)| host);
     let mut dial = endpoint.dial.clone();
@@ -172,7 +171,7 @@ mod tests {
         let endpoint = Arc::new(Endpoint::literal(&address).unwrap());
         let other = at_port(&endpoint, Some(9000));
         assert_eq!(&*other.authority, "localhost:9000");
-        let crate::config::address::Dial::Addresses(addresses) = &other.dial else { panic!("localhost has addresses") };
+        let Dial::Addresses(addresses) = &other.dial else { panic!("localhost has addresses") };
         assert!(addresses.len() == 2 && addresses.iter().all(|address| address.port() == 9000));
         assert!(Arc::ptr_eq(&endpoint, &at_port(&endpoint, None)));
     }
