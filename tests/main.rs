@@ -7,6 +7,7 @@ mod docker;
 mod floors;
 mod house;
 mod pools;
+mod probe;
 mod respond;
 mod simulation;
 mod support;

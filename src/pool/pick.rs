@@ -37,6 +37,7 @@ pub enum Next {
 
 /// One upstream, taken for one attempt.
 #[derive(Debug)]
+#[allow(clippy::manual_non_exhaustive)] // the attribute would not keep the rooms of this crate from making one
 pub struct Pick {
     /// Who.
     pub upstream: Arc<Upstream>,

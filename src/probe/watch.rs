@@ -1,0 +1,137 @@
+//! One task for each upstream of a pool: check, record, tell, wait.
+//!
+//! No task waits for another, so a slow upstream delays nobody's checks. The tasks follow the members: a new one is
+//! checked at once, one that left is checked no more.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::sleep_until;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::address::Dial;
+use crate::config::model::Health;
+use crate::health::{Event, Policy, Transition};
+use crate::pool::{Members, Pool, Upstream};
+
+use super::{Outcome, once};
+
+/// Checks every upstream of the pool until `stop`; returns at once if its checks are off.
+///
+/// `report` hears of every result, with what it changed, after the upstream's health has it and before
+/// [`Pool::changes`] tells those who wait. It must not block.
+pub async fn watch<R>(pool: Arc<Pool>, report: R, stop: CancellationToken)
+where
+    R: Fn(&Pool, &Upstream, &Outcome, Option<&Transition>) + Send + Sync + 'static,
+{
+    if pool.config.health.is_none() {
+        return;
+    }
+    let report = Arc::new(report);
+    let mut changes = pool.changes();
+    let mut tasks = JoinSet::new();
+    let mut running: HashMap<u64, AbortHandle> = HashMap::new();
+    let mut seen: Option<Arc<Members>> = None;
+    loop {
+        changes.mark_unchanged();
+        let members = pool.members();
+        if !seen.as_ref().is_some_and(|seen| Arc::ptr_eq(seen, &members)) {
+            // A name that is being asked for has nothing to check yet; its task starts with the resolver's word.
+            let wanted = || members.iter().filter(|upstream| upstream.endpoint.dial != Dial::Unresolved(None));
+            let left: HashMap<u64, AbortHandle> = wanted()
+                .map(|upstream| {
+                    let key = upstream.endpoint.key;
+                    let begin = || tasks.spawn(follow(Arc::clone(&pool), Arc::clone(upstream), Arc::clone(&report)));
+                    (key, running.remove(&key).unwrap_or_else(begin))
+                })
+                .collect();
+            running.values().for_each(AbortHandle::abort);
+            running = left;
+            seen = Some(members);
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = changes.changed() => {}
+            Some(ended) = tasks.join_next() => {
+                // A bug must not leave an upstream unchecked in silence.
+                if let Err(ended) = ended && let Ok(panic) = ended.try_into_panic() {
+                    std::panic::resume_unwind(panic);
+                }
+            }
+        }
+    }
+}
+
+/// Checks one upstream until it is no member any more.
+async fn follow<R>(pool: Arc<Pool>, mut upstream: Arc<Upstream>, report: Arc<R>)
+where
+    R: Fn(&Pool, &Upstream, &Outcome, Option<&Transition>) + Send + Sync + 'static,
+{
+    let Some(health) = &pool.config.health else { return };
+    let mut rng = Rng::new();
+    loop {
+        let started = Instant::now();
+        let outcome = once(&upstream.endpoint, health).await;
+        let Some(member) = still_member(&pool, &upstream) else { return };
+        upstream = member;
+        let next = started + record(&pool, &upstream, &outcome, health, &*report, &mut rng);
+        upstream.health.plan(next);
+        sleep_until(next.into()).await;
+        let Some(member) = still_member(&pool, &upstream) else { return };
+        upstream = member;
+    }
+}
+
+/// Puts a result where it belongs; says how long after this check's start the next one begins.
+fn record<R>(
+    pool: &Pool,
+    upstream: &Upstream,
+    outcome: &Outcome,
+    health: &Health,
+    report: &R,
+    rng: &mut Rng,
+) -> Duration
+where
+    R: Fn(&Pool, &Upstream, &Outcome, Option<&Transition>),
+{
+    let (event, why) = match outcome {
+        Ok(_) => (Event::CheckPassed, None),
+        Err(failed) => (Event::CheckFailed(failed.failure.cause), Some(failed.sentence.clone())),
+    };
+    let change = upstream.health.record(event, why, Policy::from(health), Instant::now());
+    report(pool, upstream, outcome, change.as_ref());
+    if change.is_some() {
+        pool.touch();
+    }
+    jitter(upstream.health.pace(health.interval), rng)
+}
+
+/// The member that this upstream is now: its id, ordinal or reason for having no address may be another.
+fn still_member(pool: &Pool, upstream: &Upstream) -> Option<Arc<Upstream>> {
+    let members = pool.members();
+    let same = |other: &&Arc<Upstream>| other.endpoint.key == upstream.endpoint.key;
+    // It is nearly always where it was.
+    members.get(upstream.ordinal - 1).filter(same).or_else(|| members.iter().find(same)).cloned()
+}
+
+/// ±20 %, so that checks of many upstreams, and of many proxies, spread out. (CONTRACT §2 `health.interval`.)
+fn jitter(pace: Duration, rng: &mut Rng) -> Duration {
+    pace.mul_f64(0.8 + 0.4 * rng.f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jitter_stays_within_a_fifth_and_uses_all_of_it() {
+        let mut rng = Rng::with_seed(1);
+        let waits: Vec<_> = (0..1000).map(|_| jitter(Duration::from_secs(5), &mut rng)).collect();
+        let (least, most) = (*waits.iter().min().unwrap(), *waits.iter().max().unwrap());
+        assert!(least >= Duration::from_secs(4) && most <= Duration::from_secs(6));
+        assert!(least < Duration::from_millis(4100) && most > Duration::from_millis(5900));
+    }
+}
