@@ -1,0 +1,4 @@
+//! All integration tests, one binary: one link, one run.
+#![allow(unreachable_pub)] // `pub` between test modules
+
+mod cli;
