@@ -85,18 +85,21 @@ fn failed(command: &str, why: &dyn Display) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Waits for Ctrl-C or TERM.
-async fn asked_to_end() {
+/// Ctrl-C and TERM are caught from this call on; the future waits for one.
+fn asked_to_end() -> impl Future<Output = ()> {
     use tokio::signal::unix::{SignalKind, signal};
-    match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
-        (Ok(mut interrupt), Ok(mut terminate)) => {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
+    let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    async {
+        match signals {
+            (Ok(mut interrupt), Ok(mut terminate)) => {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
             }
+            // No handler could be set: the system's own ends the process.
+            _ => std::future::pending().await,
         }
-        // No handler could be set: the system's own ends the process.
-        _ => std::future::pending().await,
     }
 }
 

@@ -78,6 +78,7 @@ pub fn run(args: OriginArgs) -> ExitCode {
         faults: args.fail,
     };
     runtime.block_on(async {
+        let ended = super::asked_to_end();
         let mut origin = match Origin::start(listen, behaviour).await {
             Ok(origin) => origin,
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
@@ -91,7 +92,7 @@ pub fn run(args: OriginArgs) -> ExitCode {
                 super::say(&format!("  {}% {cause}: {does}", rule.percent));
             }
         }
-        super::asked_to_end().await;
+        ended.await;
         origin.stop().await;
         ExitCode::SUCCESS
     })
