@@ -5,6 +5,7 @@
 
 mod cli;
 mod docker;
+mod failover;
 mod floors;
 mod house;
 mod pools;

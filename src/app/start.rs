@@ -223,6 +223,9 @@ impl Control {
     }
 }
 
+/// Each change of an upstream is one event; so is each first result.
+fn told(_pool: &Pool, _upstream: &Upstream, _outcome: &probe::Outcome, _transition: Option<&Transition>) {}
+
 /// What runs on a worker thread.
 struct Worker {
     proxy: Arc<Proxy>,

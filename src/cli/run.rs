@@ -39,7 +39,12 @@ pub struct RunArgs {
 pub fn run(args: RunArgs) -> ExitCode {
     let RunArgs { config, listen, upstreams, health_path, admin, set } = args;
     match config::load(&Flags { config, listen, upstreams, health_path, admin, set }, &variable) {
-        Ok(loaded) => app::run(loaded.config, loaded.warnings),
+        Ok(loaded) => {
+            if !loaded.warnings.is_empty() {
+                let _ = write!(std::io::stderr(), "{}", config::problem::render(&loaded.warnings));
+            }
+            app::run(loaded.config)
+        }
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "{error}");
             ExitCode::from(if matches!(error, LoadError::Usage(_)) { EXIT_USAGE } else { EXIT_CONFIG })

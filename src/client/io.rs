@@ -54,7 +54,8 @@ pub(super) struct Facts {
     pub(super) continued: bool,
     /// What the request's body failed with.
     pub(super) body_error: Option<Box<dyn Error + Send + Sync>>,
-    progress: Option<Arc<Progress>>,
+    /// Of the attempt that runs.
+    pub(super) progress: Option<Arc<Progress>>,
 }
 
 /// How reading ended.

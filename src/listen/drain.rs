@@ -51,6 +51,12 @@ impl Drain {
         self.step() >= Step::LastSecond
     }
 
+    /// Open connections, tunnels included.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.0.open.load(Ordering::Acquire)
+    }
+
     /// Starts the drain: accept loops take what waits in their backlog and close; each kept connection answers one more
     /// request with `Connection: close`; idle ones end a second later.
     pub fn begin(&self) {

@@ -1,3 +1,7 @@
 //! What tests share: nothing here asserts a promise.
 
+pub mod origin;
+pub mod process;
+pub mod proxy;
+pub mod raw;
 pub mod source;
