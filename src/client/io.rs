@@ -54,7 +54,8 @@ pub(super) struct Facts {
     pub(super) continued: bool,
     /// What the request's body failed with.
     pub(super) body_error: Option<Box<dyn Error + Send + Sync>>,
-    progress: Option<Arc<Progress>>,
+    /// Of the attempt that runs.
+    pub(super) progress: Option<Arc<Progress>>,
 }
 
 /// How reading ended.
@@ -101,7 +102,7 @@ impl Facts {
     }
 
     fn flushed(&mut self) {
-        if self.given && self.finished.is_none() && self.written > 0 {
+        if self.given && self.finished.is_none() && self.written > 0 && self.write_error.is_none() {
             self.finished = Some(Instant::now());
             if let Some(progress) = &self.progress
                 && !self.headed
