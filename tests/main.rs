@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)] // clippy's own exemption leaves out the helpers
 
 mod cli;
+mod client;
 mod docker;
 mod failover;
 mod floors;

@@ -102,7 +102,7 @@ impl Facts {
     }
 
     fn flushed(&mut self) {
-        if self.given && self.finished.is_none() && self.written > 0 {
+        if self.given && self.finished.is_none() && self.written > 0 && self.write_error.is_none() {
             self.finished = Some(Instant::now());
             if let Some(progress) = &self.progress
                 && !self.headed

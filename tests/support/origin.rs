@@ -104,6 +104,8 @@ pub struct Received {
 pub struct Record {
     /// Connections taken.
     pub connections: usize,
+    /// Connections that the origin has sent its FIN on, by plan.
+    pub closed: usize,
     /// Connections that ended, whoever ended them.
     pub ended: usize,
     /// Request heads read.
@@ -240,7 +242,7 @@ async fn bind(address: SocketAddr) -> TcpListener {
 /// One connection, to its end.
 async fn serve(stream: TcpStream, shared: &Shared) -> io::Result<()> {
     let now = || shared.behaviour.lock().unwrap().clone();
-    let mut wire = Wire { stream, buffer: Vec::new() };
+    let mut wire = Wire { stream, buffer: Vec::new(), shared };
     match now() {
         Behaviour::ResetOnAccept => return wire.reset(),
         Behaviour::NeverReads => return std::future::pending().await,
@@ -257,13 +259,13 @@ async fn serve(stream: TcpStream, shared: &Shared) -> io::Result<()> {
         let behaviour = now();
         match &behaviour {
             Behaviour::EarlyRefusal => {
-                wire.read_some().await?;
+                wire.read_any().await?;
                 wire.send(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbig")
                     .await?;
                 return Ok(()); // closing with unread bytes resets
             }
             Behaviour::ResetInRequest => {
-                wire.read_some().await?;
+                wire.read_any().await?;
                 return wire.reset();
             }
             Behaviour::Continue if field(&head, "expect").is_some() => {
@@ -289,7 +291,7 @@ async fn serve(stream: TcpStream, shared: &Shared) -> io::Result<()> {
 }
 
 /// One answer; `None`: the connection is over.
-async fn answer(wire: &mut Wire, behaviour: &Behaviour, echo: &[u8]) -> io::Result<Option<()>> {
+async fn answer(wire: &mut Wire<'_>, behaviour: &Behaviour, echo: &[u8]) -> io::Result<Option<()>> {
     match behaviour {
         Behaviour::Ok(body) => wire.send(&ok(body)).await?,
         Behaviour::Continue | Behaviour::Echo => wire.send(&ok(echo)).await?,
@@ -433,12 +435,13 @@ fn ok(body: &[u8]) -> Vec<u8> {
 }
 
 /// A connection, and what was read too far.
-struct Wire {
+struct Wire<'a> {
     stream: TcpStream,
     buffer: Vec<u8>,
+    shared: &'a Shared,
 }
 
-impl Wire {
+impl Wire<'_> {
     async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes).await
     }
@@ -453,6 +456,11 @@ impl Wire {
                 Ok(())
             }
         }
+    }
+
+    /// Has something of what comes next.
+    async fn read_any(&mut self) -> io::Result<()> {
+        if self.buffer.is_empty() { self.read_some().await } else { Ok(()) }
     }
 
     /// `None` at the end of the connection.
@@ -519,6 +527,7 @@ impl Wire {
     /// FIN, then waits for the other side's.
     async fn close(&mut self) -> io::Result<()> {
         self.stream.shutdown().await?;
+        self.shared.record.send_modify(|record| record.closed += 1);
         self.drain().await
     }
 
