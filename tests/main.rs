@@ -1,3 +1,6 @@
-//! The one test binary: a module for each promise.
+//! All integration tests, one binary: one link, one run.
+
+#![allow(unreachable_pub)] // `pub` between test modules
+#![allow(clippy::unwrap_used)] // clippy's own exemption leaves out the helpers
 
 mod listen;
