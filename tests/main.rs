@@ -9,6 +9,7 @@ mod docker;
 mod failover;
 mod floors;
 mod house;
+mod listen;
 mod pools;
 mod probe;
 mod respond;

@@ -160,7 +160,10 @@ fn warn(listener: &Listener, error: &io::Error) {
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let now = START.elapsed().as_secs();
-    if NEXT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |next| (now >= next).then_some(now + WARN_EVERY)).is_err() {
+    if NEXT
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |next| (now >= next).then_some(now + WARN_EVERY))
+        .is_err()
+    {
         return;
     }
     let listener = &*listener.name;

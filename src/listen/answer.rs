@@ -57,7 +57,9 @@ impl Asked {
 
 fn has_token(fields: &HeaderMap, token: &str) -> bool {
     let mut values = fields.get_all(CONNECTION).iter();
-    values.any(|value| value.as_bytes().split(|&b| b == b',').any(|t| t.trim_ascii().eq_ignore_ascii_case(token.as_bytes())))
+    values.any(|value| {
+        value.as_bytes().split(|&b| b == b',').any(|t| t.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+    })
 }
 
 fn dress<B: Body>(answer: Response<B>, asked: Asked, turn: Arc<Turn>) -> Response<AnswerBody<B>> {
@@ -80,6 +82,10 @@ fn dress<B: Body>(answer: Response<B>, asked: Asked, turn: Arc<Turn>) -> Respons
             || turn.info.drain.begun()
             || has_token(&head.headers, "close");
         if closing {
+            if asked.http10 {
+                // To an answer of HTTP/1.1 hyper would add `keep-alive`, because the client had asked for it.
+                head.version = Version::HTTP_10;
+            }
             head.headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         turn.answer(closing, until_close);
