@@ -1,1 +1,0 @@
-//! Events: one function for each fact, one line each. Human form on a terminal (time, level, message), else JSON.
