@@ -305,7 +305,16 @@ impl Failure {
     /// A failure in the cause's usual phase, with nothing sent.
     #[must_use]
     pub fn new(cause: Cause) -> Self {
-        Self { cause, phase: cause.row().phase, sent: false, limit: None, seen: None, status: None, received: None, source: None }
+        Self {
+            cause,
+            phase: cause.row().phase,
+            sent: false,
+            limit: None,
+            seen: None,
+            status: None,
+            received: None,
+            source: None,
+        }
     }
 
     /// The same, in another phase.
@@ -400,6 +409,19 @@ impl Failure {
         }
     }
 
+    /// For the log, never for a client: the message and what system and library said, to the end of the chain.
+    #[must_use]
+    pub fn told(&self) -> String {
+        let mut told = self.message().into_owned();
+        let mut source = self.source.as_deref().map(|e| e as &dyn Error);
+        while let Some(error) = source {
+            told.push_str(": ");
+            told.push_str(&error.to_string());
+            source = error.source();
+        }
+        told
+    }
+
     /// Fills in a template. What was seen carries the limit along where the template has no place for it, and is left
     /// out with its colon where nothing was seen.
     fn fill(&self, template: &str, address: &str) -> String {
@@ -407,7 +429,7 @@ impl Failure {
         let seen = match (&self.seen, &self.limit) {
             (seen, Some(limit)) if !template.contains("{limit}") => Some(match seen {
                 Some(seen) => format!("{seen} (limit: {limit})"),
-                None => format!("limit: {limit}"),
+                None => format!("the limit is {limit}"),
             }),
             (seen, _) => seen.clone(),
         };
@@ -423,15 +445,9 @@ impl Failure {
 }
 
 impl fmt::Display for Failure {
-    /// For the log: the message and the whole source chain.
+    /// For the log: the cause, and all that was told.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.cause.token(), self.message())?;
-        let mut source = self.source.as_deref().map(|e| e as &dyn Error);
-        while let Some(error) = source {
-            write!(f, ": {error}")?;
-            source = error.source();
-        }
-        Ok(())
+        write!(f, "{}: {}", self.cause.token(), self.told())
     }
 }
 
@@ -462,6 +478,13 @@ pub fn spoken(duration: std::time::Duration) -> String {
     } else {
         format!("{:.1} h", seconds / 3600.0)
     }
+}
+
+/// With a capital first letter, as at the start of a sentence.
+#[must_use]
+pub fn capitalised(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_ascii_uppercase().to_string() + chars.as_str())
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod failover;
 mod floors;
 mod house;
 mod listen;
+mod observe;
 mod pools;
 mod probe;
 mod respond;

@@ -205,6 +205,12 @@ impl Exchange {
         self.attempts.len() > 1 && matches!(self.attempts.last().map(|a| &a.outcome), Some(Outcome::Answered(_)))
     }
 
+    /// The upstream whose answer the client got (or began to get).
+    #[must_use]
+    pub fn answered_by(&self) -> Option<&Arc<str>> {
+        self.attempts.last().filter(|a| matches!(a.outcome, Outcome::Answered(_))).map(|a| &a.upstream)
+    }
+
     /// The failures of all attempts, in order.
     pub fn failures(&self) -> impl Iterator<Item = (&Attempt, &Failure)> {
         self.attempts.iter().filter_map(|attempt| match &attempt.outcome {
@@ -229,5 +235,13 @@ impl Exchange {
             Outcome::Failed(failure) => Some(failure.phase),
             Outcome::Answered(_) => None,
         }
+    }
+}
+
+impl Attempt {
+    /// From the response head to the end; `None` before there was a head.
+    #[must_use]
+    pub fn body(&self) -> Option<Duration> {
+        self.head.map(|head| self.elapsed.saturating_sub(head).saturating_sub(self.connect.unwrap_or_default()))
     }
 }

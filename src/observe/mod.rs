@@ -7,6 +7,7 @@ pub mod access_log;
 pub mod events;
 pub mod exchange;
 pub mod json;
+pub mod lines;
 pub mod time;
 
 pub use exchange::{Attempt, Exchange, NotTried, Outcome, Reason};

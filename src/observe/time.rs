@@ -79,8 +79,7 @@ impl Utc {
 
     /// `20/Nov/2026:14:01:12 +0000`, for the combined log format.
     pub fn combined(self) -> impl fmt::Display {
-        const MONTHS: [&str; 12] =
-            ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+        const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
         Form(move |f| {
             let month = MONTHS[usize::from(self.month - 1)];
             let Self { year, day, hour, minute, second, .. } = self;

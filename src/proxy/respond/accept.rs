@@ -17,6 +17,9 @@ pub enum Form {
     Grpc,
 }
 
+/// The specificity of a range without a star; what JSON is called beyond that makes it no dearer than others.
+const NAMED: u8 = 2;
+
 impl Form {
     /// The form that a request with these fields wants.
     #[must_use]
@@ -44,13 +47,16 @@ impl Form {
             .filter_map(|range| {
                 let mut parts = range.split(';').map(str::trim);
                 let specificity = self.takes(parts.next()?)?;
-                let q = parts.find_map(|p| p.strip_prefix("q=").or_else(|| p.strip_prefix("Q="))).map_or(Some(1000), thousandths)?;
+                let q = parts
+                    .find_map(|p| p.strip_prefix("q=").or_else(|| p.strip_prefix("Q=")))
+                    .map_or(Some(1000), thousandths)?;
                 Some((q, specificity))
             })
             .max_by_key(|(_, specificity)| *specificity)
-            .unwrap_or_default()
+            .map_or((0, 0), |(q, specificity)| (q, specificity.min(NAMED)))
     }
 
+    /// How narrowly a range names this form, if it does.
     fn takes(self, range: &str) -> Option<u8> {
         let levels: [&str; 4] = match self {
             Self::Json => ["*/*", "application/*", "application/json", "application/problem+json"],
@@ -91,9 +97,7 @@ pub fn scan(raw: &[u8]) -> Scan {
     for line in lines.take(100) {
         let mut halves = line.splitn(2, |b| *b == b':');
         let (Some(name), Some(value)) = (halves.next(), halves.next()) else { continue };
-        if let (Ok(name), Ok(value)) =
-            (HeaderName::from_bytes(name), HeaderValue::from_bytes(value.trim_ascii()))
-        {
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value.trim_ascii())) {
             headers.append(name, value);
         }
     }

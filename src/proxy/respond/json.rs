@@ -32,8 +32,7 @@ pub(super) fn render(story: &Story<'_>) -> String {
             Some(("elapsed_ms", millis(exchange.elapsed))),
         ]),
     ];
-    let (tried, not_tried): (Vec<_>, Vec<_>) =
-        story.rows.iter().partition(|row| matches!(row.kind, Kind::Failed(..)));
+    let (tried, not_tried): (Vec<_>, Vec<_>) = story.rows.iter().partition(|row| matches!(row.kind, Kind::Failed(..)));
     lines.push(list("attempts", &tried));
     lines.push(list("not_tried", &not_tried));
     lines.retain(|line| !line.is_empty());

@@ -84,12 +84,8 @@ impl Annotator {
         let mut response = match telling.form {
             Form::Grpc => grpc(&story),
             Form::Json => page(&story, "application/problem+json", json::render(&story), &exchange.method),
-            Form::Html => {
-                page(&story, "text/html; charset=utf-8", html::render(&story, &self.name), &exchange.method)
-            }
-            Form::Text => {
-                page(&story, "text/plain; charset=utf-8", text::render(&story, &self.name), &exchange.method)
-            }
+            Form::Html => page(&story, "text/html; charset=utf-8", html::render(&story, &self.name), &exchange.method),
+            Form::Text => page(&story, "text/plain; charset=utf-8", text::render(&story, &self.name), &exchange.method),
         };
         let fields = response.headers_mut();
         fields.insert(PROXY_STATUS, proxy_status::error(&self.name, exchange, verdict, telling.full));
@@ -124,8 +120,7 @@ pub fn refuse_bytes(mut response: Response<Bytes>) -> Bytes {
         response.headers_mut().insert(DATE, date);
     }
     let status = response.status();
-    let mut out =
-        format!("HTTP/1.1 {} {}\r\n", status.as_u16(), text::reason_phrase(status)).into_bytes();
+    let mut out = format!("HTTP/1.1 {} {}\r\n", status.as_u16(), text::reason_phrase(status)).into_bytes();
     for (name, value) in response.headers() {
         out.extend_from_slice(name.as_str().as_bytes());
         out.extend_from_slice(b": ");
@@ -153,11 +148,8 @@ fn grpc(story: &Story<'_>) -> Response<Bytes> {
     fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     fields.insert(CONTENT_LENGTH, HeaderValue::from(0));
     fields.insert("grpc-status", HeaderValue::from(grpc_status(story)));
-    let message = format!(
-        "{}; request {}",
-        story.detail.trim_end_matches('.'),
-        words::short_id(&story.exchange.request_id)
-    );
+    let message =
+        format!("{}; request {}", story.detail.trim_end_matches('.'), words::short_id(&story.exchange.request_id));
     if let Ok(message) = HeaderValue::try_from(percent_encoded(&message)) {
         fields.insert("grpc-message", message);
     }

@@ -13,7 +13,11 @@ const WIDTH: usize = 80;
 
 pub(super) fn render(story: &Story<'_>, name: &str) -> String {
     let mut out = format!("{} {}\n\n", story.status.as_u16(), reason_phrase(story.status));
-    if story.full { full(&mut out, story, name) } else { public(&mut out, story) }
+    if story.full {
+        full(&mut out, story, name)
+    } else {
+        public(&mut out, story)
+    }
     out
 }
 
@@ -26,7 +30,11 @@ pub(super) fn reason_phrase(status: StatusCode) -> &'static str {
 }
 
 fn full(out: &mut String, story: &Story<'_>, name: &str) {
-    wrap(out, "", &format!("{}: {}.", story.detail.trim_end_matches('.'), story.asked));
+    let (detail, asked) = (&story.detail, &story.asked);
+    match detail.strip_suffix('.') {
+        Some(detail) if !story.rows.is_empty() => wrap(out, "", &format!("{detail}: {asked}.")),
+        _ => wrap(out, "", &format!("{detail} {asked}.")),
+    }
     let digits = story.rows.len().to_string().len();
     let column = story.rows.iter().map(|row| row.upstream.len()).max().unwrap_or_default();
     for (index, row) in story.rows.iter().enumerate() {

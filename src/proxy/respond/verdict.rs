@@ -43,7 +43,11 @@ pub fn verdict(exchange: &Exchange) -> Verdict {
         })
     };
     let Some((index, leading)) = failed().min_by_key(|(_, failure)| rank(failure.cause)) else {
-        return Verdict { status: StatusCode::BAD_GATEWAY, failure: Arc::new(Failure::new(Cause::Evicted)), attempt: None };
+        return Verdict {
+            status: StatusCode::BAD_GATEWAY,
+            failure: Arc::new(Failure::new(Cause::Evicted)),
+            attempt: None,
+        };
     };
     let all = |test: fn(&Failure) -> bool| failed().all(|(_, failure)| test(failure));
     let status = if leading.cause.row().fault == Fault::Client || leading.cause == Cause::RequestTimeout {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 
-use crate::cause::{Cause, Failure, Fault, escape, spoken};
+use crate::cause::{Cause, Failure, Fault, capitalised, escape, spoken};
 use crate::health::State;
 use crate::observe::{Attempt, Exchange, NotTried, Reason};
 
@@ -141,7 +141,8 @@ impl<'a> Story<'a> {
             self.hint = format!("Nearest routes: {}", nearest.join(", "));
         }
         if self.full && !theirs {
-            self.command = if failure.cause == Cause::NoRoute { which_route(self.exchange) } else { failure.command("") };
+            self.command =
+                if failure.cause == Cause::NoRoute { which_route(self.exchange) } else { failure.command("") };
         }
     }
 }
@@ -233,7 +234,7 @@ fn row_of_skip<'a>(skip: &'a NotTried, pool: &str, method: &Method, full: bool) 
     let check = skip.last_failure.as_ref().filter(|_| skip.state != State::Ready);
     let why = check.map(|(_, sentence)| of_check(sentence));
     let mut hint = match skip.reason {
-        Reason::Evicted => why.as_deref().map(sentence).unwrap_or_default(),
+        Reason::Evicted => why.as_deref().map(|why| capitalised(why) + ".").unwrap_or_default(),
         other => reason(other, method).to_owned(),
     };
     if let Some(next) = skip.next_check.filter(|_| skip.reason == Reason::Evicted) {
@@ -256,13 +257,18 @@ fn public<'a>(pool: &str, ordinal: usize, kind: Kind<'a>) -> Row<'a> {
 
 /// `GET /healthz gives 503, wanted 200-399` → `health check GET /healthz gives …`; other facts get a colon.
 fn of_check(sentence: &str) -> String {
-    let sentence = escape(sentence.trim_end_matches('.').as_bytes());
-    if checked_path(&sentence).is_some() { format!("health check {sentence}") } else { format!("health check: {sentence}") }
+    let sentence = sentence.trim_end_matches('.');
+    let sentence = escape(sentence.strip_prefix("health check ").unwrap_or(sentence).as_bytes());
+    if checked_path(&sentence).is_some() {
+        format!("health check {sentence}")
+    } else {
+        format!("health check: {sentence}")
+    }
 }
 
 /// The path in `GET /healthz gives …`, where it can go into a shell as it is.
 fn checked_path(sentence: &str) -> Option<&str> {
-    let mut words = sentence.split(' ');
+    let mut words = sentence.strip_prefix("health check ").unwrap_or(sentence).split(' ');
     let method = words.next()?;
     let path = words.next()?;
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"/-_.~%".contains(&b);
@@ -289,12 +295,8 @@ fn which_route(exchange: &Exchange) -> Option<String> {
     let host = exchange.host.as_ref()?.to_str().ok()?;
     let url = format!("http://{host}{}", exchange.uri.path());
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"/-_.~%:[]".contains(&b);
-    (url.bytes().all(plain) && url.len() <= 120).then(|| format!("causeway check --url {url} --method {}", exchange.method))
-}
-
-fn sentence(fact: &str) -> String {
-    let (first, rest) = fact.split_at(fact.chars().next().map_or(0, char::len_utf8));
-    format!("{}{rest}.", first.to_ascii_uppercase())
+    (url.bytes().all(plain) && url.len() <= 120)
+        .then(|| format!("causeway check --url {url} --method {}", exchange.method))
 }
 
 fn join(mut text: String, more: &str) -> String {

@@ -1,0 +1,286 @@
+//! Events: one function for each fact, one line each. Human form on a terminal (time, level, message), else JSON.
+//!
+//! [`sink`] writes them; `throttle` keeps one fact from flooding the log. Arguments are plain values, so that every
+//! floor can say what it knows.
+
+pub mod sink;
+mod throttle;
+
+use std::fmt::{self, Display, Write};
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tracing::{debug, error, info, warn};
+
+use crate::cause::{Cause, Failure, capitalised, escape, spoken};
+
+use super::exchange::Exchange;
+use throttle::Throttle;
+
+pub use sink::{Events, init};
+
+// ---- the process
+
+/// The first line of a start.
+pub fn starting(config: Option<&Path>, workers: usize) {
+    let version = env!("CARGO_PKG_VERSION");
+    let config = config.map_or("no config file".to_owned(), |file| format!("config {}", file.display()));
+    let workers = count(workers, "worker");
+    info!(event = "starting", version, "causeway {version}, {config}, {workers}");
+}
+
+/// A listener is bound. `both`: one socket takes IPv4 and IPv6.
+pub fn listening(listener: &str, address: SocketAddr, both: bool) {
+    let families = if both { " (IPv4 and IPv6)" } else { "" };
+    info!(event = "listening", listener, %address, "listening on http://{address}{families}");
+}
+
+/// The admin address is bound.
+pub fn admin_listening(address: SocketAddr) {
+    info!(event = "admin_listening", %address, "health on http://{address} (/livez, /readyz)");
+}
+
+/// A pool as [`serving`] tells it.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolSummary<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Upstreams that are ready.
+    pub usable: usize,
+    /// Upstreams.
+    pub total: usize,
+    /// `TCP checks every 5 s`, `no checks`.
+    pub checks: &'a str,
+}
+
+/// The first checks are in. `advice`: `--health-path /healthz makes them HTTP checks`, or empty.
+pub fn serving(pools: &[PoolSummary<'_>], advice: &str) {
+    let mut text = String::from("serving: ");
+    for (index, PoolSummary { name, usable, total, checks }) in pools.iter().enumerate() {
+        let _ =
+            write!(text, "{}pool {name}, {usable} of {}", if index > 0 { "; " } else { "" }, count(*total, "upstream"));
+        let _ = write!(text, ", {checks}");
+    }
+    if !advice.is_empty() {
+        let _ = write!(text, " ({advice})");
+    }
+    info!(event = "serving", pools = pools.len(), "{text}");
+}
+
+/// The end has begun; requests still come in for `grace`.
+pub fn grace_begun(signal: &str, grace: Duration) {
+    info!(event = "grace_begun", signal, "{signal}: not ready any more, requests still taken for {}", spoken(grace));
+}
+
+/// No new connections; what runs may end within `timeout`.
+pub fn drain_begun(signal: &str, in_flight: usize, timeout: Duration) {
+    let running = count(in_flight, "request");
+    info!(
+        event = "drain_begun",
+        signal,
+        in_flight,
+        "{signal}: draining, {running} in flight, {} to end",
+        spoken(timeout)
+    );
+}
+
+/// All that ran has ended by itself.
+pub fn drained(elapsed: Duration) {
+    info!(event = "drained", "drained after {}, nothing was cut", spoken(elapsed));
+}
+
+/// The time is up, or a second signal came.
+pub fn drain_cut(cut: usize, why: &str) {
+    warn!(event = "drain_cut", cut, "{why}: {} cut", count(cut, "connection"));
+}
+
+/// The process cannot start or go on.
+pub fn fatal(message: impl Display) {
+    error!(event = "fatal", "{message}");
+}
+
+/// A thread panicked; its connection is gone, the proxy is not.
+pub fn panicked(what: impl Display) {
+    error!(event = "panicked", "a fault in causeway, please report it: {what}");
+}
+
+/// Log files were opened again (USR1).
+pub fn logs_reopened() {
+    info!(event = "logs_reopened", "log files opened again");
+}
+
+/// A log file could not be opened again; the old one stays in use.
+pub fn log_not_reopened(error: &std::io::Error) {
+    error!(event = "log_not_reopened", "a log file could not be opened again, the old one stays in use: {error}");
+}
+
+/// Lines of a log are lost; said once until writing works again.
+pub fn log_not_written(error: &std::io::Error) {
+    error!(event = "log_not_written", "a log cannot be written, its lines are lost: {error}");
+}
+
+// ---- listeners
+
+/// Accepting failed for want of files or memory; it goes on after `pause`.
+pub fn accept_backoff(listener: &str, error: &std::io::Error, pause: Duration, now: Instant) {
+    static THROTTLE: Throttle<String> = Throttle::new(Duration::from_secs(10), 64);
+    if let Some(held) = THROTTLE.pass(now, |name| name == listener, || listener.to_owned()) {
+        let pause = spoken(pause);
+        let more = more(held);
+        warn!(event = "accept_backoff", listener, "{listener} takes no connections for {pause}: {error}{more}");
+    }
+}
+
+/// A peer outside `trusted_proxies` sends forwarded fields: they were replaced. One line an hour for each peer.
+pub fn untrusted_forwarded(peer: IpAddr, now: Instant) {
+    static THROTTLE: Throttle<IpAddr> = Throttle::new(Duration::from_secs(3600), 256);
+    if THROTTLE.pass(now, |seen| *seen == peer, || peer).is_some() {
+        warn!(
+            event = "untrusted_forwarded", %peer,
+            "{peer} sends X-Forwarded fields but is not trusted, so they are replaced. \
+             If it is your own proxy: trusted_proxies = [\"{peer}\"]"
+        );
+    }
+}
+
+// ---- upstreams
+
+/// An upstream's first check passed. `how`: `TCP connect in 0.2 ms`.
+pub fn upstream_ready(pool: &str, upstream: &str, how: &str) {
+    info!(event = "upstream_ready", pool, upstream, by = "check", "{pool}/{upstream} ready: {how}");
+}
+
+/// One check failed; most of the time that changes nothing yet.
+pub fn check_failed(pool: &str, upstream: &str, failure: &Failure) {
+    let cause = failure.cause.token();
+    debug!(event = "check_failed", pool, upstream, cause, "{pool}/{upstream}: check failed: {failure}");
+}
+
+/// Checks took an upstream out. A first check needs no row of failures, and gets the hint.
+pub fn upstream_evicted(pool: &str, upstream: &str, failure: &Failure, in_a_row: u32, usable: usize, total: usize) {
+    let by_answer = matches!(failure.cause, Cause::HealthStatus | Cause::HealthBody);
+    let why = if by_answer { failure.message() } else { failure.cause.token().into() };
+    let why = if in_a_row > 1 {
+        format!("{why}, {in_a_row} in a row. {usable} of {} left.", count(total, "upstream"))
+    } else if by_answer {
+        format!("{why}.")
+    } else {
+        format!("{why}. {}. {}", capitalised(&failure.short()), failure.remedy(upstream))
+    };
+    let why = why.trim_end();
+    let cause = failure.cause.token();
+    warn!(
+        event = "upstream_evicted",
+        pool,
+        upstream,
+        by = "check",
+        cause,
+        usable,
+        total,
+        "{pool}/{upstream} evicted: {why}"
+    );
+}
+
+/// An upstream gets traffic again.
+pub fn upstream_back(pool: &str, upstream: &str, passed: u32, away: Duration, usable: usize, total: usize) {
+    let away_ms = u64::try_from(away.as_millis()).unwrap_or(u64::MAX);
+    let (checks, total_text) = (count(passed as usize, "check"), count(total, "upstream"));
+    info!(
+        event = "upstream_back",
+        pool,
+        upstream,
+        by = "check",
+        usable,
+        total,
+        away_ms,
+        "{pool}/{upstream} is back after {}: {checks} passed. {usable} of {total_text}.",
+        spoken(away)
+    );
+}
+
+/// A name has other addresses than before.
+pub fn addresses_changed(pool: &str, name: &str, came: &[impl Display], went: &[impl Display]) {
+    let (came, went) = (listed(came), listed(went));
+    info!(
+        event = "addresses_changed",
+        pool, name, came, went, "{pool}/{name} has other addresses: new {came}; gone {went}"
+    );
+}
+
+/// A name could not be resolved; what was known of it stays in use.
+pub fn name_not_resolved(pool: &str, name: &str, failure: &Failure) {
+    let (cause, hint) = (failure.cause.token(), failure.hint(name));
+    warn!(event = "name_not_resolved", pool, name, cause, "{pool}/{name}: {cause}. {hint}");
+}
+
+// ---- requests
+
+/// A client got a 5xx of causeway's own: which upstream failed how. At most one line a second for each pool and cause;
+/// the next one says how many there were between.
+pub fn request_failed(exchange: &Exchange) {
+    static THROTTLE: Throttle<(Option<Arc<str>>, Option<Cause>)> = Throttle::new(Duration::from_secs(1), 1024);
+    let cause = exchange.failure.as_ref().map(|failure| failure.cause);
+    let now = exchange.started + exchange.elapsed;
+    let same = |key: &(Option<Arc<str>>, Option<Cause>)| key.1 == cause && key.0 == exchange.pool;
+    let Some(held) = THROTTLE.pass(now, same, || (exchange.pool.clone(), cause)) else { return };
+    let (id, status, pool) = (&*exchange.request_id, exchange.status, exchange.pool.as_deref().unwrap_or_default());
+    let cause = cause.map_or("", Cause::token);
+    let (text, more) = (Trail(exchange), more(held));
+    warn!(
+        event = "request_failed",
+        request_id = id,
+        status,
+        pool,
+        cause,
+        more = held,
+        "request {id} got {status}: {text}{more}"
+    );
+}
+
+/// `GET /orders (pool app): 127.0.0.1:3000 connection_refused: connection refused: …; 127.0.0.1:3002 not tried: evicted`
+struct Trail<'a>(&'a Exchange);
+
+impl Display for Trail<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let exchange = self.0;
+        write!(f, "{} {}", exchange.method, escape(exchange.uri.path().as_bytes()))?;
+        if let Some(pool) = &exchange.pool {
+            write!(f, " (pool {pool})")?;
+        }
+        let mut separator = ": ";
+        for (attempt, failure) in exchange.failures() {
+            write!(f, "{separator}{} {failure}", attempt.upstream)?;
+            separator = "; ";
+        }
+        for skip in &exchange.not_tried {
+            write!(f, "{separator}{} not tried: {}", skip.upstream, skip.reason.token())?;
+            if let Some((cause, _)) = &skip.last_failure {
+                write!(f, " ({cause})")?;
+            }
+            separator = "; ";
+        }
+        match &exchange.failure {
+            Some(failure) if separator == ": " => write!(f, "{separator}{failure}"),
+            _ => Ok(()),
+        }
+    }
+}
+
+// ---- words
+
+fn count(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+fn more(held: u64) -> String {
+    if held == 0 { String::new() } else { format!(" (and {held} more since the last line)") }
+}
+
+fn listed(items: &[impl Display]) -> String {
+    match items {
+        [] => "none".to_owned(),
+        _ => items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+    }
+}

@@ -1,0 +1,246 @@
+//! Lines on their way to a reader: formatted by whoever has something to say, written by a thread of its own.
+//!
+//! Nobody who writes a line ever waits for the reader: lines gather in slots of bounded size, and what does not fit is
+//! dropped and counted. In steady state nothing is allocated: the writer swaps a full buffer for an empty one. A thread
+//! that writes holds its own slot's lock, which only the writer thread ever contests, for the time of a swap.
+
+use std::cell::Cell;
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+use crate::config::model::LogTarget;
+
+/// A slot holds no more; what comes then is dropped.
+const SLOT_MOST: usize = 1 << 20;
+/// A slot with this much is worth a write before its time.
+const SLOT_FULL: usize = 64 << 10;
+/// A buffer that has grown larger than this is given back after use.
+const SLOT_KEPT: usize = 256 << 10;
+
+/// The handle that threads share; cheap to clone. The last one to go writes what is left and ends the writer.
+#[derive(Clone, Debug)]
+pub struct Lines {
+    handle: Arc<Handle>,
+}
+
+#[derive(Debug)]
+struct Handle {
+    shared: Arc<Shared>,
+    writer: Thread,
+}
+
+#[derive(Debug)]
+struct Shared {
+    slots: Box<[Slot]>,
+    /// How long a line may gather company.
+    linger: Duration,
+    /// The writer has been told that there is something to do.
+    woken: AtomicBool,
+    /// Something cannot wait: a full slot, a flush, the end.
+    urgent: AtomicBool,
+    reopen: AtomicBool,
+    closing: AtomicBool,
+    dropped: AtomicU64,
+    /// Flushes asked for, and how many of them are done.
+    asked: AtomicU64,
+    done: Mutex<u64>,
+    flushed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    text: Mutex<String>,
+}
+
+impl Lines {
+    /// Opens the target and starts the writer. `slots`: 1 keeps the lines of all threads in order, more keep threads out
+    /// of each other's way. `linger`: how long a line may wait for company, so that one write serves many.
+    ///
+    /// # Errors
+    /// When the file cannot be opened, or the thread not started.
+    pub fn start(name: &str, target: &LogTarget, slots: usize, linger: Duration) -> io::Result<Self> {
+        let out = open(target)?;
+        let shared = Arc::new(Shared {
+            slots: (0..slots.max(1)).map(|_| Slot::default()).collect(),
+            linger,
+            woken: AtomicBool::new(false),
+            urgent: AtomicBool::new(false),
+            reopen: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
+            dropped: AtomicU64::new(0),
+            asked: AtomicU64::new(0),
+            done: Mutex::new(0),
+            flushed: Condvar::new(),
+        });
+        let (theirs, target) = (shared.clone(), target.clone());
+        let writer = thread::Builder::new().name(name.to_owned()).spawn(move || theirs.write_all(&target, out))?;
+        Ok(Self { handle: Arc::new(Handle { shared, writer: writer.thread().clone() }) })
+    }
+
+    /// Appends one line: `format` writes it (escaped, without its end) to the buffer that it is given. Never waits for
+    /// the reader.
+    pub fn line(&self, format: impl FnOnce(&mut String)) {
+        let shared = &*self.handle.shared;
+        let mut text = lock(&shared.slots[own_slot() % shared.slots.len()].text);
+        if text.len() >= SLOT_MOST {
+            shared.dropped.fetch_add(1, Relaxed);
+            return;
+        }
+        format(&mut text);
+        text.push('\n');
+        let full = text.len() >= SLOT_FULL;
+        drop(text);
+        if full && !shared.urgent.swap(true, SeqCst) {
+            shared.woken.store(true, SeqCst);
+            self.handle.writer.unpark();
+        } else if !shared.woken.swap(true, SeqCst) {
+            self.handle.writer.unpark();
+        }
+    }
+
+    /// Lines that no reader will see, since the start.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.handle.shared.dropped.load(Relaxed)
+    }
+
+    /// Closes and opens the file again, for log rotation.
+    pub fn reopen(&self) {
+        self.handle.shared.reopen.store(true, SeqCst);
+        self.handle.rouse();
+    }
+
+    /// Waits until all that was written so far is out, at most this long.
+    pub fn flush(&self, at_most: Duration) {
+        let shared = &*self.handle.shared;
+        let mine = shared.asked.fetch_add(1, SeqCst) + 1;
+        self.handle.rouse();
+        let done = lock(&shared.done);
+        // A reader that takes nothing must not hold up the end of the process: the time is bounded, the result is not needed.
+        let _ = shared.flushed.wait_timeout_while(done, at_most, |done| *done < mine);
+    }
+}
+
+impl Handle {
+    fn rouse(&self) {
+        self.shared.urgent.store(true, SeqCst);
+        self.shared.woken.store(true, SeqCst);
+        self.writer.unpark();
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.closing.store(true, SeqCst);
+        self.rouse();
+    }
+}
+
+impl Shared {
+    fn write_all(&self, target: &LogTarget, mut out: File) {
+        let mut spare = String::new();
+        let mut broken = false;
+        loop {
+            while !self.woken.load(SeqCst) {
+                thread::park();
+            }
+            self.let_lines_gather();
+            // Cleared before the sweep: a line that comes after its slot was swept wakes the writer again.
+            self.woken.store(false, SeqCst);
+            self.urgent.store(false, SeqCst);
+            let closing = self.closing.load(SeqCst);
+            let asked = self.asked.load(SeqCst);
+            if self.reopen.swap(false, SeqCst) {
+                match open(target) {
+                    Ok(fresh) => out = fresh,
+                    Err(error) => super::events::log_not_reopened(&error),
+                }
+            }
+            for slot in &self.slots {
+                std::mem::swap(&mut *lock(&slot.text), &mut spare);
+                if let Err((lost, error)) = write_out(&mut out, spare.as_bytes()) {
+                    self.dropped.fetch_add(lost, Relaxed);
+                    if !broken {
+                        super::events::log_not_written(&error);
+                    }
+                    broken = true;
+                } else if !spare.is_empty() {
+                    broken = false;
+                }
+                spare.clear();
+                spare.shrink_to(SLOT_KEPT);
+            }
+            *lock(&self.done) = asked;
+            self.flushed.notify_all();
+            if closing {
+                return;
+            }
+        }
+    }
+
+    fn let_lines_gather(&self) {
+        let until = Instant::now() + self.linger;
+        while !self.urgent.load(SeqCst) {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            thread::park_timeout(left);
+        }
+    }
+}
+
+/// A slot number for this thread.
+fn own_slot() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local!(static OWN: Cell<usize> = Cell::new(NEXT.fetch_add(1, Relaxed)));
+    // Lines may come from destructors of a thread that is ending.
+    OWN.try_with(Cell::get).unwrap_or_default()
+}
+
+/// Writes everything, or says how many lines were lost and why. A target that is not ready (a pipe that somebody else
+/// set to non-blocking) is waited for.
+fn write_out(out: &mut File, mut text: &[u8]) -> Result<(), (u64, io::Error)> {
+    while !text.is_empty() {
+        match out.write(text) {
+            Ok(0) => return Err((lines(text), ErrorKind::WriteZero.into())),
+            Ok(taken) => text = &text[taken..],
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => thread::park_timeout(Duration::from_millis(10)),
+            Err(error) => return Err((lines(text), error)),
+        }
+    }
+    Ok(())
+}
+
+fn lines(text: &[u8]) -> u64 {
+    text.iter().filter(|b| **b == b'\n').count() as u64
+}
+
+/// A descriptor of our own: std's lock and line buffer of stdout stay out of the way.
+fn open(target: &LogTarget) -> io::Result<File> {
+    match target {
+        LogTarget::Stdout => Ok(io::stdout().as_fd().try_clone_to_owned()?.into()),
+        LogTarget::Stderr => Ok(io::stderr().as_fd().try_clone_to_owned()?.into()),
+        LogTarget::File(path) => OpenOptions::new().create(true).append(true).open(path),
+    }
+}
+
+/// Is a person reading?
+pub(super) fn is_terminal(target: &LogTarget) -> bool {
+    match target {
+        LogTarget::Stdout => io::stdout().is_terminal(),
+        LogTarget::Stderr => io::stderr().is_terminal(),
+        LogTarget::File(_) => false,
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic in the middle of a line leaves a broken line, nothing worse.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
