@@ -94,10 +94,10 @@ impl Try {
     }
 }
 
-/// `evicted: GET /healthz gives 503, wanted 200-399`
+/// `evicted: GET /healthz gives 503`; what was wanted in its place is in the answer itself.
 fn why_not(it: &NotTried) -> String {
     match (&it.reason, &it.last_failure) {
-        (Reason::Evicted, Some((_, why))) => format!("evicted: {why}"),
+        (Reason::Evicted, Some((_, why))) => format!("evicted: {}", why.split(", wanted").next().unwrap_or(why)),
         (reason, _) => reason.token().to_owned(),
     }
 }
@@ -331,12 +331,12 @@ mod tests {
                 tried("silent", Err(Cause::ReadTimeout), true, 1_000_600),
             ],
         );
-        down.not_tried.push(("sick".into(), "evicted: GET /healthz gives 503, wanted 200-399".into()));
+        down.not_tried.push(("sick".into(), "evicted: GET /healthz gives 503".into()));
         let wanted = [
             " 0:31  GET /all-down (pool down): the client saw 502 after 1.0 s.",
             "         gone    connection_refused   nothing listens there",
             "         silent  read_timeout         took the request, silent for 1.0 s",
-            "         sick    not tried            evicted: GET /healthz gives 503, wanted 200-399",
+            "         sick    not tried            evicted: GET /healthz gives 503",
             "         Next: curl -H 'Accept: text/plain' localhost:8080/all-down",
         ];
         assert_eq!(told(&[(31, Fact::Seen(Box::new(down)))]), wanted.join("\n"));
