@@ -1,0 +1,3 @@
+//! All tests that see causeway from outside, in one binary.
+
+mod config;
