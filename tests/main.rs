@@ -5,6 +5,7 @@
 
 mod cli;
 mod client;
+mod config;
 mod docker;
 mod failover;
 mod floors;

@@ -170,7 +170,7 @@ impl Merge {
 fn parse(file: File<'_>, problems: &mut Vec<Problem>) -> (Table, Arc<Origin>) {
     let origin = Arc::new(Origin { name: file.name.into(), text: Some(file.text.into()), said: None });
     let (table, errors) = DeTable::parse_recoverable(file.text);
-    for error in errors {
+    for error in without_echoes(file.text, errors) {
         let place = Place { origin: Arc::clone(&origin), span: error.span().or(Some(0..0)) };
         let message = error.message().trim().trim_end_matches('.').replace('\n', "; ");
         problems.push(Problem::error(&place, Wrong::new(message, "")));
@@ -178,6 +178,20 @@ fn parse(file: File<'_>, problems: &mut Vec<Problem>) -> (Table, Arc<Origin>) {
     let place = |span| Place { origin: Arc::clone(&origin), span: Some(span) };
     let root = converted_table(table.into_inner(), &place);
     (root, origin)
+}
+
+/// One error a line, and one for an array that never ends: the parser stumbles over every word behind it.
+fn without_echoes(text: &str, mut errors: Vec<toml::de::Error>) -> Vec<toml::de::Error> {
+    let start = |error: &toml::de::Error| error.span().map_or(0, |span| span.start.min(text.len()));
+    errors.sort_by_key(start);
+    let line = |error: &toml::de::Error| text.as_bytes()[..start(error)].iter().filter(|b| **b == b'\n').count();
+    errors.dedup_by_key(|error| line(error));
+    let in_array = |error: &toml::de::Error| error.message().contains("array");
+    if errors.iter().any(|error| error.message().contains("unclosed array")) {
+        let mut first = true;
+        errors.retain(|error| !in_array(error) || std::mem::take(&mut first));
+    }
+    errors
 }
 
 fn converted(value: DeValue<'_>, place: &dyn Fn(std::ops::Range<usize>) -> Place) -> Value {

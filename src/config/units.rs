@@ -43,6 +43,7 @@ pub fn size(text: &str) -> Result<u64, Wrong> {
     }
     let (number, unit) = split(text.trim()).unwrap_or(("", ""));
     let unit = match unit.trim().to_ascii_lowercase().as_str() {
+        _ if number.is_empty() => "",
         "b" | "byte" | "bytes" | "" => "B",
         "k" | "kb" | "kib" => "KiB",
         "m" | "mb" | "mib" => "MiB",
@@ -56,14 +57,14 @@ pub fn size(text: &str) -> Result<u64, Wrong> {
     Err(Wrong::new(format!("\"{text}\" is not a size"), hint))
 }
 
-/// As the file writes it, in the largest unit that keeps it exact.
+/// As people write it: exact, in seconds up to two minutes, else in the largest unit.
 #[must_use]
 pub fn duration_text(duration: Duration) -> String {
     let ms = duration.as_millis();
     match ms {
         0 => "0s".into(),
         _ if ms % 3_600_000 == 0 => format!("{}h", ms / 3_600_000),
-        _ if ms % 60_000 == 0 => format!("{}m", ms / 60_000),
+        _ if ms % 60_000 == 0 && ms >= 120_000 => format!("{}m", ms / 60_000),
         _ if ms % 1000 == 0 => format!("{}s", ms / 1000),
         _ => format!("{ms}ms"),
     }

@@ -51,6 +51,7 @@ fn pool(name: Arc<str>, section: &Section<'_>, listeners: &[(Listener, Place)]) 
 /// The tables `timeouts` and `retry` of a pool or a route, over what holds without them.
 pub(super) fn clocks(section: &Section<'_>, base: Timeouts, retry_base: Retry) -> (Timeouts, Retry) {
     let (t, r) = (section.section("timeouts"), section.section("retry"));
+    let problems = section.cx.problems.borrow().len();
     let timeouts = Timeouts {
         resolve: t.time("resolve", base.resolve),
         connect: t.time("connect", base.connect),
@@ -71,6 +72,7 @@ pub(super) fn clocks(section: &Section<'_>, base: Timeouts, retry_base: Retry) -
     let here = t.place_of("read").or_else(|| r.place_of("deadline"));
     if let (Some(place), Some(deadline)) = (here, retry.deadline)
         && timeouts.read >= deadline
+        && section.cx.problems.borrow().len() == problems
     {
         let (read, deadline) = (duration_text(timeouts.read), duration_text(deadline));
         let message = format!("timeouts.read ({read}) is not below retry.deadline ({deadline})");

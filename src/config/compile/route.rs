@@ -39,7 +39,8 @@ pub(super) fn routes(root: &Section<'_>, pools: &[Read]) -> Vec<Route> {
     if routes.is_empty() && root.cx.learned.is_none() && !root.has("route") {
         return without_routes(root, pools);
     }
-    for (pool, _) in pools.iter().zip(used).filter(|(_, used)| !used) {
+    let lost = routes.iter().any(|(route, _)| matches!(&route.action, Action::Forward(f) if f.pool >= pools.len()));
+    for (pool, _) in pools.iter().zip(used).filter(|(_, used)| !used && !lost) {
         root.cx.warn(&pool.place, format!("no route sends anything to pool `{}`", pool.pool.name), "");
     }
     routes.into_iter().map(|(route, _)| route).collect()
