@@ -82,15 +82,15 @@ causeway.toml:12:8: there is no pool `ap`
 #[test]
 fn what_is_wrong_is_said_in_these_words() {
     let pool = "[pool.app]\nupstreams = [\"3000\"]\n";
-    let cases = include_str!("config/problems.txt");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config/problems.txt");
+    let cases = std::fs::read_to_string(&path).unwrap();
     let mut wanted_all = String::new();
     for case in cases.split("\n----\n").filter(|case| !case.trim().is_empty()) {
         let (text, _) = case.split_once("\n====\n").expect("a case is a file, ====, what is said");
-        let whole = text.replace("POOL\n", pool);
+        let whole = format!("{text}\n").replace("POOL\n", pool);
         wanted_all.push_str(&format!("{text}\n====\n{}\n----\n", said(&whole).trim_end()));
     }
     if std::env::var_os("BLESS").is_some() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config/problems.txt");
         return std::fs::write(path, wanted_all).unwrap();
     }
     assert_eq!(cases, wanted_all, "BLESS=1 cargo test writes the new words into tests/config/problems.txt");
@@ -219,7 +219,10 @@ fn a_flag_beats_the_environment_beats_the_file() {
     let flags = Flags { listen: Some(":3".into()), ..Flags::default() };
     let config = loaded(&places, &flags, &env).unwrap().config;
     assert_eq!(config.listeners.iter().map(|l| l.address.port()).collect::<Vec<_>>(), [3]);
-    assert_eq!((upstreams(&config, 0), config.log.level), (vec!["localhost:4000".into(), "localhost:4001".into()], Level::Error));
+    assert_eq!(
+        (upstreams(&config, 0), config.log.level),
+        (vec!["localhost:4000".into(), "localhost:4001".into()], Level::Error)
+    );
     assert_eq!(config.file, Some(path.clone()));
     let config = loaded(&places, &Flags::default(), &env).unwrap().config;
     assert_eq!(config.listeners[0].address.port(), 2);
@@ -267,9 +270,12 @@ fn flags_and_variables_are_named_in_problems() {
     };
     let env = [("CAUSEWAY_LOG", "verbose"), ("CAUSEWAY_SET", "workers=many")];
     let said = loaded(&[], &flags, &env).unwrap_err().to_string();
-    assert_eq!(said, "--set x: there is no \"=\"\n  write KEY=VALUE, like pool.app.timeouts.read=5s\n\
+    assert_eq!(
+        said,
+        "--set x: there is no \"=\"\n  write KEY=VALUE, like pool.app.timeouts.read=5s\n\
                       --set a b=1: \"a b\" is not a key\n  write it like pool.app.timeouts.read\n\
-                      2 problems. Nothing was started or changed.\n");
+                      2 problems. Nothing was started or changed.\n"
+    );
     let flags = Flags { set: flags.set[..2].to_vec(), ..flags };
     let said = loaded(&[], &flags, &env).unwrap_err().to_string();
     for wanted in [
@@ -290,7 +296,7 @@ fn flags_and_variables_are_named_in_problems() {
 fn files_are_found_beside_the_file_that_names_them() {
     let (folder, path) = written("[route.a]\nrespond = { file = \"a.html\" }\n[log]\naccess_to = \"access.log\"\n");
     std::fs::write(folder.path().join("a.html"), "<p>").unwrap();
-    let config = loaded(&[path.clone()], &Flags::default(), &[]).unwrap().config;
+    let config = loaded(std::slice::from_ref(&path), &Flags::default(), &[]).unwrap().config;
     let Action::Respond(respond) = &config.routes[0].action else { panic!() };
     assert_eq!((&respond.body[..], respond.content_type.to_str().unwrap()), (&b"<p>"[..], "text/html; charset=utf-8"));
     let log = causeway::config::model::LogTarget::File(folder.path().join("access.log"));

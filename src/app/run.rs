@@ -1,92 +1,128 @@
 //! The daemon: start, say so, wait for signals, drain, exit.
 
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
+use crate::cause::spoken;
 use crate::config::Config;
-use crate::observe::events;
+use crate::config::model::{Check, Pool};
+use crate::observe::events::{self, Events, PoolSummary};
 
 use super::signals::{Ask, Signals};
 use super::{Hooks, Server};
 
+/// How long the last lines may take to get out.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
 /// Runs the proxy until it is told to end. 0 after a drain (also one that had to cut), 1 when something broke.
 #[must_use]
 pub fn run(config: Config) -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return fatal(&format!("cannot start: {error}")),
+    let log = match events::init(&config.log) {
+        Ok(log) => log,
+        Err(error) => {
+            // Nothing but stderr is left to say it on.
+            eprintln!("causeway: cannot open the log of events: {error}");
+            return ExitCode::FAILURE;
+        }
     };
-    let file = config.file.clone();
-    let summary = Summary::of(&config);
-    // Handlers first: a signal during the start must not kill.
-    let signals = runtime.block_on(async { Signals::install() });
-    let mut signals = match signals {
-        Ok(signals) => signals,
-        Err(error) => return fatal(&format!("cannot take signals: {error}")),
+    let code = match start(config) {
+        Ok((runtime, server, mut signals)) => {
+            let code = runtime.block_on(serve(&server, &mut signals, &log));
+            server.finish();
+            code
+        }
+        Err(sentence) => {
+            events::fatal(sentence);
+            ExitCode::FAILURE
+        }
     };
-    let server = match Server::start(config, Hooks::default()) {
-        Ok(server) => server,
-        Err(error) => return fatal(&error.to_string()),
-    };
-    events::started(file.as_deref(), server.workers());
-    for (name, addresses) in server.addresses() {
-        events::listening(name, addresses);
-    }
-    if let Some(address) = server.admin_address() {
-        events::admin(address);
-    }
-    summary.tell();
-    let code = runtime.block_on(serve(&server, &mut signals));
-    server.finish();
-    events::flush();
+    log.flush(LAST_LINES);
     code
 }
 
-/// What is served, in a line for each pool.
-struct Summary(Vec<(String, usize, String)>);
-
-impl Summary {
-    fn of(config: &Config) -> Self {
-        Self(config.pools.iter().map(|pool| (pool.name.to_string(), pool.upstreams.len(), events::checks_of(pool))).collect())
-    }
-
-    fn tell(&self) {
-        for (pool, upstreams, checks) in &self.0 {
-            events::serving(pool, *upstreams, checks);
+fn start(config: Config) -> Result<(tokio::runtime::Runtime, Server, Signals), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("cannot start: {error}"))?;
+    // Handlers first: a signal during the start must not kill.
+    let signals = runtime.block_on(async { Signals::install() }).map_err(|error| format!("cannot take signals: {error}"))?;
+    let file = config.file.clone();
+    let server = Server::start(config, Hooks::default()).map_err(|error| error.to_string())?;
+    events::starting(file.as_deref(), server.workers());
+    for (name, addresses) in server.addresses() {
+        for address in addresses {
+            events::listening(name, *address, address.is_ipv6() && address.ip().is_unspecified());
         }
     }
+    if let Some(address) = server.admin_address() {
+        events::admin_listening(address);
+    }
+    Ok((runtime, server, signals))
 }
 
-async fn serve(server: &Server, signals: &mut Signals) -> ExitCode {
-    let code = loop {
+async fn serve(server: &Server, signals: &mut Signals, log: &Events) -> ExitCode {
+    let mut first_checks = std::pin::pin!(first_checks(server));
+    let mut told = false;
+    let (code, why) = loop {
         tokio::select! {
+            () = &mut first_checks, if !told => told = true,
             ask = signals.next() => match ask {
-                Ask::End => break ExitCode::SUCCESS,
-                Ask::ReopenLogs => server.reopen_logs(),
+                Ask::End(signal) => break (ExitCode::SUCCESS, signal),
+                Ask::ReopenLogs => {
+                    log.reopen();
+                    server.reopen_logs();
+                }
                 Ask::Reload => events::no_reload(),
             },
             (thread, panic) = server.broke() => {
-                events::thread_ended(&thread, panic.as_deref());
-                break ExitCode::FAILURE;
+                events::panicked(format_args!("thread {thread} ended: {}", panic.as_deref().unwrap_or("without a word")));
+                break (ExitCode::FAILURE, "a thread ended");
             }
         }
     };
-    let drained = async {
-        tokio::select! {
-            cut = server.drain() => events::drained(cut),
-            () = second(signals) => events::stopped(),
-        }
-    };
-    drained.await;
+    let began = Instant::now();
+    tokio::select! {
+        cut = server.drain(why) => match cut {
+            0 => events::drained(began.elapsed()),
+            cut => events::drain_cut(cut, "shutdown.timeout is over"),
+        },
+        () = second(signals) => events::drain_cut(server.connections(), "a second signal"),
+    }
     code
+}
+
+/// Waits until every upstream had its first check, then says what is served.
+async fn first_checks(server: &Server) {
+    for pool in server.pools() {
+        let mut changes = pool.changes();
+        while !pool.checked() && changes.changed().await.is_ok() {}
+    }
+    let checks: Vec<String> = server.pools().iter().map(|pool| checks_of(&pool.config)).collect();
+    let summaries: Vec<PoolSummary<'_>> = std::iter::zip(server.pools(), &checks)
+        .map(|(pool, checks)| PoolSummary { name: &pool.config.name, usable: pool.usable(), total: pool.members().len(), checks })
+        .collect();
+    let tcp = |pool: &Pool| pool.health.as_ref().is_some_and(|health| matches!(health.check, Check::Tcp));
+    let advice = if !server.from_file() && server.pools().iter().any(|pool| tcp(&pool.config)) {
+        "--health-path /healthz makes them HTTP checks"
+    } else {
+        ""
+    };
+    events::serving(&summaries, advice);
+}
+
+fn checks_of(pool: &Pool) -> String {
+    match &pool.health {
+        None => "no checks".into(),
+        Some(health) => {
+            let every = spoken(health.interval).replace(".0 s", " s");
+            match &health.check {
+                Check::Tcp => format!("TCP checks every {every}"),
+                Check::Http(check) => format!("checks {} {} every {every}", check.method, check.path),
+            }
+        }
+    }
 }
 
 /// Resolves at another signal to end.
 async fn second(signals: &mut Signals) {
-    while signals.next().await != Ask::End {}
-}
-
-fn fatal(sentence: &str) -> ExitCode {
-    events::fatal(sentence);
-    events::flush();
-    ExitCode::FAILURE
+    while !matches!(signals.next().await, Ask::End(_)) {}
 }

@@ -8,8 +8,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ask {
-    /// TERM, INT, QUIT.
-    End,
+    /// TERM, INT, QUIT: which one.
+    End(&'static str),
     /// USR1.
     ReopenLogs,
     /// HUP: reload, which this version cannot do.
@@ -47,9 +47,9 @@ impl Signals {
     pub(super) async fn next(&mut self) -> Ask {
         loop {
             tokio::select! {
-                _ = self.term.recv() => return Ask::End,
-                _ = self.int.recv() => return Ask::End,
-                _ = self.quit.recv() => return Ask::End,
+                _ = self.term.recv() => return Ask::End("TERM"),
+                _ = self.int.recv() => return Ask::End("INT"),
+                _ = self.quit.recv() => return Ask::End("QUIT"),
                 _ = self.hup.recv() => return Ask::Reload,
                 _ = self.usr1.recv() => return Ask::ReopenLogs,
                 _ = self.usr2.recv() => {}

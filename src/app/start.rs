@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::{self, Admin};
 use crate::config::Config;
 use crate::config::model::{Listener, Shutdown};
-use crate::health::Transition;
+use crate::health::{State, Transition};
 use crate::listen::Drain;
 use crate::listen::accept::{self, Permits};
 use crate::listen::bind::{Bound, bind};
@@ -76,6 +76,7 @@ pub struct Server {
     crew: Option<Crew>,
     ends: Mutex<mpsc::UnboundedReceiver<Ended>>,
     workers: usize,
+    from_file: bool,
 }
 
 impl Server {
@@ -107,7 +108,7 @@ impl Server {
         let addresses = listeners.iter().map(|(listener, bound)| (Arc::clone(&listener.name), bound.addresses.clone())).collect();
         let admin = admin_bound.as_ref().and_then(|bound| bound.addresses.first().copied());
         let admin_sockets = admin_bound.into_iter().flat_map(|bound| bound.workers).flatten().collect();
-        let shutdown = config.shutdown;
+        let (shutdown, from_file) = (config.shutdown, config.file.is_some());
 
         let control = Control { pools: pools.clone(), admin_sockets, admin: Arc::clone(&admin_state), stop: stop.clone(), on_transition: hooks.on_transition };
         crew.start("control", move || control.run()).map_err(|source| failed("cannot start a thread", source))?;
@@ -117,7 +118,7 @@ impl Server {
             crew.start(&format!("worker-{index}"), move || worker.run()).map_err(|source| failed("cannot start a thread", source))?;
         }
         admin_state.set_listening();
-        Ok(Self { addresses, admin, pools, access_log, shutdown, admin_state, drain, stop, crew: Some(crew), ends: Mutex::new(ends), workers: count })
+        Ok(Self { addresses, admin, pools, access_log, shutdown, admin_state, drain, stop, crew: Some(crew), ends: Mutex::new(ends), workers: count, from_file })
     }
 
     /// Each listener's name and the addresses it really has (port 0 is the kernel's choice).
@@ -157,15 +158,27 @@ impl Server {
         }
     }
 
+    /// Open connections, tunnels included.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.drain.connections()
+    }
+
+    /// Whether there is a config file.
+    #[must_use]
+    pub const fn from_file(&self) -> bool {
+        self.from_file
+    }
+
     /// The end, step by step (CONTRACT §2 `shutdown`): `/readyz` says no; after the grace, each connection answers one more
-    /// request; after the timeout, what still runs is cut. Says how many connections were cut.
-    pub async fn drain(&self) -> usize {
+    /// request; after the timeout, what still runs is cut. `why`: the signal. Says how many connections were cut.
+    pub async fn drain(&self, why: &str) -> usize {
         self.admin_state.set_draining();
         if !self.shutdown.grace.is_zero() {
-            events::grace(self.shutdown.grace);
+            events::grace_begun(why, self.shutdown.grace);
             tokio::time::sleep(self.shutdown.grace).await;
         }
-        events::draining(self.drain.connections(), self.shutdown.timeout);
+        events::drain_begun(why, self.drain.connections(), self.shutdown.timeout);
         self.drain.begin();
         let last = Duration::from_secs(1).min(self.shutdown.timeout);
         if tokio::time::timeout(self.shutdown.timeout.saturating_sub(last), self.drain.ended()).await.is_ok() {
@@ -224,7 +237,21 @@ impl Control {
 }
 
 /// Each change of an upstream is one event; so is each first result.
-fn told(_pool: &Pool, _upstream: &Upstream, _outcome: &probe::Outcome, _transition: Option<&Transition>) {}
+fn told(pool: &Pool, upstream: &Upstream, outcome: &probe::Outcome, transition: Option<&Transition>) {
+    let (name, id) = (&*pool.config.name, &*upstream.id);
+    match (outcome, transition) {
+        (Err(failed), None) => events::check_failed(name, id, &failed.failure),
+        (Ok(_), None) => {}
+        (Ok(passed), Some(change)) if change.from == State::Unknown => events::upstream_ready(name, id, &passed.sentence),
+        (Ok(_), Some(change)) => {
+            let away = change.since.elapsed();
+            events::upstream_back(name, id, change.in_a_row, away, pool.usable(), pool.members().len());
+        }
+        (Err(failed), Some(change)) => {
+            events::upstream_evicted(name, id, &failed.failure, change.in_a_row, pool.usable(), pool.members().len());
+        }
+    }
+}
 
 /// What runs on a worker thread.
 struct Worker {
@@ -277,7 +304,7 @@ fn raise_file_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     // Where that is not permitted, the soft limit stays, and "auto" counts with it.
-    drop(setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }));
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }
 
 const fn failed(what: &'static str, source: io::Error) -> StartError {

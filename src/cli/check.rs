@@ -1,9 +1,253 @@
-//! Stand-in until the real `check` is joined.
-#![allow(missing_docs, clippy::todo)]
-#[derive(clap::Args, Debug)]
-pub struct CheckArgs {}
+//! `causeway check`: every problem of a configuration, and where a request would go.
+//!
+//! Reads and compiles exactly as `run` does; opens no socket.
 
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Args;
+use http::{Method, Uri};
+
+use crate::config::model::{Action, Forward, HostHeader, HostPattern, Piece, Pool, Route};
+use crate::config::problem::{ascii, count, render};
+use crate::config::{Config, Flags, Loaded, load};
+use crate::route::{Miss, Table, normal, replace_prefix};
+
+/// The words of `causeway check`.
+#[derive(Args, Debug)]
+pub struct CheckArgs {
+    /// The file; else CAUSEWAY_CONFIG, ./causeway.toml, /etc/causeway/causeway.toml
+    file: Option<PathBuf>,
+    /// Tell the route, the pool and what the upstream sees, for http://host/path?query or /path
+    #[arg(long, value_name = "URL")]
+    url: Option<Uri>,
+    /// The method for --url
+    #[arg(long, value_name = "METHOD", default_value = "GET", requires = "url")]
+    method: Method,
+}
+
+/// Checks and prints. 0 when it would run, 78 when not.
 #[must_use]
-pub fn run(_: &CheckArgs) -> std::process::ExitCode {
-    todo!("joined with the config room")
+pub fn run(args: &CheckArgs) -> ExitCode {
+    let flags = Flags { config: args.file.clone(), ..Flags::default() };
+    let (text, code) = match load(&flags, &|name| std::env::var(name).ok()) {
+        Ok(loaded) => {
+            let mut text = render(&loaded.warnings);
+            let _ = match &args.url {
+                Some(url) => writeln!(text, "{}", journey(&loaded.config, &args.method, url)),
+                None => writeln!(text, "{}", summary(&loaded)),
+            };
+            (text, ExitCode::SUCCESS)
+        }
+        Err(error) => (error.to_string(), ExitCode::from(error.exit_code())),
+    };
+    // A closed standard output is no reason to panic.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    code
+}
+
+/// One line: it is fine, and what it has.
+fn summary(Loaded { config, warnings }: &Loaded) -> String {
+    let name = config.file.as_ref().map_or_else(|| "the configuration".into(), |file| file.display().to_string());
+    let upstreams = config.pools.iter().map(|pool| pool.upstreams.len()).sum();
+    let verdict = match warnings.len() {
+        0 => "is fine".into(),
+        n => format!("would run, with {}", count(n, "warning")),
+    };
+    let has = [
+        count(config.listeners.len(), "listener"),
+        count(config.routes.len(), "route"),
+        count(config.pools.len(), "pool"),
+        count(upstreams, "upstream"),
+    ];
+    format!("{} {verdict}: {}.", ascii(&name), has.join(", "))
+}
+
+/// Where a request goes, and what the upstream sees of it.
+fn journey(config: &Config, method: &Method, url: &Uri) -> String {
+    let host = url.authority().map(http::uri::Authority::as_str);
+    let target = url.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    let mut out = format!("{method} {}{target}\n", host.unwrap_or(""));
+    let Some(path) = normal(url.path()) else {
+        return out + "  400: its path climbs above the root";
+    };
+    let table = Table::compile(config.routes.iter().cloned().map(Arc::new));
+    let route = match table.find(host, &path, method) {
+        Ok(route) => route,
+        Err(Miss::NoRoute) => return out + "  404: no route takes this host and path",
+        Err(Miss::Method(allowed)) => {
+            let allowed: Vec<&str> = allowed.iter().map(Method::as_str).collect();
+            return out + &format!("  405: a route takes this host and path, with {} only", allowed.join(", "));
+        }
+    };
+    let _ = writeln!(out, "  route     {}", described(route));
+    match &route.action {
+        Action::Forward(forward) => out + &forwarded(config, route, forward, method, host, target),
+        Action::Redirect(redirect) => {
+            let piece = |piece: &Piece| match piece {
+                Piece::Text(text) => text.clone(),
+                Piece::Host => host.map_or("HOST", without_port).to_owned(),
+                Piece::Path => target.to_owned(),
+            };
+            out + &format!("  redirect  308 to {}", redirect.0.iter().map(piece).collect::<String>())
+        }
+        Action::Respond(respond) => {
+            let bytes = count(respond.body.len(), "byte");
+            let kind = respond.content_type.to_str().unwrap_or("");
+            out + &format!("  respond   {}, {bytes} of {kind}", respond.status)
+        }
+    }
+}
+
+/// `api: hosts shop.example, path /api`.
+fn described(route: &Route) -> String {
+    let hosts: Vec<String> = route.hosts.iter().map(shown).collect();
+    let methods: Vec<&str> = route.methods.iter().map(Method::as_str).collect();
+    let mut parts = vec![format!("path {}", route.path)];
+    if !hosts.is_empty() {
+        parts.insert(0, format!("host {}", hosts.join(" or ")));
+    }
+    if !methods.is_empty() {
+        parts.push(methods.join(" or "));
+    }
+    format!("{} ({})", route.name, parts.join(", "))
+}
+
+fn shown(host: &HostPattern) -> String {
+    match host {
+        HostPattern::Exact(host) => host.clone(),
+        HostPattern::Suffix(suffix) => format!("*{suffix}"),
+    }
+}
+
+fn forwarded(
+    config: &Config,
+    route: &Route,
+    forward: &Forward,
+    method: &Method,
+    host: Option<&str>,
+    target: &str,
+) -> String {
+    let Some(pool) = config.pools.get(forward.pool) else { return String::new() };
+    let upstreams: Vec<_> = pool.upstreams.iter().map(crate::config::model::Entry::id).collect();
+    let mut out = format!("  pool      {}: {}\n", pool.name, upstreams.join(", "));
+    let sees = match &forward.replace_prefix {
+        None => Some(target.to_owned()),
+        Some(prefix) => replace_prefix(target, &route.path, prefix),
+    };
+    let Some(sees) = sees else {
+        return out + "  400: its path has the route's path only in another spelling, so that it cannot be replaced";
+    };
+    let _ = writeln!(out, "  the upstream sees\n    {method} {sees} HTTP/1.1");
+    for (name, value) in fields(config, pool, route, forward, host) {
+        let _ = writeln!(out, "    {name}: {value}");
+    }
+    out.pop();
+    out
+}
+
+/// The fields that causeway sets (CONTRACT §8), for a client whose address nobody trusts.
+fn fields(
+    config: &Config,
+    pool: &Pool,
+    route: &Route,
+    forward: &Forward,
+    host: Option<&str>,
+) -> Vec<(&'static str, String)> {
+    let listener_port = config.listeners.first().map_or(80, |listener| listener.address.port());
+    let said = host.unwrap_or("(the Host of the client)");
+    let host_field = match &pool.host_header {
+        HostHeader::Client => said.to_owned(),
+        HostHeader::Upstream => pool.upstreams.first().map(|entry| entry.address.to_string()).unwrap_or_default(),
+        HostHeader::Literal(value) => value.to_str().unwrap_or("").to_owned(),
+    };
+    let client = "(the client's address)".to_owned();
+    let mut fields = vec![
+        ("Host", host_field),
+        ("X-Forwarded-For", client.clone()),
+        ("X-Forwarded-Proto", "http".to_owned()),
+        ("X-Forwarded-Host", said.to_owned()),
+        ("X-Forwarded-Port", listener_port.to_string()),
+        ("X-Real-IP", client),
+        ("Via", format!("1.1 {}-(six hex digits)", config.name)),
+        ("X-Request-Id", "(32 hex digits)".to_owned()),
+    ];
+    if forward.replace_prefix.is_some() && route.path != "/" {
+        fields.push(("X-Forwarded-Prefix", route.path.clone()));
+    }
+    fields
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rfind(':') {
+        Some(colon) if !host[colon..].contains(']') => &host[..colon],
+        _ => host,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TWO: &str = r#"
+[route.shop]
+hosts = ["shop.example"]
+methods = ["GET"]
+pool = "web"
+[route.api]
+hosts = ["shop.example"]
+path = "/api"
+pool = "api"
+replace_prefix = "/v2"
+[route.old]
+hosts = ["*.old.example"]
+redirect = "https://{{host}}{{path}}"
+[route.down]
+hosts = ["down.example"]
+respond = { status = 503, body = "x" }
+[pool.web]
+upstreams = ["3000"]
+[pool.api]
+upstreams = ["api:4000", { address = "api:4001", name = "two" }]
+host_header = "upstream"
+"#;
+
+    fn told(method: &str, url: &str) -> String {
+        let config = Config::from_toml(TWO).unwrap();
+        journey(&config, &method.parse().unwrap(), &url.parse().unwrap())
+    }
+
+    #[test]
+    fn a_request_is_followed_to_what_the_upstream_sees() {
+        let wanted = "\
+POST shop.example:8080/api/x?y=1
+  route     api (host shop.example, path /api)
+  pool      api: api:4000, two
+  the upstream sees
+    POST /v2/x?y=1 HTTP/1.1
+    Host: api:4000
+    X-Forwarded-For: (the client's address)
+    X-Forwarded-Proto: http
+    X-Forwarded-Host: shop.example:8080
+    X-Forwarded-Port: 8080
+    X-Real-IP: (the client's address)
+    Via: 1.1 causeway-(six hex digits)
+    X-Request-Id: (32 hex digits)
+    X-Forwarded-Prefix: /api";
+        assert_eq!(told("POST", "http://shop.example:8080/api/x?y=1"), wanted);
+    }
+
+    #[test]
+    fn every_other_end_is_told() {
+        assert!(told("GET", "http://shop.example/").contains("pool      web: localhost:3000\n"));
+        assert!(told("GET", "/").ends_with("404: no route takes this host and path"));
+        assert!(told("POST", "http://shop.example/").ends_with("with GET only"));
+        assert!(told("GET", "http://shop.example/../x").ends_with("400: its path climbs above the root"));
+        assert!(told("GET", "http://shop.example/%61pi/x").contains("cannot be replaced"));
+        assert!(told("GET", "http://a.old.example:8080/x?y").ends_with("308 to https://a.old.example/x?y"));
+        assert!(told("GET", "http://down.example/").ends_with("503, 1 byte of text/plain; charset=utf-8"));
+    }
 }

@@ -229,7 +229,10 @@ fn host_and_port<'a>(text: &str, rest: &'a str, default: Option<u16>) -> Result<
     }
     let bare_v6 = rest.parse::<Ipv6Addr>().is_ok();
     if bare_v6 {
-        return Err(Wrong::new(format!("\"{text}\" has no port"), format!("write \"[{rest}]:{}\"", default.unwrap_or(3000))));
+        return Err(Wrong::new(
+            format!("\"{text}\" has no port"),
+            format!("write \"[{rest}]:{}\"", default.unwrap_or(3000)),
+        ));
     }
     let (host, after) = match rest.rfind(':') {
         Some(colon) if !rest[colon..].contains(']') => (&rest[..colon], Some(&rest[colon + 1..])),
@@ -239,16 +242,17 @@ fn host_and_port<'a>(text: &str, rest: &'a str, default: Option<u16>) -> Result<
         (Some(digits), _) => Ok((host, port(text, digits)?)),
         (None, Some(port)) => Ok((host, port)),
         (None, None) if host.is_empty() => Err(Wrong::new("this address is empty", "write \"host:port\"")),
-        (None, None) => Err(Wrong::new(format!("\"{text}\" has no port"), format!("write \"{host}:3000\", with its port"))),
+        (None, None) => {
+            Err(Wrong::new(format!("\"{text}\" has no port"), format!("write \"{host}:3000\", with its port")))
+        }
     }
 }
 
 fn port(text: &str, digits: &str) -> Result<u16, Wrong> {
     let valid = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-    valid
-        .then(|| digits.parse().ok())
-        .flatten()
-        .ok_or_else(|| Wrong::new(format!("\"{text}\": \"{digits}\" is not a port"), "a port is a number from 1 to 65535"))
+    valid.then(|| digits.parse().ok()).flatten().ok_or_else(|| {
+        Wrong::new(format!("\"{text}\": \"{digits}\" is not a port"), "a port is a number from 1 to 65535")
+    })
 }
 
 /// An IP address (IPv4-mapped ones are IPv4), `localhost`, or a name in lower case.
@@ -256,29 +260,37 @@ fn host(text: &str, host: &str) -> Result<Host, Wrong> {
     if let Some(inside) = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
         return match inside.parse::<Ipv6Addr>() {
             Ok(ip) => Ok(Host::Ip(IpAddr::V6(ip).to_canonical())),
-            Err(_) => Err(Wrong::new(format!("\"{text}\": [{inside}] is not an IPv6 address"), "write it like \"[::1]:3000\"")),
+            Err(_) => Err(Wrong::new(
+                format!("\"{text}\": [{inside}] is not an IPv6 address"),
+                "write it like \"[::1]:3000\"",
+            )),
         };
     }
     if let Ok(ip) = host.parse::<Ipv4Addr>() {
         return Ok(Host::Ip(IpAddr::V4(ip)));
     }
     if host.parse::<Ipv6Addr>().is_ok() {
-        return Err(Wrong::new(format!("\"{text}\": an IPv6 address stands in brackets"), format!("write \"[{host}]:PORT\"")));
+        return Err(Wrong::new(
+            format!("\"{text}\": an IPv6 address stands in brackets"),
+            format!("write \"[{host}]:PORT\""),
+        ));
     }
     let name = host.to_ascii_lowercase();
     if name == "localhost" || name == "localhost." {
         return Ok(Host::Localhost);
     }
     let labels = name.strip_suffix('.').unwrap_or(&name);
-    let fine = |l: &str| {
-        (1..=63).contains(&l.len()) && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-    };
+    let fine =
+        |l: &str| (1..=63).contains(&l.len()) && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
     if labels.len() > 253 || !labels.split('.').all(fine) {
         let hint = "a name has letters, digits, \"-\", \"_\" and \".\"";
         return Err(Wrong::new(format!("\"{text}\": \"{host}\" is not a name or an IP address"), hint));
     }
     if labels.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit())) {
-        return Err(Wrong::new(format!("\"{text}\": \"{host}\" is not an IP address"), "write it like \"10.0.0.1:3000\""));
+        return Err(Wrong::new(
+            format!("\"{text}\": \"{host}\" is not an IP address"),
+            "write it like \"10.0.0.1:3000\"",
+        ));
     }
     Ok(Host::Name(name.into()))
 }

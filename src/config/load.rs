@@ -88,11 +88,7 @@ pub fn load(flags: &Flags, env: &dyn Fn(&str) -> Option<String>) -> Result<Loade
 ///
 /// # Errors
 /// See [`LoadError`].
-pub fn load_from(
-    places: &[PathBuf],
-    flags: &Flags,
-    env: &dyn Fn(&str) -> Option<String>,
-) -> Result<Loaded, LoadError> {
+pub fn load_from(places: &[PathBuf], flags: &Flags, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, LoadError> {
     let by_env = env("CAUSEWAY_CONFIG").filter(|value| !value.is_empty());
     let named = match (&flags.config, by_env) {
         (Some(path), _) => Some(("--config", path.clone())),
@@ -114,7 +110,10 @@ pub fn load_from(
     let name = found.as_ref().map(|(_, path)| path.display().to_string()).unwrap_or_default();
     let file = found.as_ref().map(|(text, _)| File { name: &name, text });
     let sources = gather(file, flags, env);
-    if found.is_none() && sources.problems.is_empty() && !["pool", "route"].iter().any(|key| sources.root.get(key).is_some()) {
+    if found.is_none()
+        && sources.problems.is_empty()
+        && !["pool", "route"].iter().any(|key| sources.root.get(key).is_some())
+    {
         return Err(LoadError::NothingConfigured);
     }
     finish(sources, found.as_ref().map(|(_, path)| path.as_path()))

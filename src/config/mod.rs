@@ -6,6 +6,7 @@
 
 pub mod address;
 pub mod compile;
+mod context;
 mod expand;
 pub mod load;
 pub mod model;
@@ -16,8 +17,8 @@ pub mod tree;
 pub mod units;
 
 pub use address::{Address, Endpoint, Host, ListenAddress};
+pub use context::Known;
 pub use load::{LoadError, Loaded, load};
 pub use model::Config;
 pub use problem::Problem;
-pub use read::Known;
 pub use source::Flags;

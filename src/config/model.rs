@@ -280,6 +280,7 @@ pub struct Health {
 
 /// What a check does.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant)] // one for each pool
 pub enum Check {
     /// Open a connection, close it.
     Tcp,

@@ -239,7 +239,10 @@ mod tests {
     #[test]
     fn the_mark_stands_under_the_fault() {
         assert_eq!(at("a = 1\n\tb = 2 # x\n", 7..8, "hm"), "f:2:2: no\n  b = 2 # x\n  ^ hm");
-        assert_eq!(at("k = \"\u{e4}\u{1b}\" # x", 4..9, "hm"), "f:1:5: no\n  k = \"\\u{e4}\\u{1b}\" # x\n      ^^^^^^^^^^^^^^ hm");
+        assert_eq!(
+            at("k = \"\u{e4}\u{1b}\" # x", 4..9, "hm"),
+            "f:1:5: no\n  k = \"\\u{e4}\\u{1b}\" # x\n      ^^^^^^^^^^^^^^ hm"
+        );
         assert_eq!(at("a", 1..1, ""), "f:1:2: no\n  a\n   ^");
         assert_eq!(at("a = [\n1\n]", 4..9, ""), "f:1:5: no\n  a = [\n      ^");
     }

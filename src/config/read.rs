@@ -5,69 +5,13 @@
 
 use std::cell::RefCell;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::problem::{Place, Problem, Wrong};
+use super::context::{Context, Known, Unknown, either, nearest};
+use super::problem::{Place, Wrong};
 use super::tree::{Node, Table, Value};
 use super::units;
-
-/// What one compilation shares: the problems so far, and what was asked.
-#[derive(Debug, Default)]
-pub(super) struct Context {
-    /// Everything wrong so far, warnings too.
-    pub problems: RefCell<Vec<Problem>>,
-    /// Keys that nothing read.
-    pub unknown: RefCell<Vec<Unknown>>,
-    /// Set: every key that is asked for is written down here, and every table of named tables has one called NAME.
-    pub learned: Option<RefCell<Vec<Known>>>,
-    /// Relative paths in the file start here.
-    pub base: PathBuf,
-}
-
-/// A key that the compiler reads.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Known {
-    /// The table it stands in, `pool.NAME.timeouts`; empty at the top of the file.
-    pub kind: String,
-    /// Its name.
-    pub key: &'static str,
-    /// Is it a table itself?
-    pub table: bool,
-}
-
-/// A key that nothing read.
-#[derive(Debug)]
-pub(super) struct Unknown {
-    /// The table it stands in, as [`Known::kind`].
-    pub kind: String,
-    /// The table it stands in, with the names of the file.
-    pub path: String,
-    /// The key.
-    pub key: String,
-    /// Where it stands.
-    pub place: Place,
-    /// Is it a table itself?
-    pub table: bool,
-}
-
-impl Context {
-    /// Something that keeps causeway from starting.
-    pub(super) fn error(&self, place: &Place, message: impl Into<String>, hint: impl Into<String>) {
-        self.problems.borrow_mut().push(Problem::error(place, Wrong::new(message, hint)));
-    }
-
-    /// Something legal and foolish.
-    pub(super) fn warn(&self, place: &Place, message: impl Into<String>, hint: impl Into<String>) {
-        self.problems.borrow_mut().push(Problem::warning(place, Wrong::new(message, hint)));
-    }
-
-    /// The value, or its error with its place.
-    pub(super) fn take<T>(&self, place: &Place, parsed: Result<T, Wrong>) -> Option<T> {
-        parsed.map_err(|wrong| self.problems.borrow_mut().push(Problem::error(place, wrong))).ok()
-    }
-}
 
 /// A table that is being read; present or not, all its keys are asked for.
 pub(super) struct Section<'a> {
@@ -103,6 +47,17 @@ impl<'a> Section<'a> {
         self.table.is_some_and(|table| table.get(key).is_some())
     }
 
+    /// Is there a key that was probably meant to be this one? Then its absence needs no word of its own.
+    pub(super) fn misspelt(&self, key: &str) -> bool {
+        let keys = self.table.iter().flat_map(|table| &table.0);
+        keys.filter(|entry| entry.key != key).any(|entry| nearest(&entry.key, [key].into_iter()).is_some())
+    }
+
+    /// Where the value of a key stands, if it was said.
+    pub(super) fn value_place(&self, key: &str) -> Option<&'a Place> {
+        Some(&self.table?.get(key)?.node.place)
+    }
+
     /// The value of a key.
     pub(super) fn node(&self, key: &'static str) -> Option<&'a Node> {
         self.ask(key, false);
@@ -116,6 +71,7 @@ impl<'a> Section<'a> {
             return Some((text, &node.place));
         }
         let meant = match &node.value {
+            Value::Integer(n) if sample.starts_with(':') => format!(":{n}"),
             Value::Integer(n) => format!("{n}{unit}"),
             Value::Text(_) | Value::Boolean(_) | Value::Array(_) | Value::Table(_) | Value::Other(_) => sample.into(),
         };
@@ -286,29 +242,29 @@ impl<'a> Section<'a> {
     }
 
     /// A table in this table.
-    pub(super) fn section(&self, key: &'static str) -> Section<'a> {
+    pub(super) fn section(&self, key: &'static str) -> Self {
         self.ask(key, true);
         let (kind, path) = (join(&self.kind, key), join(&self.path, key));
         let entry = self.table.and_then(|table| table.get(key));
         let table = entry.and_then(|entry| self.as_table(&entry.node, &path, &kind));
         let place = entry.map_or(&self.place, |entry| &entry.place).clone();
-        Section { cx: self.cx, table, kind, path, place, asked: RefCell::default() }
+        Self { cx: self.cx, table, kind, path, place, asked: RefCell::default() }
     }
 
     /// A table of this kind that nobody said: all its defaults.
-    pub(super) fn absent(&self, kind: &str) -> Section<'a> {
+    pub(super) fn absent(&self, kind: &str) -> Self {
         let (kind, path) = (kind.into(), String::new());
-        Section { cx: self.cx, table: None, kind, path, place: self.place.clone(), asked: RefCell::default() }
+        Self { cx: self.cx, table: None, kind, path, place: self.place.clone(), asked: RefCell::default() }
     }
 
     /// The tables in a table of named tables, in the order of the file.
-    pub(super) fn named(&self, key: &'static str) -> Vec<(Arc<str>, Section<'a>)> {
+    pub(super) fn named(&self, key: &'static str) -> Vec<(Arc<str>, Self)> {
         self.ask(key, true);
         let kind = join(&join(&self.kind, key), "NAME");
         let made = |name: &str, table, place: &Place| {
             let path = join(&join(&self.path, key), name);
             let section =
-                Section { cx: self.cx, table, kind: kind.clone(), path, place: place.clone(), asked: RefCell::default() };
+                Self { cx: self.cx, table, kind: kind.clone(), path, place: place.clone(), asked: RefCell::default() };
             (name.into(), section)
         };
         if self.cx.learned.is_some() {
@@ -319,9 +275,18 @@ impl<'a> Section<'a> {
         let mut out = Vec::new();
         for entry in &tables.0 {
             let path = join(key, &entry.key);
-            if !matches!(&entry.node.value, Value::Table(_) | Value::Array(_)) {
+            let tables = match &entry.node.value {
+                Value::Table(_) => true,
+                Value::Array(items) => items.iter().all(|item| matches!(item.value, Value::Table(_))),
+                Value::Text(_) | Value::Integer(_) | Value::Boolean(_) | Value::Other(_) => false,
+            };
+            if !tables {
                 let hint = format!("put it below a header with a name of your choice, like [{key}.app]");
-                self.cx.error(&entry.place, format!("`{}` stands in [{key}], which has only named tables", entry.key), hint);
+                self.cx.error(
+                    &entry.place,
+                    format!("`{}` stands in [{key}], which has only named tables", entry.key),
+                    hint,
+                );
             } else if let Some(table) = self.as_table(&entry.node, &path, &kind) {
                 self.cx.take(&entry.place, name(&entry.key));
                 out.push(made(&entry.key, Some(table), &entry.place));
@@ -331,10 +296,10 @@ impl<'a> Section<'a> {
     }
 
     /// A table that is an item of a list. In learning, there is one.
-    pub(super) fn item(&self, key: &'static str, node: &'a Node) -> Section<'a> {
+    pub(super) fn item(&self, key: &'static str, node: &'a Node) -> Self {
         let table = if let Value::Table(table) = &node.value { Some(table) } else { None };
         let (kind, path) = (join(&self.kind, key), join(&self.path, key));
-        Section { cx: self.cx, table, kind, path, place: node.place.clone(), asked: RefCell::default() }
+        Self { cx: self.cx, table, kind, path, place: node.place.clone(), asked: RefCell::default() }
     }
 
     /// The keys and texts of a table whose keys are free.
@@ -355,17 +320,17 @@ impl<'a> Section<'a> {
     }
 
     fn as_table(&self, node: &'a Node, path: &str, kind: &str) -> Option<&'a Table> {
+        let header = if kind.ends_with("NAME") && !path.contains('.') { format!("{path}.NAME") } else { path.into() };
         match &node.value {
             Value::Table(table) => Some(table),
             Value::Array(_) => {
-                let header = if kind.ends_with("NAME") && !path.contains('.') { format!("{path}.NAME") } else { path.into() };
                 let hint = format!("everything has a name: write [{header}]");
                 self.cx.error(&node.place, format!("`{path}` is not a list of tables"), hint);
                 None
             }
             other => {
                 let message = format!("`{path}` is a table, and this is {}", other.kind());
-                self.cx.error(&node.place, message, format!("write its keys below a [{path}] line"));
+                self.cx.error(&node.place, message, format!("write its keys below a [{header}] line"));
                 None
             }
         }
@@ -396,25 +361,6 @@ impl Drop for Section<'_> {
                 table: matches!(entry.node.value, Value::Table(_)),
             });
         }
-    }
-}
-
-/// The word that was probably meant, if one is near.
-pub(super) fn nearest<'w>(word: &str, words: impl Iterator<Item = &'w str>) -> Option<&'w str> {
-    let allowed = (word.chars().count() / 3).clamp(1, 3);
-    words
-        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
-        .filter(|(distance, candidate)| *distance <= allowed && *distance < candidate.len())
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
-}
-
-/// "a", "a or b", "a, b or c".
-pub(super) fn either(words: &[String]) -> String {
-    match words {
-        [] => String::new(),
-        [one] => one.clone(),
-        [start @ .., last] => format!("{} or {last}", start.join(", ")),
     }
 }
 

@@ -146,7 +146,8 @@ impl Merge {
 
     /// `listen` and `[listener.main] address` are one key: the later word takes the place of the earlier.
     fn forget_main_address(&mut self) {
-        let Some(Value::Table(listeners)) = self.root.0.iter_mut().find(|e| e.key == "listener").map(|e| &mut e.node.value)
+        let Some(Value::Table(listeners)) =
+            self.root.0.iter_mut().find(|e| e.key == "listener").map(|e| &mut e.node.value)
         else {
             return;
         };
@@ -173,24 +174,28 @@ fn parse(file: File<'_>, problems: &mut Vec<Problem>) -> (Table, Arc<Origin>) {
     for error in without_echoes(file.text, errors) {
         let place = Place { origin: Arc::clone(&origin), span: error.span().or(Some(0..0)) };
         let message = error.message().trim().trim_end_matches('.').replace('\n', "; ");
-        problems.push(Problem::error(&place, Wrong::new(message, "")));
+        let in_list = message.contains("array elements");
+        let hint = if in_list { "or the \"]\" of the list before it is missing" } else { "" };
+        problems.push(Problem::error(&place, Wrong::new(message, hint)));
     }
     let place = |span| Place { origin: Arc::clone(&origin), span: Some(span) };
     let root = converted_table(table.into_inner(), &place);
     (root, origin)
 }
 
-/// One error a line, and one for an array that never ends: the parser stumbles over every word behind it.
+/// One error a line, and one for a list that does not end: the parser stumbles over every line behind it.
 fn without_echoes(text: &str, mut errors: Vec<toml::de::Error>) -> Vec<toml::de::Error> {
     let start = |error: &toml::de::Error| error.span().map_or(0, |span| span.start.min(text.len()));
     errors.sort_by_key(start);
     let line = |error: &toml::de::Error| text.as_bytes()[..start(error)].iter().filter(|b| **b == b'\n').count();
     errors.dedup_by_key(|error| line(error));
-    let in_array = |error: &toml::de::Error| error.message().contains("array");
-    if errors.iter().any(|error| error.message().contains("unclosed array")) {
-        let mut first = true;
-        errors.retain(|error| !in_array(error) || std::mem::take(&mut first));
-    }
+    let mut last = None;
+    errors.retain(|error| {
+        let list = error.message().contains("array").then(|| line(error));
+        let echo = list.is_some() && last.is_some_and(|last| list <= Some(last + 1));
+        last = list;
+        !echo
+    });
     errors
 }
 
@@ -245,11 +250,9 @@ fn key_path(key: &str) -> Option<Vec<String>> {
         match value.into_inner() {
             DeValue::Table(inner) => table = inner,
             DeValue::Integer(_) => return Some(path),
-            DeValue::String(_)
-            | DeValue::Float(_)
-            | DeValue::Boolean(_)
-            | DeValue::Datetime(_)
-            | DeValue::Array(_) => return None,
+            DeValue::String(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_) | DeValue::Array(_) => {
+                return None;
+            }
         }
     }
 }

@@ -14,7 +14,8 @@ const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 pub fn duration(text: &str) -> Result<Duration, Wrong> {
     let wrong = |hint| Wrong::new(format!("\"{text}\" is not a duration"), hint);
     let units = "(units: ms, s, m, h)";
-    let found = split(text).and_then(|(number, unit)| Some((number, unit, number.parse::<u64>().ok()?, unit_ms(unit)?)));
+    let found =
+        split(text).and_then(|(number, unit)| Some((number, unit, number.parse::<u64>().ok()?, unit_ms(unit)?)));
     let Some((number, unit, n, ms)) = found else {
         return Err(wrong(match meant(text) {
             Some(meant) => format!("write \"{meant}\" {units}"),
@@ -63,9 +64,9 @@ pub fn duration_text(duration: Duration) -> String {
     let ms = duration.as_millis();
     match ms {
         0 => "0s".into(),
-        _ if ms % 3_600_000 == 0 => format!("{}h", ms / 3_600_000),
-        _ if ms % 60_000 == 0 && ms >= 120_000 => format!("{}m", ms / 60_000),
-        _ if ms % 1000 == 0 => format!("{}s", ms / 1000),
+        _ if ms.is_multiple_of(3_600_000) => format!("{}h", ms / 3_600_000),
+        _ if ms.is_multiple_of(60_000) && ms >= 120_000 => format!("{}m", ms / 60_000),
+        _ if ms.is_multiple_of(1000) => format!("{}s", ms / 1000),
         _ => format!("{ms}ms"),
     }
 }
@@ -75,9 +76,9 @@ pub fn duration_text(duration: Duration) -> String {
 pub fn size_text(bytes: u64) -> String {
     match bytes {
         0 => "0B".into(),
-        _ if bytes % (1 << 30) == 0 => format!("{}GiB", bytes >> 30),
-        _ if bytes % (1 << 20) == 0 => format!("{}MiB", bytes >> 20),
-        _ if bytes % (1 << 10) == 0 => format!("{}KiB", bytes >> 10),
+        _ if bytes.is_multiple_of(1 << 30) => format!("{}GiB", bytes >> 30),
+        _ if bytes.is_multiple_of(1 << 20) => format!("{}MiB", bytes >> 20),
+        _ if bytes.is_multiple_of(1 << 10) => format!("{}KiB", bytes >> 10),
         _ => format!("{bytes}B"),
     }
 }

@@ -186,11 +186,11 @@ impl Service {
         let request_id: Arc<str> = inbound.map_or_else(new_request_id, Arc::from);
         let id_value = HeaderValue::from_str(&request_id).unwrap_or(HeaderValue::from_static("unknown"));
         let ours = Ours::new(&parts.headers, conn.peer, passed.host.as_ref(), &config.trusted_proxies, &self.proxy.via, &id_value);
-        if !trusted && headers::claims_forwarded(&parts.headers) {
-            events::untrusted_forwarded(conn.peer.ip());
-        }
         let client = if ours.client == conn.peer.ip() { conn.peer } else { SocketAddr::new(ours.client, 0) };
         let mut exchange = Exchange::new(request_id, client, Arc::clone(&conn.listener.name));
+        if !trusted && headers::claims_forwarded(&parts.headers) {
+            events::untrusted_forwarded(conn.peer.ip(), exchange.started);
+        }
         exchange.method = parts.method.clone();
         exchange.uri = parts.uri.clone();
         exchange.version = parts.version;

@@ -115,7 +115,7 @@ fn start_proxy(config: crate::config::Config, hooks: Hooks) -> Result<Server, St
 
 /// Likewise.
 async fn end_proxy(server: Server) {
-    server.drain().await;
+    server.drain("the end of the demo").await;
 }
 
 fn hooks(facts: &mpsc::Sender<Fact>) -> Hooks {

@@ -30,7 +30,10 @@ fn network(text: &str) -> Result<IpNet, Wrong> {
         return Err(Wrong::new(format!("\"{text}\" is not a network"), hint));
     };
     if net.addr() != net.network() {
-        return Err(Wrong::new(format!("\"{text}\" has bits set behind its mask"), format!("write \"{}\"", net.trunc())));
+        return Err(Wrong::new(
+            format!("\"{text}\" has bits set behind its mask"),
+            format!("write \"{}\"", net.trunc()),
+        ));
     }
     Ok(unmapped(net).map_or(net, IpNet::V4))
 }

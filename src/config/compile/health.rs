@@ -21,19 +21,23 @@ enum Type {
 
 /// What the table says; `None`: no checks.
 pub(super) fn health(section: &Section<'_>) -> Option<Health> {
-    let words = [("auto", Type::Auto), ("http", Type::Http), ("tcp", Type::Tcp), ("off", Type::Off), ("grpc", Type::Later)];
+    let words =
+        [("auto", Type::Auto), ("http", Type::Http), ("tcp", Type::Tcp), ("off", Type::Off), ("grpc", Type::Later)];
     let kind = section.choice("type", &words[..]).unwrap_or(Type::Auto);
     if let (Type::Later, Some(node)) = (kind, section.node("type")) {
         section.cx.error(&node.place, "gRPC checks are not part of this version yet", "write \"http\" or \"tcp\"");
     }
-    let path = section.parse("path", "/healthz", |text| if text.is_empty() { Ok(None) } else { words::check_path(text).map(Some) });
+    let path = section
+        .parse("path", "/healthz", |text| if text.is_empty() { Ok(None) } else { words::check_path(text).map(Some) });
     let path_is_wrong = path.is_none() && section.node("path").is_some();
     let path = path.flatten();
     let http = HttpCheck {
         path: path.clone().unwrap_or_else(|| "/".into()),
         method: section.parse("method", "GET", words::method).unwrap_or(Method::GET),
         host_header: section
-            .parse("host_header", "app.example", |text| if text.is_empty() { Ok(None) } else { words::host_value(text).map(Some) })
+            .parse("host_header", "app.example", |text| {
+                if text.is_empty() { Ok(None) } else { words::host_value(text).map(Some) }
+            })
             .flatten(),
         headers: headers(section),
         expect_status: section.parse("expect_status", "200-399", words::statuses).unwrap_or_else(|| vec![(200, 399)]),
@@ -49,7 +53,7 @@ pub(super) fn health(section: &Section<'_>) -> Option<Health> {
         http_words_without_http(section, kind, path.is_some(), &http);
     }
     if interval < timeout && kind != Type::Off {
-        let place = section.place_of("interval").or(section.place_of("timeout")).unwrap_or(&section.place);
+        let place = section.value_place("interval").or(section.value_place("timeout")).unwrap_or(&section.place);
         let (interval, timeout) = (duration_text(interval), duration_text(timeout));
         let message = format!("health.interval ({interval}) is shorter than health.timeout ({timeout})");
         section.cx.warn(place, message, "a silent upstream is checked less often than it says; lower timeout");
@@ -76,7 +80,11 @@ fn http_words_without_http(section: &Section<'_>, kind: Type, has_path: bool, ht
     ];
     for (key, _) in said.iter().filter(|(_, said)| *said) {
         let place = section.place_of(key).unwrap_or(&section.place);
-        let hint = if kind == Type::Tcp { "write type = \"http\", or take it out" } else { "add path = \"/healthz\", or take it out" };
+        let hint = if kind == Type::Tcp {
+            "write type = \"http\", or take it out"
+        } else {
+            "add path = \"/healthz\", or take it out"
+        };
         section.cx.error(place, format!("`{key}` has no meaning for a TCP check"), hint);
     }
 }

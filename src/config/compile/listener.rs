@@ -21,22 +21,29 @@ pub(super) fn listeners(root: &Section<'_>) -> Vec<(Listener, Place)> {
     let mut listeners: Vec<(Listener, Place)> = Vec::new();
     for (name, section) in named {
         let own = section.parse("address", ":8080", ListenAddress::parse);
-        let own_place = section.place_of("address");
+        let own_place = section.value_place("address");
+        let (said_here, valid) = (own_place.is_some(), own.is_some());
         let main = &*name == "main";
         let (short, short_place) = if main { (short.clone(), short_place) } else { (None, None) };
         if let (Some(said), Some(here)) = (short_place, own_place)
+            && own.is_some()
+            && short.is_some()
             && short != own
         {
             let message = format!("`listen`{} says another address for this listener", line(said));
             section.cx.error(here, message, "take one of them out");
         }
-        if !main && own_place.is_none() && section.present() {
-            section.cx.error(&section.place, format!("listener `{name}` has no address"), "add address = \":8080\" to it");
+        if !main && !said_here && section.present() && !section.misspelt("address") {
+            section.cx.error(
+                &section.place,
+                format!("listener `{name}` has no address"),
+                "add address = \":8080\" to it",
+            );
         }
         let address = own.or(short).unwrap_or(ListenAddress::Any(8080));
         let place = own_place.or(short_place).unwrap_or(&section.place).clone();
         let twice = listeners.iter().find(|(other, _)| other.address == address && address.port() != 0);
-        if let Some((other, _)) = twice.filter(|_| own_place.is_some()) {
+        if let Some((other, _)) = twice.filter(|_| valid) {
             section.cx.error(&place, format!("listener `{}` has this address already", other.name), "");
         }
         listeners.push((listener(name, address, &section), place));

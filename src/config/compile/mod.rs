@@ -17,9 +17,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::address::ListenAddress;
+use super::context::{Context, Known};
 use super::model::{AccessFormat, Config, Detail, Errors, Level, Listener, Log, LogTarget, Shutdown};
 use super::problem::{Origin, Place, Problem, Severity, Wrong};
-use super::read::{Context, Known, Section};
+use super::read::Section;
 use super::tree::Table;
 
 /// Compiles a tree. `whole` is what problems without a place are pinned to; `file` is where the tree came from, and
@@ -27,11 +28,7 @@ use super::tree::Table;
 ///
 /// # Errors
 /// Everything that is wrong, warnings included, in the order of the file.
-pub fn compile(
-    tree: &Table,
-    whole: &Arc<Origin>,
-    file: Option<&Path>,
-) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
+pub fn compile(tree: &Table, whole: &Arc<Origin>, file: Option<&Path>) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
     let base = file.and_then(Path::parent).map(Path::to_owned).unwrap_or_default();
     let cx = Context { base, ..Context::default() };
     let mut config = read(&cx, tree, whole);
@@ -45,7 +42,11 @@ pub fn compile(
         let start = problem.place.span.as_ref().map(|span| span.start);
         (problem.place.origin.text.is_none(), start.unwrap_or(usize::MAX))
     });
-    if problems.iter().any(|problem| problem.severity == Severity::Error) { Err(problems) } else { Ok((config, problems)) }
+    if problems.iter().any(|problem| problem.severity == Severity::Error) {
+        Err(problems)
+    } else {
+        Ok((config, problems))
+    }
 }
 
 /// Every key there is, found by compiling nothing and noting what is asked for.
@@ -122,7 +123,9 @@ fn log(root: &Section<'_>) -> Log {
         let parser = |text: &str| match text {
             "stderr" => Ok(LogTarget::Stderr),
             "stdout" => Ok(LogTarget::Stdout),
-            "" | "off" => Err(Wrong::new(format!("\"{text}\" is no place for lines"), "write \"stderr\", \"stdout\" or a file")),
+            "" | "off" => {
+                Err(Wrong::new(format!("\"{text}\" is no place for lines"), "write \"stderr\", \"stdout\" or a file"))
+            }
             file => Ok(LogTarget::File(root.cx.base.join(PathBuf::from(file)))),
         };
         section.parse(key, "stderr", parser).unwrap_or(default)
@@ -148,7 +151,7 @@ fn errors(root: &Section<'_>, listeners: &[(Listener, Place)]) -> Errors {
     let details = [("auto", Detail::Auto), ("full", Detail::Full), ("public", Detail::Public)];
     let detail = section.choice("detail", &details).unwrap_or(Detail::Auto);
     let open = listeners.iter().find(|(listener, _)| !listener.address.is_loopback());
-    if let (Detail::Full, Some(place), Some((listener, _))) = (detail, section.place_of("detail"), open) {
+    if let (Detail::Full, Some(place), Some((listener, _))) = (detail, section.value_place("detail"), open) {
         let message = format!("everybody who reaches {} learns upstream addresses from errors", listener.address);
         section.cx.warn(place, message, "write \"auto\", or name clients in full_for");
     }

@@ -69,7 +69,7 @@ pub(super) fn clocks(section: &Section<'_>, base: Timeouts, retry_base: Retry) -
         idempotency_key: r.flag("idempotency_key", retry_base.idempotency_key),
         deadline: r.time_or_off("deadline", retry_base.deadline),
     };
-    let here = t.place_of("read").or_else(|| r.place_of("deadline"));
+    let here = t.value_place("read").or_else(|| r.value_place("deadline"));
     if let (Some(place), Some(deadline)) = (here, retry.deadline)
         && timeouts.read >= deadline
         && section.cx.problems.borrow().len() == problems
@@ -107,7 +107,7 @@ fn upstreams(pool: &str, section: &Section<'_>, listeners: &[(Listener, Place)])
     let list = section.list("upstreams", "\"127.0.0.1:3000\"");
     let missing = match section.node("upstreams") {
         Some(node) => matches!(&node.value, Value::Array(items) if items.is_empty()),
-        None => section.present(),
+        None => section.present() && !section.misspelt("upstreams"),
     };
     if missing {
         let place = section.place_of("upstreams").unwrap_or(&section.place);
@@ -122,7 +122,7 @@ fn upstreams(pool: &str, section: &Section<'_>, listeners: &[(Listener, Place)])
             section.cx.error(&node.place, message, format!("the other one stands first{}", unknown::line(first)));
         } else if entries.iter().any(|(other, _)| other.address == entry.address) {
             let message = format!("{} stands twice in pool `{pool}`", entry.address);
-            section.cx.warn(&node.place, message, "one place is enough: failover never tries the same app twice in vain");
+            section.cx.warn(&node.place, message, "take one of them out");
             if twin.is_some() {
                 continue;
             }
@@ -163,7 +163,7 @@ fn table_entry(section: &Section<'_>, node: &Node) -> Option<Entry> {
     let item = section.item("upstreams", node);
     let address = item.parse("address", "127.0.0.1:3000", Address::parse);
     let name = item.parse("name", "b", upstream_name);
-    if item.place_of("address").is_none() {
+    if item.place_of("address").is_none() && !item.misspelt("address") {
         section.cx.error(&node.place, "this upstream has no address", "write { address = \"127.0.0.1:3000\" }");
     }
     Some(Entry { name, address: address? })

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::HeaderValue;
 
+use super::super::context::{either, nearest};
 use super::super::model::{Action, Forward, HostPattern, Piece, Redirect, Respond, Retry, Route, Timeouts};
 use super::super::problem::{Place, Problem, Wrong};
-use super::super::read::{Section, nearest};
+use super::super::read::Section;
 use super::super::units;
 use super::pool::{Read, clocks};
 use super::{unknown, words};
@@ -20,30 +21,39 @@ const LARGEST_FILE: u64 = 16 << 20;
 /// All routes; without any, `main` to the only pool.
 pub(super) fn routes(root: &Section<'_>, pools: &[Read]) -> Vec<Route> {
     let named = root.named("route");
-    let mut routes: Vec<(Route, Place)> = Vec::new();
+    let mut routes: Vec<(Route, Place, bool)> = Vec::new();
     let mut used = vec![false; pools.len()];
     for (name, section) in named {
         let place = section.place.clone();
+        let problems = root.cx.problems.borrow().len();
         let route = route(name, &section, pools);
+        let sound = root.cx.problems.borrow().len() == problems;
         if let Action::Forward(forward) = &route.action
             && let Some(used) = used.get_mut(forward.pool)
         {
             *used = true;
         }
-        if let Some((other, first)) = routes.iter().find(|(other, _)| equal(other, &route)) {
-            let message = format!("route `{}` takes the same requests as route `{}`{}", route.name, other.name, unknown::line(first));
+        // What could not be read is no reason to call two routes equal.
+        let twin = routes.iter().find(|(other, _, other_sound)| sound && *other_sound && equal(other, &route));
+        if let Some((other, first, _)) = twin {
+            let message = format!(
+                "route `{}` takes the same requests as route `{}`{}",
+                route.name,
+                other.name,
+                unknown::line(first)
+            );
             root.cx.error(&place, message, "give one of them another host, path or methods");
         }
-        routes.push((route, place));
+        routes.push((route, place, sound));
     }
     if routes.is_empty() && root.cx.learned.is_none() && !root.has("route") {
         return without_routes(root, pools);
     }
-    let lost = routes.iter().any(|(route, _)| matches!(&route.action, Action::Forward(f) if f.pool >= pools.len()));
+    let lost = routes.iter().any(|(route, _, _)| matches!(&route.action, Action::Forward(f) if f.pool >= pools.len()));
     for (pool, _) in pools.iter().zip(used).filter(|(_, used)| !used && !lost) {
         root.cx.warn(&pool.place, format!("no route sends anything to pool `{}`", pool.pool.name), "");
     }
-    routes.into_iter().map(|(route, _)| route).collect()
+    routes.into_iter().map(|(route, _, _)| route).collect()
 }
 
 fn without_routes(root: &Section<'_>, pools: &[Read]) -> Vec<Route> {
@@ -52,7 +62,15 @@ fn without_routes(root: &Section<'_>, pools: &[Read]) -> Vec<Route> {
             let forward = Forward { pool: 0, replace_prefix: None, timeouts: one.pool.timeouts, retry: one.pool.retry };
             let action = Action::Forward(Box::new(forward));
             let (hosts, methods) = (Vec::new(), Vec::new());
-            vec![Route { name: "main".into(), hosts, path: "/".into(), methods, action, max_body: None, access_log: true }]
+            vec![Route {
+                name: "main".into(),
+                hosts,
+                path: "/".into(),
+                methods,
+                action,
+                max_body: None,
+                access_log: true,
+            }]
         }
         [] => {
             if !root.has("pool") {
@@ -80,13 +98,18 @@ fn equal(a: &Route, b: &Route) -> bool {
 fn route(name: Arc<str>, section: &Section<'_>, pools: &[Read]) -> Route {
     let mut hosts: Vec<HostPattern> = section.texts("hosts", "api.example.com", words::host_pattern);
     let mut seen = Vec::new();
-    hosts.retain(|host| !seen.contains(host) && { seen.push(host.clone()); true });
+    hosts.retain(|host| {
+        !seen.contains(host) && {
+            seen.push(host.clone());
+            true
+        }
+    });
     let path = section.parse("path", "/api", words::path_prefix).unwrap_or_else(|| "/".into());
     let methods = section.texts("methods", "GET", words::method);
     let action = action(&name, section, pools);
-    let max_body = section.text("max_body", "10MiB", "B").and_then(|(text, place)| {
-        if text == "off" { None } else { section.cx.take(place, units::size(text)) }
-    });
+    let max_body = section
+        .text("max_body", "10MiB", "B")
+        .and_then(|(text, place)| if text == "off" { None } else { section.cx.take(place, units::size(text)) });
     Route { name, hosts, path, methods, action, max_body, access_log: section.flag("access_log", true) }
 }
 
@@ -98,14 +121,22 @@ fn action(name: &str, section: &Section<'_>, pools: &[Read]) -> Action {
     let base = pools.get(pool).map_or((Timeouts::default(), Retry::default()), |r| (r.pool.timeouts, r.pool.retry));
     let (timeouts, retry) = clocks(section, base.0, base.1);
     let replace_prefix = section
-        .parse("replace_prefix", "/", |text| if text.is_empty() { Ok(None) } else { words::path_prefix(text).map(Some) })
+        .parse(
+            "replace_prefix",
+            "/",
+            |text| if text.is_empty() { Ok(None) } else { words::path_prefix(text).map(Some) },
+        )
         .flatten();
     let others: Vec<&str> = ["redirect", "respond"].into_iter().filter(|key| section.has(key)).collect();
     if let Some(other) = others.first() {
         for key in ["pool", "replace_prefix", "timeouts", "retry"] {
             if let Some(place) = section.place_of(key) {
                 let hint = format!("take out `{key}` or `{other}`");
-                section.cx.error(place, format!("a route with `{other}` sends nothing to a pool: `{key}` has no meaning"), hint);
+                section.cx.error(
+                    place,
+                    format!("a route with `{other}` sends nothing to a pool: `{key}` has no meaning"),
+                    hint,
+                );
             }
         }
     }
@@ -130,8 +161,14 @@ fn pool(route: &str, section: &Section<'_>, pools: &[Read]) -> usize {
         if pools.len() != 1 {
             let all: Vec<String> = names().map(|name| format!("\"{name}\"")).collect();
             let (message, hint) = match pools.len() {
-                0 => (format!("route `{route}` has no pool to send to"), "add [pool.app] and below it upstreams = [\"127.0.0.1:3000\"]".into()),
-                n => (format!("route `{route}` does not say which of the {n} pools it means"), format!("write pool = {}", super::super::read::either(&all))),
+                0 => (
+                    format!("route `{route}` has no pool to send to"),
+                    "add [pool.app] and below it upstreams = [\"127.0.0.1:3000\"]".into(),
+                ),
+                n => (
+                    format!("route `{route}` does not say which of the {n} pools it means"),
+                    format!("write pool = {}", either(&all)),
+                ),
             };
             section.cx.error(&section.place, message, hint);
         }
@@ -166,7 +203,12 @@ fn redirect(text: &str) -> Result<Redirect, Wrong> {
         pieces.push(match word.trim() {
             "host" => Piece::Host,
             "path" => Piece::Path,
-            _ => return Err(Wrong::new(format!("there is no placeholder {{{{{word}}}}}"), "there are {{host}} and {{path}}")),
+            _ => {
+                return Err(Wrong::new(
+                    format!("there is no placeholder {{{{{word}}}}}"),
+                    "there are {{host}} and {{path}}",
+                ));
+            }
         });
         rest = after;
     }
@@ -204,7 +246,11 @@ fn respond(section: &Section<'_>) -> Respond {
         (None, None) => Bytes::new(),
     };
     if !bytes.is_empty() && matches!(status, 204 | 205 | 304) {
-        section.cx.error(&section.place, format!("a {status} has no body"), "take out file or body, or change the status");
+        section.cx.error(
+            &section.place,
+            format!("a {status} has no body"),
+            "take out file or body, or change the status",
+        );
     }
     Respond {
         status: u16::try_from(status).unwrap_or(200),
@@ -219,12 +265,19 @@ fn read_file(section: &Section<'_>, name: &str, place: &Place) -> Bytes {
     let mut bytes = Vec::new();
     match File::open(&path).and_then(|file| file.take(LARGEST_FILE + 1).read_to_end(&mut bytes)) {
         Ok(size) if size as u64 > LARGEST_FILE => {
-            section.cx.error(place, format!("{} is too large", path.display()), "a file of `respond` is kept in memory: at most 16MiB");
+            section.cx.error(
+                place,
+                format!("{} is too large", path.display()),
+                "a file of `respond` is kept in memory: at most 16MiB",
+            );
             Bytes::new()
         }
         Ok(_) => bytes.into(),
         Err(error) => {
-            let problem = Wrong::new(format!("cannot read {}: {error}", path.display()), "paths start at the folder of this file");
+            let problem = Wrong::new(
+                format!("cannot read {}: {error}", path.display()),
+                "paths start at the folder of this file",
+            );
             section.cx.problems.borrow_mut().push(Problem::error(place, problem));
             Bytes::new()
         }

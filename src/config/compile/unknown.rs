@@ -1,7 +1,7 @@
 //! What to say about a key that nothing reads: the nearest key, the table where it belongs, or that it comes later.
 
+use super::super::context::{Context, Known, Unknown, either, nearest};
 use super::super::problem::Place;
-use super::super::read::{Context, Known, Unknown, either, nearest};
 
 /// Keys of the contract that this version does not have yet: said so, never accepted and ignored.
 const LATER: &[(&str, &[&str])] = &[
@@ -10,16 +10,10 @@ const LATER: &[(&str, &[&str])] = &[
     ("listener.NAME.timeouts", &["tls"]),
     ("listener.NAME.limits", &["in_flight"]),
     ("admin", &["token_file"]),
-    (
-        "route.NAME",
-        &["compress", "rate_limit", "allow", "deny", "basic_auth", "request_headers", "response_headers"],
-    ),
+    ("route.NAME", &["compress", "rate_limit", "allow", "deny", "basic_auth", "request_headers", "response_headers"]),
     ("route.NAME.timeouts", &["tls"]),
     ("route.NAME.retry", &["on_status", "budget"]),
-    (
-        "pool.NAME",
-        &["upstreams_file", "balance", "sticky", "slow_start", "wait", "passive", "limits", "tls"],
-    ),
+    ("pool.NAME", &["upstreams_file", "balance", "sticky", "slow_start", "wait", "passive", "limits", "tls"]),
     ("pool.NAME.upstreams", &["weight", "backup", "in_flight", "proxy_protocol"]),
     ("pool.NAME.timeouts", &["tls"]),
     ("pool.NAME.retry", &["on_status", "budget"]),
@@ -48,14 +42,23 @@ fn judge(unknown: &Unknown, known: &[Known]) -> (String, String) {
     let shown = if *table { format!("[{}]", join(path, key)) } else { format!("`{key}`") };
     let now = known.iter().map(|k| Word { kind: &k.kind, key: k.key, table: k.table, later: false });
     let later = LATER.iter().flat_map(|(kind, keys)| {
-        keys.iter().map(|key| Word { kind, key, table: matches!(*key, "passive" | "tls" | "notify"), later: true })
+        keys.iter().map(|key| Word {
+            kind,
+            key,
+            table: matches!(*key, "passive" | "tls" | "notify" | "request_headers" | "response_headers"),
+            later: true,
+        })
     });
     let words: Vec<Word<'_>> = now.chain(later).collect();
     let here = || words.iter().filter(|word| word.kind == kind);
     if here().any(|word| word.later && word.key == key) {
         return (format!("{shown} is not part of this version yet"), "take it out".into());
     }
-    let place = if path.is_empty() { "at the top of the file".into() } else { format!("in [{path}]") };
+    let place = match path.strip_suffix(".upstreams") {
+        _ if path.is_empty() => "at the top of the file".into(),
+        Some(pool) => format!("in upstreams of [{pool}]"),
+        None => format!("in [{path}]"),
+    };
     let what = if *table { "table" } else { "key" };
     let message = format!("unknown {what} {shown}{}", if *table { String::new() } else { format!(" {place}") });
 
@@ -69,17 +72,20 @@ fn judge(unknown: &Unknown, known: &[Known]) -> (String, String) {
     };
     let meant = |word: &str| {
         let found = here().find(|w| w.key == word);
-        let shown = if found.is_some_and(|w| w.table) { format!("[{}]", join(path, word)) } else { format!("`{word}`") };
+        let shown =
+            if found.is_some_and(|w| w.table) { format!("[{}]", join(path, word)) } else { format!("`{word}`") };
         let later = if found.is_some_and(|w| w.later) { " (not part of this version yet)" } else { "" };
         format!("did you mean {shown}?{later}")
     };
     if let Some(word) = near(1) {
         return (message, meant(word));
     }
-    let elsewhere: Vec<&Word<'_>> = words.iter().filter(|w| w.key == key && w.table == *table && w.kind != kind).collect();
+    let elsewhere: Vec<&Word<'_>> =
+        words.iter().filter(|w| w.key == key && w.table == *table && w.kind != kind).collect();
     if !elsewhere.is_empty() {
         let all_later = elsewhere.iter().all(|word| word.later);
-        let homes: Vec<String> = elsewhere.iter().filter(|w| w.later == all_later).map(|w| home(w.kind, path)).collect();
+        let homes: Vec<String> =
+            elsewhere.iter().filter(|w| w.later == all_later).map(|w| home(w.kind, path)).collect();
         let misplaced = format!("{shown} does not belong {place}");
         let suffix = if all_later { ", but it is not part of this version yet" } else { "" };
         return match homes.as_slice() {
@@ -110,7 +116,8 @@ fn home(kind: &str, path: &str) -> String {
             if same && part == "NAME" { here.unwrap_or(part) } else { part }
         })
         .collect();
-    format!("to [{}]", parts.join("."))
+    let path = parts.join(".");
+    path.strip_suffix(".upstreams").map_or_else(|| format!("to [{path}]"), |pool| format!("to upstreams of [{pool}]"))
 }
 
 fn join(path: &str, key: &str) -> String {

@@ -22,13 +22,17 @@ pub(super) fn method(text: &str) -> Result<Method, Wrong> {
 pub(super) fn host_value(text: &str) -> Result<HeaderValue, Wrong> {
     let valid = text.parse::<http::uri::Authority>().is_ok_and(|a| a.as_str() == text) && !text.contains('@');
     let value = HeaderValue::from_str(text).ok().filter(|_| valid);
-    value.ok_or_else(|| Wrong::new(format!("\"{text}\" cannot be a Host"), "write it like \"app.example\" or \"app.example:8080\""))
+    value.ok_or_else(|| {
+        Wrong::new(format!("\"{text}\" cannot be a Host"), "write it like \"app.example\" or \"app.example:8080\"")
+    })
 }
 
 /// A media type for Content-Type.
 pub(super) fn content_type(text: &str) -> Result<HeaderValue, Wrong> {
     let value = HeaderValue::from_str(text).ok().filter(|v| text.contains('/') && v.to_str().is_ok());
-    value.ok_or_else(|| Wrong::new(format!("\"{text}\" is not a media type"), "write it like \"text/html; charset=utf-8\""))
+    value.ok_or_else(|| {
+        Wrong::new(format!("\"{text}\" is not a media type"), "write it like \"text/html; charset=utf-8\"")
+    })
 }
 
 /// A field that a health check may carry: not those that causeway makes or that frame the message.
@@ -38,9 +42,8 @@ pub(super) fn check_field(name: &str) -> Result<HeaderName, Wrong> {
     };
     match parsed.as_str() {
         "host" => Err(Wrong::new("Host has a key of its own", "write host_header = \"...\" in the health table")),
-        "connection" | "content-length" | "transfer-encoding" | "te" | "trailer" | "upgrade" | "keep-alive" | "expect" => {
-            Err(Wrong::new(format!("{name} belongs to the connection"), "take it out"))
-        }
+        "connection" | "content-length" | "transfer-encoding" | "te" | "trailer" | "upgrade" | "keep-alive"
+        | "expect" => Err(Wrong::new(format!("{name} belongs to the connection"), "take it out")),
         _ => Ok(parsed),
     }
 }
@@ -82,9 +85,8 @@ pub(super) fn host_pattern(text: &str) -> Result<HostPattern, Wrong> {
             Err(_) => wrong(sample),
         };
     }
-    let fine = |l: &str| {
-        (1..=63).contains(&l.len()) && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-    };
+    let fine =
+        |l: &str| (1..=63).contains(&l.len()) && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
     let (suffix, labels) = host.strip_prefix("*.").map_or((false, host), |rest| (true, rest));
     if labels.contains("://") || labels.contains('/') {
         return wrong("a host has no scheme and no path");

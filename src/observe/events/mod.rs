@@ -121,6 +121,11 @@ pub fn log_not_written(error: &std::io::Error) {
     error!(event = "log_not_written", "a log cannot be written, its lines are lost: {error}");
 }
 
+/// HUP: this version cannot reload.
+pub fn no_reload() {
+    warn!(event = "no_reload", "HUP: this version cannot reload its configuration; restart it to apply changes");
+}
+
 // ---- listeners
 
 /// Accepting failed for want of files or memory; it goes on after `pause`.
