@@ -364,7 +364,7 @@ mod origin {
         stream.write_all(get("/").as_bytes()).unwrap();
         let mut bytes = Vec::new();
         let mut part = [0; 256];
-        while !text(&bytes).split_once("\r\n\r\n").is_some_and(|(_, body)| body.len() == 50) {
+        while text(&bytes).split_once("\r\n\r\n").is_none_or(|(_, body)| body.len() < 50) {
             let n = stream.read(&mut part).unwrap();
             bytes.extend_from_slice(&part[..n]);
         }
@@ -428,7 +428,7 @@ mod origin {
     }
 }
 
-/// The whole program: these need `app` behind `run` and `demo`.
+/// The whole program, from its words to its exit.
 mod whole {
     use super::*;
     use std::io::Lines;

@@ -1,8 +1,8 @@
 //! A look inside, on an address of its own: `/livez`, `/readyz`, and `/` which lists them.
 //!
 //! Runs on the control thread and only reads: nothing here changes anything, and no client of it can hold anything for
-//! ever. `/readyz` says whether this proxy is up, not whether its upstreams are: those that fail later do not change it,
-//! or the proxy that explains would be taken away. Who wants them in it asks for `?pool=`.
+//! ever. `/readyz` says whether this proxy is up, not whether its upstreams are: those that fail later do not change
+//! it, or the proxy that explains would be taken away. Who wants them in it asks for `?pool=`.
 
 mod ready;
 

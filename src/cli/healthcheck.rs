@@ -1,6 +1,7 @@
 //! `causeway healthcheck`: is the running proxy ready? For Docker's HEALTHCHECK and for Kubernetes.
 //!
-//! Exit code 0 or 1, never another: Docker keeps 2 for itself. It takes two seconds at most, whatever the other side does.
+//! Exit code 0 or 1, never another: Docker keeps 2 for itself. It takes two seconds at most, whatever the other side
+//! does.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpStream, ToSocketAddrs as _};

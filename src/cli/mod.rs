@@ -18,10 +18,8 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-/// Bad configuration (`EX_CONFIG` of sysexits.h).
-pub const EXIT_CONFIG: u8 = 78;
 /// Wrong words on the command line.
-pub const EXIT_USAGE: u8 = 2;
+const EXIT_USAGE: u8 = 2;
 
 /// A reverse proxy that tries every upstream it safely can before it gives up, and then tells you why
 #[derive(Parser, Debug)]

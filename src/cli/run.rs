@@ -7,9 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::app;
-use crate::config::{self, Flags, LoadError};
-
-use super::{EXIT_CONFIG, EXIT_USAGE};
+use crate::config::{self, Flags};
 
 /// The words of `causeway run`. Flag beats environment beats file beats default.
 #[derive(Args, Debug)]
@@ -46,8 +44,8 @@ pub fn run(args: RunArgs) -> ExitCode {
             app::run(loaded.config)
         }
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "{error}");
-            ExitCode::from(if matches!(error, LoadError::Usage(_)) { EXIT_USAGE } else { EXIT_CONFIG })
+            let _ = write!(std::io::stderr(), "{error}");
+            ExitCode::from(error.exit_code())
         }
     }
 }

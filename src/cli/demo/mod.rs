@@ -1,7 +1,8 @@
 //! `causeway demo`: the proxy, three upstreams in one process, and trouble on purpose.
 //!
-//! A newcomer with a browser or curl sees failover at once and, on `/all-down`, the annotated 502. Loopback only, on the
-//! usual ports or the next free ones. [`script`] makes the trouble, [`narrator`] says what came of it; the proxy is the real one.
+//! A newcomer with a browser or curl sees failover at once and, on `/all-down`, the annotated 502. Loopback only, on
+//! the usual ports or the next free ones. [`script`] makes the trouble, [`narrator`] says what came of it; the proxy is
+//! the real one.
 
 mod narrator;
 mod script;
@@ -59,7 +60,8 @@ async fn play(args: &DemoArgs) -> Result<(), String> {
     let ports = Ports::free().ok_or("no free port was found next to 8080 and 9901 on 127.0.0.1")?;
     let mut cast = Cast::start().await.map_err(|error| format!("an upstream could not be started: {error}"))?;
     let (facts, mut told) = mpsc::channel(FACTS);
-    let server = start_proxy(setup::config(&ports, &cast), hooks(&facts))?;
+    let server = Server::start(setup::config(&ports, &cast), hooks(&facts))
+        .map_err(|error| format!("the proxy could not be started: {error}"))?;
     for pool in server.pools() {
         // Late ones are told when they come.
         let _ = tokio::time::timeout(FIRST_CHECKS, first_checks(pool)).await;
@@ -90,7 +92,8 @@ async fn play(args: &DemoArgs) -> Result<(), String> {
         }
     }
     super::say(&format!("\n{}, {} rescued.", tally.summary(), narrator.rescued()));
-    end_proxy(server).await;
+    server.drain().await;
+    server.finish();
     Ok(())
 }
 
@@ -108,16 +111,7 @@ It sends itself {} requests a second. Ctrl-C ends it.\n",
     ));
 }
 
-/// Where the demo is joined to the assembly.
-fn start_proxy(config: crate::config::Config, hooks: Hooks) -> Result<Server, String> {
-    Server::start(config, hooks).map_err(|error| format!("the proxy could not be started: {error}"))
-}
-
-/// Likewise.
-async fn end_proxy(server: Server) {
-    server.drain("the end of the demo").await;
-}
-
+<<<<<<< HEAD
 fn hooks(facts: &mpsc::Sender<Fact>) -> Hooks {
     let (exchanges, transitions) = (facts.clone(), facts.clone());
     Hooks {

@@ -19,8 +19,8 @@ const TARGET: usize = 40;
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Fact {
-    /// The script did something, in these words.
-    Said(String),
+    /// The script did something: trouble begins, or it ends.
+    Said { words: String, trouble: bool },
     /// An exchange is over.
     Seen(Box<Seen>),
     /// An upstream of a pool changed its state.
@@ -139,9 +139,11 @@ impl Narrator {
         let at = at.as_secs();
         let clock = format!("{:>2}:{:02}", at / 60, at % 60);
         match fact {
-            Fact::Said(words) => {
-                self.told = false;
-                self.since = Counts::default();
+            Fact::Said { words, trouble } => {
+                if *trouble {
+                    self.told = false;
+                    self.since = Counts::default();
+                }
                 wrapped(&format!("{clock}  "), words)
             }
             Fact::Turned { pool, upstream, to, cause, in_a_row } if pool == APP_POOL => {
@@ -300,11 +302,12 @@ mod tests {
             (0, turned("one", State::Ready, None, 1)),
             (0, turned("three", State::Ready, None, 1)),
             (0, turned("two", State::Ready, None, 1)),
-            (5, Fact::Said("two is stopped, on purpose.".into())),
+            (5, Fact::Said { words: "two is stopped, on purpose.".into(), trouble: true }),
             (5, rescue.clone()),
             (5, rescue),
             (6, turned("two", State::Evicted, Some(Cause::ConnectionRefused), 3)),
             (9, plain),
+            (20, Fact::Said { words: "two is started again.".into(), trouble: false }),
             (84, turned("two", State::Ready, None, 2)),
         ];
         let wanted = [
@@ -313,6 +316,7 @@ mod tests {
             " 0:05    GET / on two: connection_refused, nothing sent. three answered 200.",
             "         Rescued: the client saw 200 after 1.2 ms.",
             " 0:06  two evicted: connection_refused, 3 in a row. 2 of 3 upstreams left.",
+            " 0:20  two is started again.",
             " 1:24  two is back: 2 checks passed. 3 of 3 upstreams.",
             "         3 requests meanwhile: 2 rescued, 0 failed.",
         ];

@@ -29,35 +29,40 @@ struct Step {
     act: Act,
     /// What is said, after the name.
     says: &'static str,
+    /// Trouble begins, or it ends.
+    trouble: bool,
     /// Seconds until the next step.
     then: u64,
 }
 
 const STEPS: &[Step] = &[
-    Step { who: 1, act: Act::Stop, says: "is stopped, on purpose.", then: 6 },
-    Step { who: 1, act: Act::Start, says: "is started again.", then: 5 },
+    Step { who: 1, act: Act::Stop, says: "is stopped, on purpose.", trouble: true, then: 6 },
+    Step { who: 1, act: Act::Start, says: "is started again.", trouble: false, then: 5 },
     Step {
         who: 2,
         act: Act::Behave(|good| good.failing(Fault::ReadTimeout)),
         says: "takes requests and says nothing, on purpose.",
+        trouble: true,
         then: 7,
     },
-    Step { who: 2, act: Act::Behave(|good| good), says: "answers again.", then: 5 },
+    Step { who: 2, act: Act::Behave(|good| good), says: "answers again.", trouble: false, then: 5 },
     Step {
         who: 0,
         act: Act::Behave(|good| good.failing(Fault::ResetBeforeHead)),
         says: "resets every connection, on purpose.",
+        trouble: true,
         then: 6,
     },
-    Step { who: 0, act: Act::Behave(|good| good), says: "behaves again.", then: 5 },
+    Step { who: 0, act: Act::Behave(|good| good), says: "behaves again.", trouble: false, then: 5 },
     Step {
         who: 1,
         act: Act::Behave(|good| good.slow(Duration::from_millis(300))),
         says: "takes 300 ms for each answer. Slow is not dead: it stays.",
+        trouble: true,
         then: 5,
     },
-    Step { who: 1, act: Act::Behave(|good| good), says: "is quick again.", then: 2 },
-    Step { who: 0, act: Act::AskAllDown, says: "", then: 4 },
+    Step { who: 1, act: Act::Behave(|good| good), says: "is quick again.", trouble: false, then: 2 },
+    Step { who: 0, act: Act::AskAllDown, says: "", trouble: false, then: 4 },
 ];
 
 /// Plays the steps, once or for ever.
@@ -70,7 +75,8 @@ pub(super) async fn run(cast: &mut Cast, facts: &mpsc::Sender<Fact>, port: u16, 
         for step in STEPS {
             let origin = &mut cast.app[step.who];
             if !step.says.is_empty() {
-                let _ = facts.send(Fact::Said(format!("{} {}", APP[step.who], step.says))).await;
+                let words = format!("{} {}", APP[step.who], step.says);
+                let _ = facts.send(Fact::Said { words, trouble: step.trouble }).await;
             }
             match step.act {
                 Act::Stop => origin.stop().await,

@@ -62,8 +62,8 @@ impl Cast {
         })
     }
 
-    /// Pool `down` goes down, once its first checks are in: what has gone since is tried, and found to be gone. (Its next
-    /// check is an hour away.)
+    /// Pool `down` goes down, once its first checks are in: what has gone since is tried, and found to be gone. (Its
+    /// next check is an hour away.)
     pub(super) async fn raise_the_curtain(&mut self) {
         let [gone, silent, _] = &mut self.down;
         gone.stop().await;
