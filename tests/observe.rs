@@ -270,7 +270,7 @@ fn events_of_upstreams() {
         events::upstream_back("app", "127.0.0.1:3002", 2, Duration::from_millis(47_607), 3, 3);
     });
     let mut first = lines[0].clone();
-    let time = first.as_object_mut().unwrap().remove("time").unwrap();
+    let time = first.as_object_mut().unwrap().shift_remove("time").unwrap();
     assert!(time.as_str().unwrap().ends_with('Z'));
     assert_eq!(
         first.to_string(),

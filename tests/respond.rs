@@ -457,7 +457,7 @@ fn nobody_could_be_tried() {
     let json: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
     assert_eq!(
         json["hint"],
-        "Start with 127.0.0.1:3000: Health check GET /healthz gives 503, wanted 200-399. Next one in 1.2 s."
+        "Start with 127.0.0.1:3000: health check GET /healthz gives 503, wanted 200-399. Next one in 1.2 s."
     );
     assert_eq!(json["attempts"], serde_json::json!([]));
 }
@@ -753,4 +753,31 @@ fn who_gets_full_detail() {
     assert!(!ask(&errors(Detail::Public, &[]), "127.0.0.1", "localhost:8080", &[]));
     let office = errors(Detail::Public, &["10.0.0.0/8"]);
     assert!(ask(&office, "10.1.2.3", "shop.example", &["via"]) && !ask(&office, "11.1.2.3", "shop.example", &[]));
+}
+
+#[test]
+fn one_that_was_evicted_for_want_of_a_connection_says_what_to_do() {
+    let mut exchange = exchange();
+    exchange.not_tried = vec![skipped(1, Reason::Evicted), skipped(2, Reason::Unknown)];
+    exchange.not_tried[0].last_failure = Some((Cause::ConnectionRefused, "connection refused".to_owned()));
+    exchange.not_tried[1].state = State::Unknown;
+    exchange.not_tried[1].last_failure = Some((Cause::DnsNotFound, "name does not exist".to_owned()));
+    let text = body(&exchange, Form::Text, true).replace("\n   ", " ");
+    for part in [
+        "1  127.0.0.1:3000   not tried: evicted 41 s ago (connection_refused)",
+        "Health check: connection refused. Is the app running, and is the port right? Next one in 1.2 s.",
+        "2  127.0.0.1:3001   not tried: unknown 41 s ago (dns_not_found)",
+        "Next: getent hosts 127.0.0.1",
+    ] {
+        assert!(text.contains(part), "{text}");
+    }
+}
+
+#[test]
+fn refusals_that_break_no_rule_say_what_would_do() {
+    for (status, part) in [(417, "100-continue"), (421, "another host"), (501, "chunked")] {
+        let exchange = own(Failure::new(Cause::ClientInvalid).status(status));
+        let text = body(&exchange, Form::Text, false);
+        assert!(text.contains(part) && !text.contains("breaks the rules"), "{text}");
+    }
 }

@@ -103,26 +103,30 @@ fn put(out: &mut String, text: fmt::Arguments<'_>) {
 }
 
 fn object(out: &mut String, exchange: &Exchange) {
-    put(out, format_args!("{{\"time\":\"{}\",\"request_id\":", Utc::from(exchange.at).millis()));
+    put(out, format_args!("{{\"time\":\"{}\"", Utc::from(exchange.at).millis()));
+    out.push_str(",\"request_id\":");
     json::string(out, &exchange.request_id);
     put(out, format_args!(",\"client\":\"{}\",\"listener\":", exchange.client.ip()));
     json::string(out, &exchange.listener);
-    put(out, format_args!(",\"method\":\"{}\"", exchange.method));
+    // A method is a token (RFC 9110 §9.1): nothing in it needs escaping.
+    quoted(out, "method", exchange.method.as_str());
     if let Some(host) = &exchange.host {
         out.push_str(",\"host\":");
         json::bytes(out, host.as_bytes());
     }
     out.push_str(",\"uri\":");
     target(out, exchange);
-    put(out, format_args!(",\"protocol\":\"{}\",\"status\":{}", protocol(exchange.version), exchange.status));
+    quoted(out, "protocol", protocol(exchange.version));
+    number(out, "status", exchange.status.into());
     if let Some(failure) = &exchange.failure {
-        put(out, format_args!(",\"cause\":\"{}\"", failure.cause));
+        quoted(out, "cause", failure.cause.token());
     }
-    put(out, format_args!(",\"bytes_in\":{},\"bytes_out\":{}", exchange.bytes_in, exchange.bytes_out));
+    number(out, "bytes_in", exchange.bytes_in);
+    number(out, "bytes_out", exchange.bytes_out);
     millis(out, "elapsed_ms", Some(exchange.elapsed));
     for (name, value) in [("route", &exchange.route), ("pool", &exchange.pool)] {
         if let Some(value) = value {
-            put(out, format_args!(",\"{name}\":"));
+            label(out, name);
             json::string(out, value);
         }
     }
@@ -131,7 +135,8 @@ fn object(out: &mut String, exchange: &Exchange) {
         json::string(out, upstream);
     }
     if exchange.pool.is_some() {
-        put(out, format_args!(",\"rescued\":{},\"attempts\":[", exchange.rescued()));
+        flag(out, "rescued", exchange.rescued());
+        out.push_str(",\"attempts\":[");
         separated(out, &exchange.attempts, |out, attempt| object_of_attempt(out, attempt, exchange.failure.is_some()));
         out.push(']');
     }
@@ -140,7 +145,7 @@ fn object(out: &mut String, exchange: &Exchange) {
         separated(out, &exchange.not_tried, object_of_skip);
         out.push(']');
     }
-    put(out, format_args!(",\"ended_by\":\"{}\"", exchange.ended_by.token()));
+    quoted(out, "ended_by", exchange.ended_by.token());
     if let Some(agent) = &exchange.user_agent {
         out.push_str(",\"user_agent\":");
         json::bytes(out, agent.as_bytes());
@@ -154,19 +159,21 @@ fn object_of_attempt(out: &mut String, attempt: &Attempt, trail: bool) {
     json::string(out, &attempt.upstream);
     match &attempt.outcome {
         Outcome::Answered(status) => {
-            put(out, format_args!(",\"status\":{status},\"reused\":{}", attempt.reused));
+            number(out, "status", (*status).into());
+            flag(out, "reused", attempt.reused);
             millis(out, "connect_ms", attempt.connect);
             millis(out, "head_ms", attempt.head);
             millis(out, "body_ms", attempt.body());
         }
         Outcome::Failed(failure) => {
-            let (phase, cause, sent) = (failure.phase.token(), failure.cause.token(), failure.sent);
-            put(out, format_args!(",\"phase\":\"{phase}\",\"cause\":\"{cause}\",\"sent\":{sent}"));
+            quoted(out, "phase", failure.phase.token());
+            quoted(out, "cause", failure.cause.token());
+            flag(out, "sent", failure.sent);
         }
     }
     millis(out, "elapsed_ms", Some(attempt.elapsed));
     if attempt.last_resort {
-        out.push_str(",\"last_resort\":true");
+        flag(out, "last_resort", true);
     }
     if let Outcome::Failed(failure) = &attempt.outcome
         && trail
@@ -180,9 +187,11 @@ fn object_of_attempt(out: &mut String, attempt: &Attempt, trail: bool) {
 fn object_of_skip(out: &mut String, skip: &NotTried) {
     out.push_str("{\"upstream\":");
     json::string(out, &skip.upstream);
-    put(out, format_args!(",\"reason\":\"{}\",\"state\":\"{}\"", skip.reason.token(), skip.state.token()));
+    quoted(out, "reason", skip.reason.token());
+    quoted(out, "state", skip.state.token());
     if let Some((cause, message)) = &skip.last_failure {
-        put(out, format_args!(",\"cause\":\"{cause}\",\"message\":"));
+        quoted(out, "cause", cause.token());
+        out.push_str(",\"message\":");
         json::string(out, message);
     }
     out.push('}');
@@ -190,9 +199,33 @@ fn object_of_skip(out: &mut String, skip: &NotTried) {
 
 fn millis(out: &mut String, name: &str, duration: Option<Duration>) {
     if let Some(duration) = duration {
-        put(out, format_args!(",\"{name}\":"));
+        label(out, name);
         json::millis(out, duration);
     }
+}
+
+/// A word of our own that needs no escaping.
+fn quoted(out: &mut String, name: &str, word: &str) {
+    label(out, name);
+    out.push('"');
+    out.push_str(word);
+    out.push('"');
+}
+
+fn number(out: &mut String, name: &str, value: u64) {
+    label(out, name);
+    json::number(out, value);
+}
+
+fn flag(out: &mut String, name: &str, value: bool) {
+    label(out, name);
+    out.push_str(if value { "true" } else { "false" });
+}
+
+fn label(out: &mut String, name: &str) {
+    out.push_str(",\"");
+    out.push_str(name);
+    out.push_str("\":");
 }
 
 fn separated<T>(out: &mut String, items: &[T], mut one: impl FnMut(&mut String, &T)) {
@@ -223,18 +256,18 @@ const fn protocol(version: Version) -> &'static str {
 
 fn combined(out: &mut String, exchange: &Exchange) {
     put(out, format_args!("{} - - [{}] \"", exchange.client.ip(), Utc::from(exchange.at).combined()));
-    quoted(out, exchange.method.as_str().as_bytes());
+    nginx(out, exchange.method.as_str().as_bytes());
     out.push(' ');
-    quoted(out, exchange.uri.to_string().as_bytes());
+    nginx(out, exchange.uri.to_string().as_bytes());
     put(out, format_args!(" {:?}\" {} {} \"", exchange.version, exchange.status, exchange.bytes_out));
-    quoted(out, exchange.referer.as_ref().map_or(b"-", |value| value.as_bytes()));
+    nginx(out, exchange.referer.as_ref().map_or(b"-", |value| value.as_bytes()));
     out.push_str("\" \"");
-    quoted(out, exchange.user_agent.as_ref().map_or(b"-", |value| value.as_bytes()));
+    nginx(out, exchange.user_agent.as_ref().map_or(b"-", |value| value.as_bytes()));
     out.push('"');
 }
 
 /// nginx's escaping: `"`, `\` and all that is not printable ASCII as `\xHH`.
-fn quoted(out: &mut String, bytes: &[u8]) {
+fn nginx(out: &mut String, bytes: &[u8]) {
     for &byte in bytes {
         match byte {
             b'"' | b'\\' => put(out, format_args!("\\x{byte:02X}")),

@@ -5,32 +5,36 @@
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A moment in UTC, split into its parts (proleptic Gregorian calendar). Before 1970 counts as 1970.
+/// A moment in UTC (proleptic Gregorian calendar). Before 1970 counts as 1970; after 9999 the year has its last digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Utc {
-    year: u64,
+    /// `2026-11-20T14:01:12.318Z`: every other form is cut from it.
+    stamp: [u8; 24],
     month: u8,
-    day: u8,
-    hour: u8,
-    minute: u8,
-    second: u8,
-    milli: u16,
 }
 
 impl From<SystemTime> for Utc {
     fn from(at: SystemTime) -> Self {
         let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let (days, second_of_day) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
+        let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
         let (year, month, day) = civil(days);
-        Self {
-            year,
-            month,
-            day,
-            hour: (second_of_day / 3600) as u8,
-            minute: (second_of_day / 60 % 60) as u8,
-            second: (second_of_day % 60) as u8,
-            milli: since.subsec_millis() as u16,
-        }
+        let mut stamp = *b"0000-00-00T00:00:00.000Z";
+        digits(&mut stamp[..4], year);
+        digits(&mut stamp[5..7], month.into());
+        digits(&mut stamp[8..10], day.into());
+        digits(&mut stamp[11..13], second / 3600);
+        digits(&mut stamp[14..16], second / 60 % 60);
+        digits(&mut stamp[17..19], second % 60);
+        digits(&mut stamp[20..23], since.subsec_millis().into());
+        Self { stamp, month }
+    }
+}
+
+/// By hand: a log line has one of these, and `fmt` costs more than the digits.
+fn digits(place: &mut [u8], mut number: u64) {
+    for digit in place.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
     }
 }
 
@@ -50,31 +54,22 @@ const fn civil(days: u64) -> (u64, u8, u8) {
 impl Utc {
     /// `2026-11-20T14:01:12.318Z` (RFC 3339).
     pub fn millis(self) -> impl fmt::Display {
-        Form(move |f| {
-            self.date(f)?;
-            write!(f, "T{:02}:{:02}:{:02}.{:03}Z", self.hour, self.minute, self.second, self.milli)
-        })
+        Form(move |f| f.write_str(self.cut(0, 24)))
     }
 
     /// `2026-11-20T14:01:12Z` (RFC 3339).
     pub fn seconds(self) -> impl fmt::Display {
-        Form(move |f| {
-            self.date(f)?;
-            write!(f, "T{:02}:{:02}:{:02}Z", self.hour, self.minute, self.second)
-        })
+        Form(move |f| write!(f, "{}Z", self.cut(0, 19)))
     }
 
     /// `2026-11-20 14:01:12 UTC`, for pages.
     pub fn plain(self) -> impl fmt::Display {
-        Form(move |f| {
-            self.date(f)?;
-            write!(f, " {:02}:{:02}:{:02} UTC", self.hour, self.minute, self.second)
-        })
+        Form(move |f| write!(f, "{} {} UTC", self.cut(0, 10), self.cut(11, 19)))
     }
 
     /// `14:01:12.318`, for terminals.
     pub fn clock(self) -> impl fmt::Display {
-        Form(move |f| write!(f, "{:02}:{:02}:{:02}.{:03}", self.hour, self.minute, self.second, self.milli))
+        Form(move |f| f.write_str(self.cut(11, 23)))
     }
 
     /// `20/Nov/2026:14:01:12 +0000`, for the combined log format.
@@ -82,13 +77,12 @@ impl Utc {
         const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
         Form(move |f| {
             let month = MONTHS[usize::from(self.month - 1)];
-            let Self { year, day, hour, minute, second, .. } = self;
-            write!(f, "{day:02}/{month}/{year:04}:{hour:02}:{minute:02}:{second:02} +0000")
+            write!(f, "{}/{month}/{}:{} +0000", self.cut(8, 10), self.cut(0, 4), self.cut(11, 19))
         })
     }
 
-    fn date(self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:04}-{:02}-{:02}", self.year, self.month, self.day)
+    fn cut(&self, from: usize, to: usize) -> &str {
+        std::str::from_utf8(&self.stamp[from..to]).unwrap_or_default()
     }
 }
 

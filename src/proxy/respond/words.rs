@@ -119,7 +119,12 @@ impl<'a> Story<'a> {
             self.hint = join(format!("Start with {}: {}.", attempt.authority, failure.short()), &remedy);
             self.command = failure.command(&attempt.authority);
         } else if let Some(row) = self.rows.first() {
-            self.hint = format!("Start with {}: {}", row.upstream, row.hint);
+            // Its hint is a sentence of its own; after a colon it begins small.
+            let mut hint = row.hint.clone();
+            if let Some(first) = hint.get_mut(..1) {
+                first.make_ascii_lowercase();
+            }
+            self.hint = format!("Start with {}: {hint}", row.upstream);
             self.command = row.command.clone();
         }
     }
@@ -131,6 +136,9 @@ impl<'a> Story<'a> {
             405 => format!("This address takes {} only.", if allow.is_empty() { "other methods" } else { allow }),
             500 => "This is a fault in causeway, not in the app. Please report it with the request id.".to_owned(),
             503 if failure.cause == Cause::ShuttingDown => "The proxy is restarting.".to_owned(),
+            417 => said("The only expectation that can be met is 100-continue", failure),
+            421 => said("This connection was made for another host; a new one would do", failure),
+            501 => said("The only transfer coding that is understood is chunked, once", failure),
             // The client's own doing, and its limit, are told to everybody: nothing in it is about an upstream.
             _ if theirs || self.full => failure.hint("the upstream"),
             _ => "The proxy could not handle this request.".to_owned(),
@@ -145,6 +153,11 @@ impl<'a> Story<'a> {
                 if failure.cause == Cause::NoRoute { which_route(self.exchange) } else { failure.command("") };
         }
     }
+}
+
+/// A fact, and what was seen of it.
+fn said(fact: &str, failure: &Failure) -> String {
+    failure.seen.as_ref().map_or_else(|| format!("{fact}."), |seen| format!("{fact}: {seen}."))
 }
 
 /// The first 8 characters of a request id: enough to find it.
@@ -233,20 +246,39 @@ fn row_of_skip<'a>(skip: &'a NotTried, pool: &str, method: &Method, full: bool) 
     }
     let check = skip.last_failure.as_ref().filter(|_| skip.state != State::Ready);
     let why = check.map(|(_, sentence)| of_check(sentence));
-    let mut hint = match skip.reason {
-        Reason::Evicted => why.as_deref().map(|why| capitalised(why) + ".").unwrap_or_default(),
-        other => reason(other, method).to_owned(),
+    let by_health = matches!(skip.reason, Reason::Evicted | Reason::Unknown);
+    let mut hint = match (&why, check) {
+        (Some(why), Some((cause, _))) if by_health => join(capitalised(why) + ".", &remedy(*cause, skip)),
+        _ => reason(skip.reason, method).to_owned(),
     };
-    if let Some(next) = skip.next_check.filter(|_| skip.reason == Reason::Evicted) {
+    if let Some(next) = skip.next_check.filter(|_| by_health) {
         hint = join(hint, &format!("Next one in {}.", spoken(next)));
     }
-    let path = check.and_then(|(_, sentence)| checked_path(sentence)).unwrap_or("/");
     Row {
         upstream: Cow::Borrowed(&skip.upstream),
         kind,
         message: why.unwrap_or_else(|| reason(skip.reason, method).trim_end_matches('.').to_lowercase()),
         hint,
-        command: Some(format!("curl -i http://{}{path}", skip.authority)),
+        command: command_after_check(skip, check),
+    }
+}
+
+/// What to do about a failed check; an answer that is not wanted speaks for itself.
+fn remedy(cause: Cause, skip: &NotTried) -> String {
+    match cause {
+        Cause::HealthStatus | Cause::HealthBody => String::new(),
+        _ => Failure::new(cause).remedy(&skip.authority),
+    }
+}
+
+/// The check's own request where an answer was not wanted, else what the cause says.
+fn command_after_check(skip: &NotTried, check: Option<&(Cause, String)>) -> Option<String> {
+    match check {
+        Some((Cause::HealthStatus | Cause::HealthBody, sentence)) => {
+            Some(format!("curl -i http://{}{}", skip.authority, checked_path(sentence).unwrap_or("/")))
+        }
+        Some((cause, _)) => Failure::new(*cause).command(&skip.authority),
+        None => Some(format!("curl -i http://{}/", skip.authority)),
     }
 }
 
