@@ -88,7 +88,10 @@ async fn a_get_is_sent_again_whatever_broke() {
     ] {
         let bad = Origin::start(fault.clone()).await;
         let good = Origin::start(ok("good")).await;
-        let proxy = Proxy::unchecked(&[bad.address(), good.address()], "timeouts.read = \"150ms\"\ntimeouts.body = \"150ms\"\n");
+        let proxy = Proxy::unchecked(
+            &[bad.address(), good.address()],
+            "timeouts.read = \"150ms\"\ntimeouts.body = \"150ms\"\n",
+        );
         // The first choice is random: until the bad one was met, ask again.
         for round in 0.. {
             let answer = Raw::connect(proxy.address).await.get("/").await;
@@ -208,14 +211,21 @@ async fn attempts_that_wait_fail_over_at_once_when_checks_evict() {
     }
     assert!(started.elapsed() < Duration::from_secs(10), "they waited for timeouts.read");
     proxy.exchange(7).await;
-    assert!(proxy.exchanges().iter().any(|seen| seen.attempts.iter().any(|(_, what)| what == "evicted")), "{:?}", proxy.exchanges());
+    assert!(
+        proxy.exchanges().iter().any(|seen| seen.attempts.iter().any(|(_, what)| what == "evicted")),
+        "{:?}",
+        proxy.exchanges()
+    );
 }
 
 #[tokio::test]
 async fn a_body_larger_than_the_replay_buffer_is_not_sent_twice() {
     let crashing = Origin::start(Behaviour::CloseBeforeHead).await;
     let other = Origin::start(Behaviour::CloseBeforeHead).await;
-    let proxy = Proxy::unchecked(&[crashing.address(), other.address()], "buffers.request = \"1KiB\"\n[errors]\ndetail = \"full\"\n");
+    let proxy = Proxy::unchecked(
+        &[crashing.address(), other.address()],
+        "buffers.request = \"1KiB\"\n[errors]\ndetail = \"full\"\n",
+    );
     let body = vec![b'x'; 5000];
     let mut client = Raw::connect(proxy.address).await;
     client.send(format!("PUT /doc HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", body.len())).await;
@@ -235,7 +245,8 @@ async fn only_timeouts_are_a_504_and_the_whole_exchange_has_a_clock() {
     let b = Origin::start(Behaviour::Silent).await;
     let proxy = Proxy::unchecked(&[a.address(), b.address()], "timeouts.read = \"100ms\"\n");
     assert_eq!(Raw::connect(proxy.address).await.get("/").await.status, 504);
-    let proxy = Proxy::unchecked(&[a.address(), b.address()], "timeouts.request = \"100ms\"\n[errors]\ndetail = \"full\"\n");
+    let proxy =
+        Proxy::unchecked(&[a.address(), b.address()], "timeouts.request = \"100ms\"\n[errors]\ndetail = \"full\"\n");
     let answer = Raw::connect(proxy.address).await.get("/").await;
     let body = json(&answer.body);
     assert_eq!((answer.status, &body["cause"]), (504, &"request_timeout".into()), "{body:#}");

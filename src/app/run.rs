@@ -44,7 +44,8 @@ fn start(config: Config) -> Result<(tokio::runtime::Runtime, Server, Signals), S
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot start: {error}"))?;
     // Handlers first: a signal during the start must not kill.
-    let signals = runtime.block_on(async { Signals::install() }).map_err(|error| format!("cannot take signals: {error}"))?;
+    let signals =
+        runtime.block_on(async { Signals::install() }).map_err(|error| format!("cannot take signals: {error}"))?;
     let file = config.file.clone();
     let server = Server::start(config, Hooks::default()).map_err(|error| error.to_string())?;
     events::starting(file.as_deref(), server.workers());
@@ -98,7 +99,12 @@ async fn first_checks(server: &Server) {
     }
     let checks: Vec<String> = server.pools().iter().map(|pool| checks_of(&pool.config)).collect();
     let summaries: Vec<PoolSummary<'_>> = std::iter::zip(server.pools(), &checks)
-        .map(|(pool, checks)| PoolSummary { name: &pool.config.name, usable: pool.usable(), total: pool.members().len(), checks })
+        .map(|(pool, checks)| PoolSummary {
+            name: &pool.config.name,
+            usable: pool.usable(),
+            total: pool.members().len(),
+            checks,
+        })
         .collect();
     let tcp = |pool: &Pool| pool.health.as_ref().is_some_and(|health| matches!(health.check, Check::Tcp));
     let advice = if !server.from_file() && server.pools().iter().any(|pool| tcp(&pool.config)) {

@@ -94,31 +94,54 @@ impl Server {
         }
         let admin_bound = config.admin.as_ref().map(|address| bind(address, 1)).transpose();
         let admin_bound = admin_bound.map_err(|source| failed("cannot listen for the admin", source))?;
-        let access_log = AccessLog::start(&config.log).map_err(|source| failed("cannot open the access log", source))?;
+        let access_log =
+            AccessLog::start(&config.log).map_err(|source| failed("cannot open the access log", source))?;
         for pool in &mut config.pools {
             // `max_idle` is for the whole process; each worker keeps its share.
             let pool = Arc::make_mut(pool);
             pool.connections.max_idle = pool.connections.max_idle.div_ceil(count);
         }
         let now = Instant::now();
-        let pools: Vec<Arc<Pool>> = config.pools.iter().map(|pool| Arc::new(Pool::new(Arc::clone(pool), now))).collect();
+        let pools: Vec<Arc<Pool>> =
+            config.pools.iter().map(|pool| Arc::new(Pool::new(Arc::clone(pool), now))).collect();
         let (mut crew, ends) = Crew::new();
         let (drain, stop) = (Drain::default(), CancellationToken::new());
         let admin_state = Arc::new(Admin::new(pools.clone()));
-        let addresses = listeners.iter().map(|(listener, bound)| (Arc::clone(&listener.name), bound.addresses.clone())).collect();
+        let addresses =
+            listeners.iter().map(|(listener, bound)| (Arc::clone(&listener.name), bound.addresses.clone())).collect();
         let admin = admin_bound.as_ref().and_then(|bound| bound.addresses.first().copied());
         let admin_sockets = admin_bound.into_iter().flat_map(|bound| bound.workers).flatten().collect();
         let (shutdown, from_file) = (config.shutdown, config.file.is_some());
 
-        let control = Control { pools: pools.clone(), admin_sockets, admin: Arc::clone(&admin_state), stop: stop.clone(), on_transition: hooks.on_transition };
+        let control = Control {
+            pools: pools.clone(),
+            admin_sockets,
+            admin: Arc::clone(&admin_state),
+            stop: stop.clone(),
+            on_transition: hooks.on_transition,
+        };
         crew.start("control", move || control.run()).map_err(|source| failed("cannot start a thread", source))?;
         let proxy = Arc::new(Proxy::new(config, pools.clone(), access_log.clone(), hooks.on_exchange));
         for (index, share) in shares(listeners, count).into_iter().enumerate() {
             let worker = Worker { proxy: Arc::clone(&proxy), listeners: share, drain: drain.clone() };
-            crew.start(&format!("worker-{index}"), move || worker.run()).map_err(|source| failed("cannot start a thread", source))?;
+            crew.start(&format!("worker-{index}"), move || worker.run())
+                .map_err(|source| failed("cannot start a thread", source))?;
         }
         admin_state.set_listening();
-        Ok(Self { addresses, admin, pools, access_log, shutdown, admin_state, drain, stop, crew: Some(crew), ends: Mutex::new(ends), workers: count, from_file })
+        Ok(Self {
+            addresses,
+            admin,
+            pools,
+            access_log,
+            shutdown,
+            admin_state,
+            drain,
+            stop,
+            crew: Some(crew),
+            ends: Mutex::new(ends),
+            workers: count,
+            from_file,
+        })
     }
 
     /// Each listener's name and the addresses it really has (port 0 is the kernel's choice).
@@ -217,17 +240,22 @@ impl Control {
         for pool in self.pools {
             tasks.spawn(resolve::run(Arc::clone(&pool), self.stop.clone()));
             let on_transition = self.on_transition.clone();
-            let report = move |pool: &Pool, upstream: &Upstream, outcome: &probe::Outcome, transition: Option<&Transition>| {
-                told(pool, upstream, outcome, transition);
-                if let (Some(transition), Some(on_transition)) = (transition, &on_transition) {
-                    on_transition(&pool.config.name, &upstream.id, transition);
-                }
-            };
+            let report =
+                move |pool: &Pool, upstream: &Upstream, outcome: &probe::Outcome, transition: Option<&Transition>| {
+                    told(pool, upstream, outcome, transition);
+                    if let (Some(transition), Some(on_transition)) = (transition, &on_transition) {
+                        on_transition(&pool.config.name, &upstream.id, transition);
+                    }
+                };
             tasks.spawn(probe::watch(pool, report, self.stop.clone()));
         }
         for socket in self.admin_sockets {
             match tokio::net::TcpListener::from_std(socket) {
-                Ok(socket) => drop(tasks.spawn(admin::serve(socket, Arc::clone(&self.admin), self.stop.clone().cancelled_owned()))),
+                Ok(socket) => drop(tasks.spawn(admin::serve(
+                    socket,
+                    Arc::clone(&self.admin),
+                    self.stop.clone().cancelled_owned(),
+                ))),
                 Err(error) => events::fatal(&format!("the admin address cannot be served: {error}")),
             }
         }
@@ -242,7 +270,9 @@ fn told(pool: &Pool, upstream: &Upstream, outcome: &probe::Outcome, transition: 
     match (outcome, transition) {
         (Err(failed), None) => events::check_failed(name, id, &failed.failure),
         (Ok(_), None) => {}
-        (Ok(passed), Some(change)) if change.from == State::Unknown => events::upstream_ready(name, id, &passed.sentence),
+        (Ok(passed), Some(change)) if change.from == State::Unknown => {
+            events::upstream_ready(name, id, &passed.sentence)
+        }
         (Ok(_), Some(change)) => {
             let away = change.since.elapsed();
             events::upstream_back(name, id, change.in_a_row, away, pool.usable(), pool.members().len());
@@ -266,7 +296,13 @@ impl Worker {
         let mut loops = tokio::task::JoinSet::new();
         for Share { listener, permits, sockets } in self.listeners {
             for socket in sockets {
-                loops.spawn(accept::run(socket, Arc::clone(&listener), permits.clone(), self.drain.clone(), service.clone()));
+                loops.spawn(accept::run(
+                    socket,
+                    Arc::clone(&listener),
+                    permits.clone(),
+                    self.drain.clone(),
+                    service.clone(),
+                ));
             }
         }
         while let Some(ended) = loops.join_next().await {

@@ -38,11 +38,16 @@ impl Crew {
     ///
     /// # Errors
     /// When the system has no thread or no event queue left.
-    pub(super) fn start<F: Future<Output = ()>>(&mut self, name: &str, job: impl FnOnce() -> F + Send + 'static) -> io::Result<()> {
+    pub(super) fn start<F: Future<Output = ()>>(
+        &mut self,
+        name: &str,
+        job: impl FnOnce() -> F + Send + 'static,
+    ) -> io::Result<()> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let (tell, thread) = (self.tell.clone(), name.to_owned());
         let body = move || {
-            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| runtime.block_on(async { job().await })));
+            let outcome =
+                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| runtime.block_on(async { job().await })));
             let panic = outcome.err().map(|panic| said(&*panic));
             // Nobody listens any more only when the process ends anyway.
             drop(tell.send(Ended { thread, panic }));

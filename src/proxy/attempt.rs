@@ -54,7 +54,13 @@ impl Setting<'_> {
     ///
     /// # Errors
     /// The failure that ended it; a failure of the client's own body is not in it (see [`Replay::failure`]).
-    pub(super) async fn attempt(&self, upstream: &Arc<Upstream>, choice: &Choice, last_resort: bool, progress: &Arc<Progress>) -> Result<Answer, Failure> {
+    pub(super) async fn attempt(
+        &self,
+        upstream: &Arc<Upstream>,
+        choice: &Choice,
+        last_resort: bool,
+        progress: &Arc<Progress>,
+    ) -> Result<Answer, Failure> {
         let order = Order {
             endpoint: &upstream.endpoint,
             timeouts: &self.forward.timeouts,

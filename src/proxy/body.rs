@@ -43,7 +43,11 @@ impl Body {
     }
 
     /// An upstream's body, passed on as it comes.
-    pub(super) fn stream(body: client::Body, open: Box<Open>, deadline: Option<(Instant, std::time::Duration)>) -> Self {
+    pub(super) fn stream(
+        body: client::Body,
+        open: Box<Open>,
+        deadline: Option<(Instant, std::time::Duration)>,
+    ) -> Self {
         let expected = body.size_hint().exact();
         let deadline = deadline.map(|(at, limit)| (Box::pin(sleep_until(at)), limit));
         Self { inner: Inner::Stream { body, expected }, open: Some(open), given: 0, deadline }
@@ -63,7 +67,9 @@ impl Body {
         match &self.inner {
             Inner::Empty => true,
             Inner::Once(_) => false,
-            Inner::Stream { body, expected } => body.is_end_stream() || expected.is_some_and(|expected| self.given >= expected),
+            Inner::Stream { body, expected } => {
+                body.is_end_stream() || expected.is_some_and(|expected| self.given >= expected)
+            }
         }
     }
 
@@ -159,9 +165,12 @@ pub(super) fn holdable(response: &Response<client::Body>, method: &Method, limit
 
 fn unbuffered(headers: &HeaderMap) -> bool {
     let starts = |name: &header::HeaderName, wanted: &[u8]| {
-        headers.get(name).is_some_and(|value| value.as_bytes().get(..wanted.len()).is_some_and(|start| start.eq_ignore_ascii_case(wanted)))
+        headers.get(name).is_some_and(|value| {
+            value.as_bytes().get(..wanted.len()).is_some_and(|start| start.eq_ignore_ascii_case(wanted))
+        })
     };
-    starts(&header::CONTENT_TYPE, b"text/event-stream") || starts(&header::HeaderName::from_static("x-accel-buffering"), b"no")
+    starts(&header::CONTENT_TYPE, b"text/event-stream")
+        || starts(&header::HeaderName::from_static("x-accel-buffering"), b"no")
 }
 
 /// Reads a body to its end. Its length is known and within the limit; trailers cannot follow a known length.

@@ -21,12 +21,19 @@ use super::body::Body;
 use super::headers::to_client;
 use super::record::Open;
 use super::replay::{Replay, too_large};
-use super::retry::{Case, Verdict, idempotent, judge};
 use super::respond::{PROXY_STATUS, Telling};
+use super::retry::{Case, Verdict, idempotent, judge};
 use super::{Asked, Service, upgrade};
 
 /// Forwards one request to a pool: an upstream's answer, or the annotated error.
-pub(super) async fn forward(service: &Service, mut open: Box<Open>, asked: Asked, body: RequestBody, route: &Route, forward: &Forward) -> Response<Body> {
+pub(super) async fn forward(
+    service: &Service,
+    mut open: Box<Open>,
+    asked: Asked,
+    body: RequestBody,
+    route: &Route,
+    forward: &Forward,
+) -> Response<Body> {
     let pool = &service.proxy.pools[forward.pool];
     let target = match target(&asked, route, forward, &body) {
         Ok(target) => target,
@@ -42,8 +49,13 @@ pub(super) async fn forward(service: &Service, mut open: Box<Open>, asked: Asked
         target: &target,
         prefix: forward.replace_prefix.as_ref().map(|_| route.path.as_str()),
         replay: &replay,
-        idempotent: idempotent(&asked.method) || (forward.retry.idempotency_key && asked.headers.contains_key("idempotency-key")),
-        end: forward.timeouts.request.map(|limit| (open.exchange.started.into(), limit)).map(|(start, limit): (tokio::time::Instant, _)| (start + limit, limit)),
+        idempotent: idempotent(&asked.method)
+            || (forward.retry.idempotency_key && asked.headers.contains_key("idempotency-key")),
+        end: forward
+            .timeouts
+            .request
+            .map(|limit| (open.exchange.started.into(), limit))
+            .map(|(start, limit): (tokio::time::Instant, _)| (start + limit, limit)),
     };
     let mut choice = Choice::new(pool);
     open.exchange.pool_size = choice.members().len();
@@ -109,10 +121,15 @@ fn target(asked: &Asked, route: &Route, forward: &Forward, body: &RequestBody) -
     let received = asked.uri.path_and_query().map_or("/", uri::PathAndQuery::as_str);
     let Some(replacement) = &forward.replace_prefix else {
         let mut parts = uri::Parts::default();
-        parts.path_and_query = asked.uri.path_and_query().cloned().or_else(|| Some(uri::PathAndQuery::from_static("/")));
-        return Uri::from_parts(parts).map_err(|error| Failure::new(Cause::ClientInvalid).seen("its target").from(error));
+        parts.path_and_query =
+            asked.uri.path_and_query().cloned().or_else(|| Some(uri::PathAndQuery::from_static("/")));
+        return Uri::from_parts(parts)
+            .map_err(|error| Failure::new(Cause::ClientInvalid).seen("its target").from(error));
     };
-    let refused = || Failure::new(Cause::ClientInvalid).seen(format!("the prefix {} of its target is written with escapes or dots", route.path));
+    let refused = || {
+        Failure::new(Cause::ClientInvalid)
+            .seen(format!("the prefix {} of its target is written with escapes or dots", route.path))
+    };
     route::replace_prefix(received, &route.path, replacement).and_then(|target| target.parse().ok()).ok_or_else(refused)
 }
 
@@ -154,9 +171,14 @@ fn answered(setting: &Setting<'_>, mut open: Box<Open>, answer: Answer) -> Respo
 pub(super) fn finish_head(service: &Service, open: &Open, asked: &Asked, headers: &mut http::HeaderMap) {
     to_client(headers, &asked.request_id);
     if service.proxy.config.errors.proxy_status_on_all
-        && let (Some(last), Ok(received)) = (open.exchange.attempts.last(), http::StatusCode::from_u16(open.exchange.status))
+        && let (Some(last), Ok(received)) =
+            (open.exchange.attempts.last(), http::StatusCode::from_u16(open.exchange.status))
     {
-        let next_hop = if asked.full_detail { last.authority.to_string() } else { format!("{}/{}", open.exchange.pool.as_deref().unwrap_or_default(), last.ordinal) };
+        let next_hop = if asked.full_detail {
+            last.authority.to_string()
+        } else {
+            format!("{}/{}", open.exchange.pool.as_deref().unwrap_or_default(), last.ordinal)
+        };
         headers.append(PROXY_STATUS, service.proxy.annotator.passing(&next_hop, received));
     }
 }

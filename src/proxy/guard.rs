@@ -36,7 +36,9 @@ pub(super) fn check(parts: &request::Parts, via: &str) -> Result<Passed, Failure
         return Err(Failure::new(Cause::LoopDetected));
     }
     let max_forwards = match parts.method {
-        Method::TRACE | Method::OPTIONS => parts.headers.get(header::MAX_FORWARDS).and_then(|value| value.to_str().ok()?.trim().parse().ok()),
+        Method::TRACE | Method::OPTIONS => {
+            parts.headers.get(header::MAX_FORWARDS).and_then(|value| value.to_str().ok()?.trim().parse().ok())
+        }
         _ => None,
     };
     Ok(Passed { host, expects_continue, upgrade: upgrade(parts), max_forwards })
@@ -48,7 +50,9 @@ fn transfer_coding(headers: &HeaderMap) -> Result<(), Failure> {
     match (codings.next(), codings.next()) {
         (None, _) => Ok(()),
         (Some(only), None) if only.eq_ignore_ascii_case("chunked") => Ok(()),
-        _ => Err(Failure::new(Cause::ClientInvalid).status(501).seen("a Transfer-Encoding other than a single chunked")),
+        _ => {
+            Err(Failure::new(Cause::ClientInvalid).status(501).seen("a Transfer-Encoding other than a single chunked"))
+        }
     }
 }
 
@@ -69,7 +73,9 @@ fn host(parts: &request::Parts) -> Result<Option<HeaderValue>, Failure> {
     }
     match field {
         None => Ok(None),
-        Some(value) if !value.as_bytes().contains(&b'@') && Authority::try_from(value.as_bytes()).is_ok() => Ok(Some(value.clone())),
+        Some(value) if !value.as_bytes().contains(&b'@') && Authority::try_from(value.as_bytes()).is_ok() => {
+            Ok(Some(value.clone()))
+        }
         Some(_) => invalid("its Host field is not a host"),
     }
 }
@@ -94,7 +100,9 @@ fn upgrade(parts: &request::Parts) -> Option<HeaderValue> {
         return None;
     }
     let kept: Vec<&str> = values(&parts.headers, &header::UPGRADE)
-        .filter(|protocol| !protocol.eq_ignore_ascii_case("h2c") && !protocol.get(..4).is_some_and(|p| p.eq_ignore_ascii_case("tls/")))
+        .filter(|protocol| {
+            !protocol.eq_ignore_ascii_case("h2c") && !protocol.get(..4).is_some_and(|p| p.eq_ignore_ascii_case("tls/"))
+        })
         .collect();
     if kept.is_empty() { None } else { HeaderValue::from_str(&kept.join(", ")).ok() }
 }
@@ -124,7 +132,14 @@ mod tests {
         let one = |fields: &[(&str, &str)]| checked("/", Version::HTTP_11, fields).map(|passed| passed.host.unwrap());
         assert_eq!(one(&[("host", "a:80")]).unwrap(), "a:80");
         assert_eq!(one(&[("host", "[::1]:80")]).unwrap(), "[::1]:80");
-        for bad in [&[][..], &[("host", "a"), ("host", "a")], &[("host", "a b")], &[("host", "a@b")], &[("host", "")], &[("host", "a/b")]] {
+        for bad in [
+            &[][..],
+            &[("host", "a"), ("host", "a")],
+            &[("host", "a b")],
+            &[("host", "a@b")],
+            &[("host", "")],
+            &[("host", "a/b")],
+        ] {
             assert_eq!(one(bad).unwrap_err(), 400, "{bad:?}");
         }
         assert!(checked("/", Version::HTTP_10, &[]).unwrap().host.is_none());
@@ -134,7 +149,13 @@ mod tests {
 
     #[test]
     fn only_a_single_chunked_is_a_transfer_coding() {
-        for (value, wanted) in [("chunked", None), ("CHUNKED", None), ("gzip, chunked", Some(501)), ("chunked, chunked", Some(501)), ("identity", Some(501))] {
+        for (value, wanted) in [
+            ("chunked", None),
+            ("CHUNKED", None),
+            ("gzip, chunked", Some(501)),
+            ("chunked, chunked", Some(501)),
+            ("identity", Some(501)),
+        ] {
             let got = checked("/", Version::HTTP_11, &[("host", "a"), ("transfer-encoding", value)]);
             assert_eq!(got.err(), wanted, "{value}");
         }
@@ -142,7 +163,9 @@ mod tests {
 
     #[test]
     fn expectations_and_upgrades() {
-        let one = |name: &str, value: &str| checked("/", Version::HTTP_11, &[("host", "a"), ("connection", "Upgrade"), (name, value)]);
+        let one = |name: &str, value: &str| {
+            checked("/", Version::HTTP_11, &[("host", "a"), ("connection", "Upgrade"), (name, value)])
+        };
         assert!(one("expect", "100-Continue").unwrap().expects_continue);
         assert_eq!(one("expect", "200-ok").err(), Some(417));
         assert_eq!(one("upgrade", "websocket").unwrap().upgrade.unwrap(), "websocket");

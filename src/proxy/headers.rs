@@ -37,7 +37,14 @@ pub(super) struct Ours {
 
 impl Ours {
     /// From the request's fields, its peer, and whom we trust.
-    pub(super) fn new(headers: &HeaderMap, peer: SocketAddr, host: Option<&HeaderValue>, trust: &Networks, via: &HeaderValue, request_id: &HeaderValue) -> Self {
+    pub(super) fn new(
+        headers: &HeaderMap,
+        peer: SocketAddr,
+        host: Option<&HeaderValue>,
+        trust: &Networks,
+        via: &HeaderValue,
+        request_id: &HeaderValue,
+    ) -> Self {
         let trusted = trust.contains(peer.ip());
         let peer_text = shared(peer.ip().to_string());
         let (client, forwarded_for, real_ip) = if trusted {
@@ -56,7 +63,17 @@ impl Ours {
             None => HeaderValue::from_static("80"),
         });
         let host = kept(&X_FORWARDED_HOST).or_else(|| host.cloned());
-        Self { client, trusted, forwarded_for, real_ip, proto, host, port, via: via.clone(), request_id: request_id.clone() }
+        Self {
+            client,
+            trusted,
+            forwarded_for,
+            real_ip,
+            proto,
+            host,
+            port,
+            via: via.clone(),
+            request_id: request_id.clone(),
+        }
     }
 }
 
@@ -105,7 +122,9 @@ pub(super) fn to_upstream(original: &HeaderMap, ours: &Ours, shape: &Shape<'_>) 
     out.append(header::VIA, ours.via.clone());
     match shape.prefix {
         Some(prefix) => drop(HeaderValue::from_str(prefix).map(|prefix| out.insert(X_FORWARDED_PREFIX, prefix))),
-        None if ours.trusted => drop(original.get(X_FORWARDED_PREFIX).map(|prefix| out.insert(X_FORWARDED_PREFIX, prefix.clone()))),
+        None if ours.trusted => {
+            drop(original.get(X_FORWARDED_PREFIX).map(|prefix| out.insert(X_FORWARDED_PREFIX, prefix.clone())))
+        }
         None => {}
     }
     if let Some(hops) = shape.max_forwards {
@@ -202,7 +221,13 @@ fn is_ours(name: &HeaderName) -> bool {
     name.starts_with("x-")
         && matches!(
             name,
-            "x-forwarded-for" | "x-forwarded-proto" | "x-forwarded-host" | "x-forwarded-port" | "x-forwarded-prefix" | "x-real-ip" | "x-request-id"
+            "x-forwarded-for"
+                | "x-forwarded-proto"
+                | "x-forwarded-host"
+                | "x-forwarded-port"
+                | "x-forwarded-prefix"
+                | "x-real-ip"
+                | "x-request-id"
         )
 }
 
@@ -211,8 +236,19 @@ fn named_by_connection(headers: &HeaderMap) -> Vec<String> {
     values(headers, &header::CONNECTION)
         .map(str::to_ascii_lowercase)
         .filter(|name| {
-            !matches!(name.as_str(), "close" | "keep-alive" | "upgrade" | "te" | "host" | "content-length" | "cookie" | "authorization" | "cache-control" | "via")
-                && !name.starts_with("x-forwarded-")
+            !matches!(
+                name.as_str(),
+                "close"
+                    | "keep-alive"
+                    | "upgrade"
+                    | "te"
+                    | "host"
+                    | "content-length"
+                    | "cookie"
+                    | "authorization"
+                    | "cache-control"
+                    | "via"
+            ) && !name.starts_with("x-forwarded-")
                 && name != "x-real-ip"
                 && name != "forwarded"
         })
@@ -252,7 +288,13 @@ mod tests {
     #[test]
     fn an_untrusted_peer_cannot_speak_for_another() {
         let out = sent(
-            &[("host", "shop:8080"), ("x-forwarded-for", "1.2.3.4"), ("x-forwarded-proto", "https"), ("x-real-ip", "1.1.1.1"), ("forwarded", "for=1.1.1.1")],
+            &[
+                ("host", "shop:8080"),
+                ("x-forwarded-for", "1.2.3.4"),
+                ("x-forwarded-proto", "https"),
+                ("x-real-ip", "1.1.1.1"),
+                ("forwarded", "for=1.1.1.1"),
+            ],
             "",
         );
         assert_eq!(out["x-forwarded-for"], "10.0.0.9");
@@ -265,7 +307,12 @@ mod tests {
 
     #[test]
     fn a_trusted_peer_is_believed_from_the_right() {
-        let fields = [("host", "a"), ("x-forwarded-for", "6.6.6.6, 1.2.3.4, 10.1.1.1"), ("x-forwarded-proto", "https"), ("forwarded", "for=x")];
+        let fields = [
+            ("host", "a"),
+            ("x-forwarded-for", "6.6.6.6, 1.2.3.4, 10.1.1.1"),
+            ("x-forwarded-proto", "https"),
+            ("forwarded", "for=x"),
+        ];
         let out = sent(&fields, "10.0.0.0/8");
         assert_eq!(out["x-forwarded-for"], "6.6.6.6, 1.2.3.4, 10.1.1.1, 10.0.0.9");
         assert_eq!(out["x-real-ip"], "1.2.3.4");

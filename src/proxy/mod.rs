@@ -73,7 +73,8 @@ impl Proxy {
     #[must_use]
     pub fn new(config: Config, pools: Vec<Arc<Pool>>, access_log: AccessLog, on_exchange: Option<OnExchange>) -> Self {
         let via_token = format!("{}-{:06x}", config.name, fastrand::u32(..) & 0xff_ffff);
-        let via = HeaderValue::from_str(&format!("1.1 {via_token}")).unwrap_or(HeaderValue::from_static("1.1 causeway"));
+        let via =
+            HeaderValue::from_str(&format!("1.1 {via_token}")).unwrap_or(HeaderValue::from_static("1.1 causeway"));
         let routes = Table::compile(config.routes.iter().cloned().map(Arc::new));
         let annotator = Annotator::new(Arc::clone(&config.name));
         Self { config, routes, pools, annotator, via, via_token, access_log, on_exchange }
@@ -140,7 +141,9 @@ impl Service {
 
         // 1. guard
         let checked = guard::check(&parts, &self.proxy.via_token);
-        let checked = checked.and_then(|passed| if conn.drain.last_second() { Err(Failure::new(Cause::ShuttingDown)) } else { Ok(passed) });
+        let checked = checked.and_then(|passed| {
+            if conn.drain.last_second() { Err(Failure::new(Cause::ShuttingDown)) } else { Ok(passed) }
+        });
         let (passed, refusal) = match checked {
             Ok(passed) => (passed, None),
             Err(failure) => (guard::Passed::default(), Some(failure)),
@@ -153,7 +156,13 @@ impl Service {
         // 2. route
         let path = match route::normal(asked.uri.path()) {
             Some(path) => path,
-            None => return self.refuse(open, &asked, Failure::new(Cause::ClientInvalid).seen("its path climbs above the root")),
+            None => {
+                return self.refuse(
+                    open,
+                    &asked,
+                    Failure::new(Cause::ClientInvalid).seen("its path climbs above the root"),
+                );
+            }
         };
         if asked.passed.max_forwards == Some(0) {
             return self.last_hop(open, &asked);
@@ -179,13 +188,26 @@ impl Service {
     }
 
     /// Opens the record.
-    fn open(&self, parts: request::Parts, passed: guard::Passed, on_upgrade: Option<OnUpgrade>, conn: Arc<ConnInfo>) -> (Box<Open>, Asked) {
+    fn open(
+        &self,
+        parts: request::Parts,
+        passed: guard::Passed,
+        on_upgrade: Option<OnUpgrade>,
+        conn: Arc<ConnInfo>,
+    ) -> (Box<Open>, Asked) {
         let config = &self.proxy.config;
         let trusted = config.trusted_proxies.contains(conn.peer.ip());
         let inbound = if trusted { headers::inbound_request_id(&parts.headers) } else { None };
         let request_id: Arc<str> = inbound.map_or_else(new_request_id, Arc::from);
         let id_value = HeaderValue::from_str(&request_id).unwrap_or(HeaderValue::from_static("unknown"));
-        let ours = Ours::new(&parts.headers, conn.peer, passed.host.as_ref(), &config.trusted_proxies, &self.proxy.via, &id_value);
+        let ours = Ours::new(
+            &parts.headers,
+            conn.peer,
+            passed.host.as_ref(),
+            &config.trusted_proxies,
+            &self.proxy.via,
+            &id_value,
+        );
         let client = if ours.client == conn.peer.ip() { conn.peer } else { SocketAddr::new(ours.client, 0) };
         let mut exchange = Exchange::new(request_id, client, Arc::clone(&conn.listener.name));
         if !trusted && headers::claims_forwarded(&parts.headers) {
@@ -197,7 +219,14 @@ impl Service {
         exchange.host = passed.host.clone().or_else(|| parts.headers.get(header::HOST).cloned());
         exchange.user_agent = parts.headers.get(header::USER_AGENT).cloned();
         exchange.referer = parts.headers.get(header::REFERER).cloned();
-        let full_detail = respond::detail_is_full(&config.errors, conn.peer.ip(), ours.client, &parts.headers, exchange.host.as_ref(), conn.local.port());
+        let full_detail = respond::detail_is_full(
+            &config.errors,
+            conn.peer.ip(),
+            ours.client,
+            &parts.headers,
+            exchange.host.as_ref(),
+            conn.local.port(),
+        );
         let open = Open::new(exchange, Arc::clone(&self.proxy));
         let asked = Asked {
             method: parts.method,
@@ -255,7 +284,11 @@ impl Service {
         let failure = if matches!(miss, Miss::NoRoute) { failure } else { failure.status(405) };
         open.exchange.failure = Some(Arc::new(failure));
         let nearest = self.proxy.routes.nearest(host);
-        self.gave_up(open, asked, Telling { allow: &allow, nearest: &nearest, ..Telling::new(asked.form(), asked.full_detail) })
+        self.gave_up(
+            open,
+            asked,
+            Telling { allow: &allow, nearest: &nearest, ..Telling::new(asked.form(), asked.full_detail) },
+        )
     }
 
     fn redirect(&self, open: Box<Open>, asked: &Asked, redirect: &Redirect) -> Response<Body> {
@@ -291,7 +324,9 @@ impl Service {
         if asked.method == Method::OPTIONS {
             return self.plain(open, asked, StatusCode::OK, [], Bytes::new());
         }
-        let secret = |name: &HeaderName| *name == header::AUTHORIZATION || *name == header::COOKIE || *name == header::PROXY_AUTHORIZATION;
+        let secret = |name: &HeaderName| {
+            *name == header::AUTHORIZATION || *name == header::COOKIE || *name == header::PROXY_AUTHORIZATION
+        };
         let mut echo = format!("TRACE {} HTTP/1.1\r\n", asked.uri).into_bytes();
         for (name, value) in asked.headers.iter().filter(|(name, _)| !secret(name)) {
             echo.extend_from_slice(name.as_str().as_bytes());
@@ -302,7 +337,14 @@ impl Service {
         self.plain(open, asked, StatusCode::OK, [(header::CONTENT_TYPE, "message/http".to_owned())], Bytes::from(echo))
     }
 
-    fn plain(&self, open: Box<Open>, asked: &Asked, status: StatusCode, fields: impl IntoIterator<Item = (HeaderName, String)>, body: Bytes) -> Response<Body> {
+    fn plain(
+        &self,
+        open: Box<Open>,
+        asked: &Asked,
+        status: StatusCode,
+        fields: impl IntoIterator<Item = (HeaderName, String)>,
+        body: Bytes,
+    ) -> Response<Body> {
         let length = body.len();
         let mut response = Response::new(body);
         *response.status_mut() = status;
@@ -329,7 +371,11 @@ impl Service {
 impl Handler for Service {
     type Body = Body;
 
-    fn call(&self, request: Request<RequestBody>, conn: &Arc<ConnInfo>) -> impl Future<Output = Response<Body>> + Send + 'static {
+    fn call(
+        &self,
+        request: Request<RequestBody>,
+        conn: &Arc<ConnInfo>,
+    ) -> impl Future<Output = Response<Body>> + Send + 'static {
         let (this, conn) = (self.clone(), Arc::clone(conn));
         let handled = self.clone().handle(request, Arc::clone(&conn));
         async move { panic::caught(handled).await.unwrap_or_else(|| this.bug(&conn)) }

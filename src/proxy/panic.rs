@@ -12,7 +12,10 @@ pub(super) async fn caught<F: Future>(future: F) -> Option<F::Output> {
     std::future::poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
         Ok(polled) => polled.map(Some),
         Err(panic) => {
-            let what = panic.downcast_ref::<&str>().map(ToString::to_string).or_else(|| panic.downcast_ref::<String>().cloned());
+            let what = panic
+                .downcast_ref::<&str>()
+                .map(ToString::to_string)
+                .or_else(|| panic.downcast_ref::<String>().cloned());
             events::panicked(what.as_deref().unwrap_or("no message"));
             Poll::Ready(None)
         }

@@ -95,7 +95,8 @@ impl Open {
 
     /// A tunnel's connection broke; its 101 was an answer all the same.
     pub(super) fn tunnel_broke(&mut self, error: std::io::Error) {
-        self.exchange.failure = Some(Arc::new(Failure::new(Cause::TruncatedBody).sent(true).seen("the tunnel broke").from(error)));
+        self.exchange.failure =
+            Some(Arc::new(Failure::new(Cause::TruncatedBody).sent(true).seen("the tunnel broke").from(error)));
         self.end(EndedBy::Upstream);
     }
 
@@ -115,10 +116,17 @@ impl Drop for Open {
             self.exchange.ended_by = EndedBy::Client;
             let answered = self.exchange.status != 0;
             let gone = match self.running.as_ref().filter(|_| !answered) {
-                Some(running) => Failure::new(Cause::ClientClosed).in_phase(running.progress.phase()).sent(running.progress.sent()),
+                Some(running) => {
+                    Failure::new(Cause::ClientClosed).in_phase(running.progress.phase()).sent(running.progress.sent())
+                }
                 None => Failure::new(Cause::ClientClosed),
             };
-            let gone = if answered { self.exchange.failure = Some(Arc::new(gone)); None } else { Some(self.failed(gone, now)) };
+            let gone = if answered {
+                self.exchange.failure = Some(Arc::new(gone));
+                None
+            } else {
+                Some(self.failed(gone, now))
+            };
             if let Some(gone) = gone {
                 self.exchange.status = gone.own_status();
                 self.exchange.failure = Some(gone);

@@ -75,7 +75,9 @@ impl Replay {
 
     /// The body from its beginning, for one attempt. Earlier ones take no more from here on.
     pub(super) fn attempt(&self) -> ReplayBody {
-        let Some(source) = &self.0 else { return ReplayBody { source: None, turn: 0, next: 0, given: 0, total: Some(0), done: true } };
+        let Some(source) = &self.0 else {
+            return ReplayBody { source: None, turn: 0, next: 0, given: 0, total: Some(0), done: true };
+        };
         let mut locked = lock(source);
         locked.turn += 1;
         let total = locked.body.size_hint().exact().map(|left| left + locked.taken);

@@ -25,7 +25,11 @@ use super::record::Open;
 const BUFFER: usize = 32 << 10;
 
 /// Passes the 101 on, and starts the tunnel behind it.
-pub(super) fn switch(setting: &Setting<'_>, mut open: Box<Open>, mut response: Response<client::Body>) -> Response<Body> {
+pub(super) fn switch(
+    setting: &Setting<'_>,
+    mut open: Box<Open>,
+    mut response: Response<client::Body>,
+) -> Response<Body> {
     let protocol = response.headers().get(header::UPGRADE).cloned();
     let on_upstream = client::upgraded(&mut response);
     let (mut head, _) = response.into_parts();
@@ -42,7 +46,9 @@ pub(super) fn switch(setting: &Setting<'_>, mut open: Box<Open>, mut response: R
     let silence = setting.forward.timeouts.tunnel;
     let on_client = setting.asked.on_upgrade.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
     setting.asked.conn.drain.spawn(async move {
-        let (Some(on_client), Some(on_upstream)) = (on_client, on_upstream) else { return open.broke(Failure::new(Cause::Bug)) };
+        let (Some(on_client), Some(on_upstream)) = (on_client, on_upstream) else {
+            return open.broke(Failure::new(Cause::Bug));
+        };
         let upstream = match on_upstream.await {
             Ok(upstream) => upstream,
             Err(failure) => return open.broke(failure),
@@ -54,7 +60,12 @@ pub(super) fn switch(setting: &Setting<'_>, mut open: Box<Open>, mut response: R
     Response::from_parts(head, Body::none())
 }
 
-async fn tunnel(client: impl AsyncRead + AsyncWrite + Unpin, upstream: impl AsyncRead + AsyncWrite + Unpin, silence: Option<Duration>, mut open: Box<Open>) {
+async fn tunnel(
+    client: impl AsyncRead + AsyncWrite + Unpin,
+    upstream: impl AsyncRead + AsyncWrite + Unpin,
+    silence: Option<Duration>,
+    mut open: Box<Open>,
+) {
     let (from_client, from_upstream) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let mut client = Counted { io: client, read: Arc::clone(&from_client) };
     let mut upstream = Counted { io: upstream, read: Arc::clone(&from_upstream) };
@@ -70,7 +81,9 @@ async fn tunnel(client: impl AsyncRead + AsyncWrite + Unpin, upstream: impl Asyn
     match copied {
         Ok(Ok(_)) => open.end(EndedBy::Upstream),
         Ok(Err(error)) => open.tunnel_broke(error),
-        Err(limit) => open.broke(Failure::new(Cause::BodyTimeout).in_phase(Phase::Body).sent(true).limit(spoken(limit))),
+        Err(limit) => {
+            open.broke(Failure::new(Cause::BodyTimeout).in_phase(Phase::Body).sent(true).limit(spoken(limit)))
+        }
     }
 }
 

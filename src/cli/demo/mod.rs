@@ -92,7 +92,7 @@ async fn play(args: &DemoArgs) -> Result<(), String> {
         }
     }
     super::say(&format!("\n{}, {} rescued.", tally.summary(), narrator.rescued()));
-    server.drain().await;
+    server.drain("the end of the demo").await;
     server.finish();
     Ok(())
 }
@@ -111,7 +111,6 @@ It sends itself {} requests a second. Ctrl-C ends it.\n",
     ));
 }
 
-<<<<<<< HEAD
 fn hooks(facts: &mpsc::Sender<Fact>) -> Hooks {
     let (exchanges, transitions) = (facts.clone(), facts.clone());
     Hooks {
