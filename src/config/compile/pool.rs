@@ -10,7 +10,7 @@ use super::super::problem::{Place, Wrong};
 use super::super::read::Section;
 use super::super::tree::{Node, Table, Value};
 use super::super::units::duration_text;
-use super::{health, unknown, words};
+use super::{health, words};
 
 /// A pool, and what the routes to it need to know besides.
 pub(super) struct Read {
