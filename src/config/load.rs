@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::compile::compile;
 use super::model::Config;
 use super::problem::{Problem, ascii, render};
-use super::source::{File, Flags, Sources, gather};
+use super::source::{File, Flags, gather};
 
 /// Where the file is looked for when nobody names one.
 const PLACES: [&str; 2] = ["causeway.toml", "/etc/causeway/causeway.toml"];
@@ -110,13 +110,12 @@ pub fn load_from(places: &[PathBuf], flags: &Flags, env: &dyn Fn(&str) -> Option
     let name = found.as_ref().map(|(_, path)| path.display().to_string()).unwrap_or_default();
     let file = found.as_ref().map(|(text, _)| File { name: &name, text });
     let sources = gather(file, flags, env);
-    if found.is_none()
-        && sources.problems.is_empty()
-        && !["pool", "route"].iter().any(|key| sources.root.get(key).is_some())
-    {
+    let empty = !["pool", "route"].iter().any(|key| sources.root.get(key).is_some());
+    if found.is_none() && sources.problems.is_empty() && empty {
         return Err(LoadError::NothingConfigured);
     }
-    finish(sources, found.as_ref().map(|(_, path)| path.as_path()))
+    let compiled = compile(&sources, found.as_ref().map(|(_, path)| path.as_path()));
+    compiled.map(|(config, warnings)| Loaded { config, warnings }).map_err(LoadError::Problems)
 }
 
 impl Config {
@@ -126,21 +125,7 @@ impl Config {
     /// Everything that is wrong with it.
     pub fn from_toml(text: &str) -> Result<Self, Vec<Problem>> {
         let sources = gather(Some(File { name: PLACES[0], text }), &Flags::default(), &|_| None);
-        match finish(sources, None) {
-            Ok(loaded) => Ok(loaded.config),
-            Err(LoadError::Problems(problems)) => Err(problems),
-            Err(LoadError::Usage(_) | LoadError::NothingConfigured | LoadError::Unreadable(..)) => Err(Vec::new()),
-        }
-    }
-}
-
-fn finish(sources: Sources, file: Option<&Path>) -> Result<Loaded, LoadError> {
-    if !sources.problems.is_empty() {
-        return Err(LoadError::Problems(sources.problems));
-    }
-    match compile(&sources.root, &sources.whole, file) {
-        Ok((config, warnings)) => Ok(Loaded { config, warnings }),
-        Err(problems) => Err(LoadError::Problems(problems)),
+        compile(&sources, None).map(|(config, _)| config)
     }
 }
 

@@ -45,8 +45,10 @@ pub struct Sources {
     pub root: Table,
     /// What problems about the whole are pinned to: the file, else the command line.
     pub whole: Arc<Origin>,
-    /// What could not be read. When not empty, the tree is not to be compiled.
+    /// What could not be read or expanded.
     pub problems: Vec<Problem>,
+    /// The file is not TOML: what the tree holds is a guess, and nothing more is said about it.
+    pub broken: bool,
 }
 
 /// Merges file, environment and flags, the later over the earlier, and expands `${VAR}`.
@@ -57,6 +59,7 @@ pub fn gather(file: Option<File<'_>>, flags: &Flags, env: &dyn Fn(&str) -> Optio
         Some(file) => parse(file, &mut problems),
         None => (Table::default(), origin("causeway run", None)),
     };
+    let broken = !problems.is_empty();
     let mut merge = Merge { root, problems };
     // An empty variable is an unset one: compose files pass those.
     let env_text = |name: &str| env(name).filter(|value| !value.trim().is_empty());
@@ -77,7 +80,7 @@ pub fn gather(file: Option<File<'_>>, flags: &Flags, env: &dyn Fn(&str) -> Optio
     merge.text("--health-path", flags.health_path.clone(), &["health_path"]);
     merge.text("--admin", flags.admin.clone(), &["admin", "address"]);
     expand(&mut merge.root, env, &mut merge.problems);
-    Sources { root: merge.root, whole, problems: merge.problems }
+    Sources { root: merge.root, whole, problems: merge.problems, broken }
 }
 
 /// The tree so far, and what went wrong with it.

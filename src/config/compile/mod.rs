@@ -21,31 +21,35 @@ use super::context::{Context, Known};
 use super::model::{AccessFormat, Config, Detail, Errors, Level, Listener, Log, LogTarget, Shutdown};
 use super::problem::{Origin, Place, Problem, Severity, Wrong};
 use super::read::Section;
+use super::source::Sources;
 use super::tree::Table;
 
-/// Compiles a tree. `whole` is what problems without a place are pinned to; `file` is where the tree came from, and
-/// relative paths in it start at its folder. Warnings come beside the config.
+/// Compiles all that was said. `file` is where the tree came from, and relative paths in it start at its folder.
+/// Warnings come beside the config.
 ///
 /// # Errors
-/// Everything that is wrong, warnings included, in the order of the file.
-pub fn compile(tree: &Table, whole: &Arc<Origin>, file: Option<&Path>) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
+/// Everything that is wrong, what could not be read and warnings included, in the order of the file.
+pub fn compile(sources: &Sources, file: Option<&Path>) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
     let base = file.and_then(Path::parent).map(Path::to_owned).unwrap_or_default();
     let cx = Context { base, ..Context::default() };
-    let mut config = read(&cx, tree, whole);
-    config.file = file.map(Path::to_owned);
+    let config = (!sources.broken).then(|| read(&cx, &sources.root, &sources.whole));
     if !cx.unknown.borrow().is_empty() {
         unknown::report(&cx, &known());
     }
-    let mut problems = cx.problems.into_inner();
+    let mut problems = sources.problems.clone();
+    // One word about a value is enough: what could not be expanded cannot be right either.
+    let news = |problem: &Problem| sources.problems.iter().all(|said| said.place != problem.place);
+    problems.extend(cx.problems.into_inner().into_iter().filter(news));
     // In the order of the file; what was said elsewhere, and what is about the whole, behind it.
     problems.sort_by_key(|problem| {
         let start = problem.place.span.as_ref().map(|span| span.start);
         (problem.place.origin.text.is_none(), start.unwrap_or(usize::MAX))
     });
-    if problems.iter().any(|problem| problem.severity == Severity::Error) {
-        Err(problems)
-    } else {
-        Ok((config, problems))
+    match config {
+        Some(config) if problems.iter().all(|problem| problem.severity == Severity::Warning) => {
+            Ok((Config { file: file.map(Path::to_owned), ..config }, problems))
+        }
+        _ => Err(problems),
     }
 }
 

@@ -10,7 +10,7 @@ use super::super::problem::{Place, Wrong};
 use super::super::read::Section;
 use super::super::tree::{Node, Table, Value};
 use super::super::units::duration_text;
-use super::{health, unknown, words};
+use super::{health, words};
 
 /// A pool, and what the routes to it need to know besides.
 pub(super) struct Read {
@@ -117,9 +117,9 @@ fn upstreams(pool: &str, section: &Section<'_>, listeners: &[(Listener, Place)])
     for node in list {
         let Some(entry) = entry(section, node) else { continue };
         let twin = entries.iter().find(|(other, _)| other.id() == entry.id());
-        if let Some((_, first)) = twin.filter(|_| entry.name.is_some()) {
+        if twin.is_some() && entry.name.is_some() {
             let message = format!("two upstreams of pool `{pool}` are called `{}`", entry.id());
-            section.cx.error(&node.place, message, format!("the other one stands first{}", unknown::line(first)));
+            section.cx.error(&node.place, message, "give one of them another name");
         } else if entries.iter().any(|(other, _)| other.address == entry.address) {
             let message = format!("{} stands twice in pool `{pool}`", entry.address);
             section.cx.warn(&node.place, message, "take one of them out");
