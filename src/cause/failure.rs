@@ -1,0 +1,215 @@
+//! One failure: its cause, and what was seen. Its sentences are filled in from the table here, and nowhere else.
+
+use std::borrow::Cow;
+use std::error::Error;
+use std::fmt;
+
+use super::{Cause, Phase};
+
+/// One failure: its cause, where it happened, and what was seen. The source chain goes to the log, never to a client.
+#[derive(Debug)]
+pub struct Failure {
+    /// Its name.
+    pub cause: Cause,
+    /// Where it happened.
+    pub phase: Phase,
+    /// Whether the socket had taken a byte of this request (CONTRACT §9 "Sent").
+    pub sent: bool,
+    /// The limit that was met, as text (`"5 s"`, `"64 KiB"`), for the hint.
+    pub limit: Option<String>,
+    /// What was seen: escaped bytes, a field name, `"512 of 1024 bytes"`. May hold what an upstream sent: always
+    /// printable ASCII (see [`escape`]).
+    pub seen: Option<String>,
+    /// The status where it is not the row's own (414, 417, 421, 431 and 501 share causes with 400 and 413).
+    pub status: Option<u16>,
+    /// The status of the response that failed, where one had arrived.
+    pub received: Option<u16>,
+    /// What the system or library said.
+    pub source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl Failure {
+    /// A failure in the cause's usual phase, with nothing sent.
+    #[must_use]
+    pub fn new(cause: Cause) -> Self {
+        Self {
+            cause,
+            phase: cause.row().phase,
+            sent: false,
+            limit: None,
+            seen: None,
+            status: None,
+            received: None,
+            source: None,
+        }
+    }
+
+    /// The same, in another phase.
+    #[must_use]
+    pub const fn in_phase(mut self, phase: Phase) -> Self {
+        self.phase = phase;
+        self
+    }
+
+    /// The same, with a word on whether anything of the request was sent.
+    #[must_use]
+    pub const fn sent(mut self, sent: bool) -> Self {
+        self.sent = sent;
+        self
+    }
+
+    /// The same, with the limit that was met, as text.
+    #[must_use]
+    pub fn limit(mut self, limit: impl fmt::Display) -> Self {
+        self.limit = Some(limit.to_string());
+        self
+    }
+
+    /// The same, with what was seen. Not-ASCII and control bytes are escaped here.
+    #[must_use]
+    pub fn seen(mut self, seen: impl AsRef<[u8]>) -> Self {
+        self.seen = Some(escape(seen.as_ref()));
+        self
+    }
+
+    /// The same, with a status of its own.
+    #[must_use]
+    pub const fn status(mut self, status: u16) -> Self {
+        self.status = Some(status);
+        self
+    }
+
+    /// The same, with the status of the response that failed (for `received-status`).
+    #[must_use]
+    pub const fn received(mut self, status: u16) -> Self {
+        self.received = Some(status);
+        self
+    }
+
+    /// The same, with what the system or library said.
+    #[must_use]
+    pub fn from(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// The status a client gets if this is the only failure.
+    #[must_use]
+    pub fn own_status(&self) -> u16 {
+        self.status.unwrap_or(self.cause.row().status)
+    }
+
+    /// The hint for the operator, about `address` (`host:port`): what is the matter, and what to do.
+    #[must_use]
+    pub fn hint(&self, address: &str) -> String {
+        self.fill(self.cause.row().hint, address)
+    }
+
+    /// What is the matter, as a clause about an upstream named just before: `nothing listens there`.
+    #[must_use]
+    pub fn short(&self) -> String {
+        self.fill(self.cause.row().short, "it")
+    }
+
+    /// The second half of [`Failure::hint`]: what to do, without what is the matter; empty where there is none.
+    #[must_use]
+    pub fn remedy(&self, address: &str) -> String {
+        let remedy = self.cause.row().hint.split_once(". ").map_or("", |(_, remedy)| remedy);
+        self.fill(remedy, address)
+    }
+
+    /// The command to type next, if there is one.
+    #[must_use]
+    pub fn command(&self, address: &str) -> Option<String> {
+        let command = self.cause.row().command;
+        (!command.is_empty()).then(|| self.fill(command, address))
+    }
+
+    /// A bare fact for `message` and log: `connection refused`, `no response head within 5 s`.
+    #[must_use]
+    pub fn message(&self) -> Cow<'static, str> {
+        let message = self.cause.row().message;
+        if message.contains('{') {
+            Cow::Owned(self.fill(message, "it").replace(".0 s", " s"))
+        } else {
+            Cow::Borrowed(message)
+        }
+    }
+
+    /// For the log, never for a client: the message and what system and library said, to the end of the chain.
+    #[must_use]
+    pub fn told(&self) -> String {
+        let mut told = self.message().into_owned();
+        let mut source = self.source.as_deref().map(|e| e as &dyn Error);
+        while let Some(error) = source {
+            told.push_str(": ");
+            told.push_str(&error.to_string());
+            source = error.source();
+        }
+        told
+    }
+
+    /// Fills in a template. What was seen carries the limit along where the template has no place for it, and is left
+    /// out with its colon where nothing was seen.
+    fn fill(&self, template: &str, address: &str) -> String {
+        let host = address.rsplit_once(':').map_or(address, |(host, _)| host).trim_matches(['[', ']']);
+        let seen = match (&self.seen, &self.limit) {
+            (seen, Some(limit)) if !template.contains("{limit}") => Some(match seen {
+                Some(seen) => format!("{seen} (limit: {limit})"),
+                None => format!("the limit is {limit}"),
+            }),
+            (seen, _) => seen.clone(),
+        };
+        let mut text = template.replace("{limit}", self.limit.as_deref().unwrap_or("the limit"));
+        if seen.is_none() {
+            for lead in [": ", ", after ", " after ", ""] {
+                text = text.replace(&format!("{lead}{{seen}}"), if lead.is_empty() { "what was asked" } else { "" });
+            }
+        }
+        text = text.replace("{address}", address).replace("{host}", host);
+        text.replace("{seen}", seen.as_deref().unwrap_or_default())
+    }
+}
+
+impl fmt::Display for Failure {
+    /// For the log: the cause, and all that was told.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.cause.token(), self.told())
+    }
+}
+
+impl Error for Failure {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|e| e as _)
+    }
+}
+
+/// Bytes from outside as printable ASCII: `\r`, `\n`, `\t`, `\xNN` for the rest.
+#[must_use]
+pub fn escape(bytes: &[u8]) -> String {
+    bytes.escape_ascii().to_string().replace("\\'", "'").replace("\\\"", "\"")
+}
+
+/// A duration as in sentences: `0.3 ms`, `41 s`, `5.0 s`.
+#[must_use]
+pub fn spoken(duration: std::time::Duration) -> String {
+    let seconds = duration.as_secs_f64();
+    if seconds < 1.0 {
+        format!("{:.1} ms", seconds * 1e3)
+    } else if seconds < 10.0 {
+        format!("{seconds:.1} s")
+    } else if seconds < 120.0 {
+        format!("{seconds:.0} s")
+    } else if seconds < 7200.0 {
+        format!("{:.0} min", seconds / 60.0)
+    } else {
+        format!("{:.1} h", seconds / 3600.0)
+    }
+}
+
+/// With a capital first letter, as at the start of a sentence.
+#[must_use]
+pub fn capitalised(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_ascii_uppercase().to_string() + chars.as_str())
+}
