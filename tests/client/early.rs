@@ -8,7 +8,8 @@ use causeway::cause::{Cause, Failure, Phase};
 use super::{Bench, MS, feed, full, post, text};
 use crate::support::origin::{Behaviour, Origin};
 
-#[tokio::test]
+/// On two threads, so that the answer and the reset come while the client's side is writing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_early_answer_behind_a_write_error_is_delivered() {
     let origin = Origin::start(Behaviour::EarlyRefusal).await;
     let mut bench = Bench::at(origin.address());
