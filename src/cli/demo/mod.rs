@@ -84,7 +84,10 @@ async fn play(args: &DemoArgs) -> Result<(), String> {
                         super::say(&line);
                     }
                 }
-                played = &mut script => break played.map_err(|error| format!("an upstream could not be started again: {error}"))?,
+                played = &mut script => {
+                    played.map_err(|error| format!("an upstream could not be started again: {error}"))?;
+                    break;
+                }
                 () = &mut traffic => {}
                 () = &mut ended => break,
                 () = &mut limit => break,

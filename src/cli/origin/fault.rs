@@ -48,7 +48,7 @@ pub const TABLE: &[(Fault, Cause, &str)] = &[
     (Fault::BadChunking, Cause::BadChunking, "sends a chunk size that is no number"),
     (Fault::ReadTimeout, Cause::ReadTimeout, "reads the request, then is silent"),
     (Fault::WriteTimeout, Cause::WriteTimeout, "never reads the request body"),
-    (Fault::RequestTimeout, Cause::RequestTimeout, "sends a byte every 100 ms, without end"),
+    (Fault::RequestTimeout, Cause::RequestTimeout, "sends its body a byte every 100 ms"),
     (Fault::TruncatedBody, Cause::TruncatedBody, "closes half-way through the body"),
     (Fault::BodyTimeout, Cause::BodyTimeout, "is silent half-way through the body"),
     (Fault::UpgradeFailed, Cause::UpgradeFailed, "answers 101 for a protocol nobody asked for"),
