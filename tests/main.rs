@@ -9,6 +9,7 @@ mod config;
 mod docker;
 mod failover;
 mod floors;
+mod forwarding;
 mod house;
 mod life;
 mod listen;
