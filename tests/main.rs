@@ -19,4 +19,5 @@ mod probe;
 mod readme;
 mod respond;
 mod simulation;
+mod soak;
 mod support;
