@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::*;
+use crate::support::full::full;
 use crate::support::origin::{Behaviour, Origin};
 
 struct Row {
@@ -104,35 +105,18 @@ fn every_cause_has_a_row_or_a_reason() {
 #[tokio::test]
 async fn every_cause_is_told_as_its_row_says() {
     for row in table() {
-        let mut held = Vec::new();
-        let origin = match &row.upstream {
-            Upstream::Does(behaviour) => Some(Origin::start(behaviour.clone()).await),
-            Upstream::At(_) | Upstream::Full => None,
-        };
-        let address = match (&row.upstream, &origin) {
-            (_, Some(origin)) => origin.address(),
-            (Upstream::At(address), None) => *address,
-            (_, None) => {
-                let socket = tokio::net::TcpSocket::new_v4().unwrap();
-                socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-                let listener = socket.listen(0).unwrap();
-                let address = listener.local_addr().unwrap();
-                let connect = || tokio::net::TcpStream::connect(address);
-                while let Ok(stream) = tokio::time::timeout(std::time::Duration::from_millis(200), connect()).await {
-                    held.push(stream.unwrap());
-                }
-                held.push(
-                    tokio::net::TcpStream::from_std(std::net::TcpStream::from(std::os::fd::OwnedFd::from(
-                        listener.into_std().unwrap(),
-                    )))
-                    .unwrap(),
-                );
+        let (mut origin, mut full_port) = (None, None);
+        let address = match &row.upstream {
+            Upstream::Does(behaviour) => origin.insert(Origin::start(behaviour.clone()).await).address(),
+            Upstream::At(address) => *address,
+            Upstream::Full => {
+                let (address, port) = full().await;
+                full_port = Some(port);
                 address
             }
         };
-        // What the client said itself, it may hear again; what it asked for stands in no public answer.
-        let mut secrets = vec![address.to_string(), format!(":{}", address.port()), address.ip().to_string()];
-        secrets.push(PATH.to_owned());
+        let port = format!(":{}", address.port());
+        let secrets = [address.to_string(), port, address.ip().to_string(), PATH.to_owned()];
         let wanted = Wanted { cause: row.cause, status: row.cause.row().status, attempt: row.attempt };
         for full in [true, false] {
             let detail = if full { "full" } else { "public" };
@@ -140,6 +124,7 @@ async fn every_cause_is_told_as_its_row_says() {
             checked(&wanted, full, &secrets, async |accept| sent(&proxy, origin.as_ref(), row.request, accept).await)
                 .await;
         }
+        drop(full_port);
     }
 }
 
