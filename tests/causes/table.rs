@@ -57,7 +57,7 @@ fn table() -> Vec<Row> {
         // TCP connect refuses the broadcast address before a packet is sent.
         at(Cause::Unreachable, Upstream::At(SocketAddr::from(([255, 255, 255, 255], 8099))), ""),
         at(Cause::ConnectionRefused, Upstream::At(Origin::nobody()), ""),
-        at(Cause::ConnectTimeout, Upstream::Full, "timeouts.connect = \"100ms\"\n"),
+        at(Cause::ConnectTimeout, Upstream::Full, "timeouts.connect = \"50ms\"\n"),
         Row { request: Request::SecondGet, ..row(Cause::StaleConnection, B::StaleOnNext, head) },
         row(Cause::ClosedWithoutResponse, B::CloseBeforeHead, head),
         row(Cause::ResetBeforeHead, B::ResetBeforeHead, head),
@@ -69,23 +69,23 @@ fn table() -> Vec<Row> {
         row(Cause::InvalidHead, B::BadHeader, head),
         row(Cause::ResponseHeadTooLarge, B::HeadOf(70 << 10), head),
         row(Cause::ResponseHeadTooLarge, B::Fields(1001), head),
-        Row { more: "timeouts.read = \"100ms\"\n", ..row(Cause::ReadTimeout, B::Silent, head) },
+        Row { more: "timeouts.read = \"50ms\"\n", ..row(Cause::ReadTimeout, B::Silent, head) },
         Row {
             more: "timeouts.write = \"200ms\"\n",
             request: Request::Post(20 << 20),
             ..row(Cause::WriteTimeout, B::NeverReads, (Phase::Request, true))
         },
-        Row { more: "timeouts.request = \"100ms\"\n", ..row(Cause::RequestTimeout, B::Silent, head) },
+        Row { more: "timeouts.request = \"50ms\"\n", ..row(Cause::RequestTimeout, B::Silent, head) },
         row(Cause::TruncatedBody, B::CutBody { sent: 3, of: 9, reset: false }, body),
         row(Cause::TruncatedBody, B::CutBody { sent: 3, of: 9, reset: true }, body),
-        Row { more: "timeouts.body = \"100ms\"\n", ..row(Cause::BodyTimeout, B::StallInBody, body) },
+        Row { more: "timeouts.body = \"50ms\"\n", ..row(Cause::BodyTimeout, B::StallInBody, body) },
         row(Cause::UpgradeFailed, B::Tunnel, head),
         own(Cause::LoopDetected, Request::Back, ""),
         own(Cause::ClientInvalid, Request::Fields("Host: b\r\n"), ""),
-        own(Cause::ClientTimeout, Request::Half, "[listener.main.timeouts]\nhead = \"100ms\"\n"),
+        own(Cause::ClientTimeout, Request::Half, "[listener.main.timeouts]\nhead = \"50ms\"\n"),
         Row {
             attempt: Some((Phase::Request, true)),
-            ..own(Cause::ClientTimeout, Request::HalfBody, "[listener.main.timeouts]\nbody = \"100ms\"\n")
+            ..own(Cause::ClientTimeout, Request::HalfBody, "[listener.main.timeouts]\nbody = \"50ms\"\n")
         },
         own(Cause::ClientTooLarge, Request::Post(2000), "[route.main]\nmax_body = \"1KiB\"\n"),
         own(Cause::NoRoute, Request::Get, "[route.main]\npath = \"/elsewhere\"\n"),
