@@ -2,6 +2,7 @@
 //! error's text.
 
 use std::error::Error;
+use std::io;
 
 use crate::cause::{Cause, Failure, Phase, escape};
 
@@ -14,8 +15,10 @@ pub(super) struct Codec {
     pub(super) parse: bool,
     /// It was too large: bytes or fields.
     pub(super) too_large: bool,
-    /// The request's own body was at fault.
-    pub(super) user: bool,
+    /// The request's body ended before the length that its head gives.
+    pub(super) short_body: bool,
+    /// Our own side broke down: a panic in a body, a runtime that ends.
+    pub(super) own: bool,
 }
 
 /// The connection it happened on.
@@ -58,19 +61,25 @@ pub(super) fn no_head(
 fn named(facts: &Facts, codec: Codec, on: On) -> Failure {
     let head = skip_empty_lines(&facts.head);
     let beginning = &head[..head.len().min(TOLD)];
-    if facts.body_error.is_some() || codec.user {
+    // A write meets the reset first and takes it off the socket; reading then only finds an end.
+    let write_reset = facts.write_error.as_ref().is_some_and(|e| e.kind() == io::ErrorKind::ConnectionReset);
+    let reset = write_reset || facts.end == Some(End::Broken);
+    if facts.body_error.is_some() || codec.short_body {
         Failure::new(Cause::ClientClosed)
+    } else if codec.own {
+        Failure::new(Cause::Bug)
     } else if codec.too_large {
         let limit =
             if facts.read < on.head_limit as u64 { format!("{} fields", on.fields_limit) } else { size(on.head_limit) };
         Failure::new(Cause::ResponseHeadTooLarge).limit(limit)
     } else if facts.read == 0 {
-        Failure::new(match facts.end {
-            _ if on.reused => Cause::StaleConnection,
-            Some(End::Broken) if facts.written == 0 => Cause::ConnectReset,
-            Some(End::Eof) => Cause::ClosedWithoutResponse,
-            None if facts.write_error.is_none() => Cause::ClosedWithoutResponse,
-            Some(End::Broken) | None => Cause::ResetBeforeHead,
+        // Neither reset nor closed, but no more could be written: as good as reset.
+        let gone = reset || (facts.end.is_none() && facts.write_error.is_some());
+        Failure::new(match (on.reused, gone) {
+            (true, _) => Cause::StaleConnection,
+            (false, true) if facts.written == 0 => Cause::ConnectReset,
+            (false, true) => Cause::ResetBeforeHead,
+            (false, false) => Cause::ClosedWithoutResponse,
         })
     } else if head.starts_with(&[0x15, 0x03]) {
         Failure::new(Cause::SpeaksTls).seen(beginning)
@@ -185,6 +194,24 @@ mod tests {
         assert_eq!(named_by(b"HTTP/1.1 200 O", Codec::default()).cause, Cause::TruncatedHead);
         assert_eq!(named_by(b"HT", Codec::default()).cause, Cause::TruncatedHead);
         assert_eq!(named_by(b"\r\nSSH", Codec::default()).cause, Cause::NotHttp);
+    }
+
+    #[test]
+    fn with_no_byte_read_the_socket_tells() {
+        let named_by = |reused, written, end, write_error: Option<io::ErrorKind>| {
+            let facts = Facts { written, end, write_error: write_error.map(Into::into), ..Facts::default() };
+            named(&facts, Codec::default(), On { reused, head_limit: 65536, fields_limit: 1000 }).cause
+        };
+        use io::ErrorKind::{BrokenPipe, ConnectionReset};
+        assert_eq!(named_by(false, 9, Some(End::Eof), None), Cause::ClosedWithoutResponse);
+        assert_eq!(named_by(false, 9, Some(End::Broken), None), Cause::ResetBeforeHead);
+        assert_eq!(named_by(false, 9, Some(End::Eof), Some(ConnectionReset)), Cause::ResetBeforeHead);
+        assert_eq!(named_by(false, 9, Some(End::Eof), Some(BrokenPipe)), Cause::ClosedWithoutResponse);
+        assert_eq!(named_by(false, 9, None, Some(BrokenPipe)), Cause::ResetBeforeHead);
+        assert_eq!(named_by(false, 0, Some(End::Broken), None), Cause::ConnectReset);
+        assert_eq!(named_by(false, 0, Some(End::Eof), None), Cause::ClosedWithoutResponse);
+        assert_eq!(named_by(true, 9, Some(End::Eof), None), Cause::StaleConnection);
+        assert_eq!(named_by(true, 0, None, Some(BrokenPipe)), Cause::StaleConnection);
     }
 
     #[test]

@@ -52,7 +52,7 @@ pub(super) struct Connection<B> {
 /// An exchange without a response head.
 pub(super) enum Unanswered<B> {
     /// Nothing of the request was sent: here it is again, and why.
-    Unsent(Request<B>, Failure),
+    Unsent(Box<Request<B>>, Failure),
     /// The request is gone.
     Failed(Failure),
 }
@@ -141,6 +141,7 @@ where
         };
         match result {
             Ok(response) => {
+                self.wire.facts().headed = true;
                 progress.set_phase(Phase::Body);
                 Ok(self.answered(order, response))
             }
@@ -150,12 +151,13 @@ where
                 let codec = Codec {
                     parse: error.is_parse(),
                     too_large: error.is_parse_too_large(),
-                    user: error.is_user() || error.is_body_write_aborted(),
+                    short_body: error.is_body_write_aborted(),
+                    own: error.is_user(),
                 };
                 let on = On { reused: self.reused, head_limit: self.head_limit, fields_limit: MAX_FIELDS };
                 let failure = classify::no_head(&mut self.wire.facts(), codec, on, error);
                 match message.and_then(give_back) {
-                    Some(request) => Err(Unanswered::Unsent(request, failure)),
+                    Some(request) => Err(Unanswered::Unsent(Box::new(request), failure)),
                     None => Err(Unanswered::Failed(failure)),
                 }
             }
@@ -163,7 +165,6 @@ where
     }
 
     fn answered(mut self: Box<Self>, order: Order<'_>, response: Response<Incoming>) -> Response<Body> {
-        self.wire.facts().headed = true;
         let (mut head, incoming) = response.into_parts();
         let idle = keep_alive(&head.headers).map_or(order.connections.idle, |told| told.min(order.connections.idle));
         self.limits = Limits { idle, until: self.born + order.connections.max_age, count: order.connections.max_idle };

@@ -145,7 +145,7 @@ where
             match connection.exchange(order, request, progress).await {
                 Ok(response) => return Ok(response),
                 Err(Unanswered::Failed(failure)) => return Err(failure),
-                Err(Unanswered::Unsent(back, _died_idle)) => request = back,
+                Err(Unanswered::Unsent(back, _died_idle)) => request = *back,
             }
         }
         progress.reused.store(false, Relaxed);

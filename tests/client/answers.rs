@@ -1,0 +1,86 @@
+//! What passes, and in which shapes.
+
+use causeway::cause::Phase;
+use http::Request;
+use http_body::Body as _;
+use http_body_util::BodyExt;
+
+use super::{Bench, feed, full, post, text};
+use crate::support::origin::{Behaviour, Origin};
+
+#[tokio::test]
+async fn a_plain_exchange_passes_and_keeps_its_connection() {
+    let origin = Origin::start(Behaviour::Ok(b"hello".to_vec())).await;
+    let mut bench = Bench::at(origin.address());
+    let response = bench.get().await.unwrap();
+    assert_eq!((response.status().as_u16(), response.body().size_hint().exact()), (200, Some(5)));
+    assert_eq!((bench.progress.reused(), bench.progress.sent(), bench.progress.phase()), (false, true, Phase::Body));
+    assert!(bench.progress.connect().is_some());
+    assert_eq!(text(response).await, "hello");
+    for _ in 0..10 {
+        assert_eq!(bench.text().await, "hello");
+        assert!(bench.progress.reused() && bench.progress.connect().is_none());
+    }
+    let record = origin.record();
+    assert_eq!((record.connections, record.requests.len()), (1, 11));
+    assert!(record.requests[0].head.starts_with("GET /path?query HTTP/1.1\r\nhost: origin\r\n"));
+}
+
+#[tokio::test]
+async fn every_shape_of_answer_passes_and_those_with_an_end_keep_the_connection() {
+    let origin = Origin::start(Behaviour::Ok(vec![])).await;
+    let mut bench = Bench::at(origin.address());
+    assert!(bench.get().await.unwrap().body().is_end_stream());
+    for code in [204, 304, 404, 500, 503] {
+        origin.set(Behaviour::Status(code));
+        assert_eq!(bench.get().await.unwrap().into_body().collect().await.map(|_| ()).map_err(|f| f.cause), Ok(()));
+    }
+    let head = Request::head("/").header("host", "origin").body(full("")).unwrap();
+    origin.set(Behaviour::Raw(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n".to_vec()));
+    let response = bench.send(head).await.unwrap();
+    assert_eq!(response.headers()["content-length"], "5");
+    assert!(response.body().is_end_stream());
+    origin.set(Behaviour::Trailers);
+    let collected = bench.get().await.unwrap().into_body().collect().await.unwrap();
+    assert_eq!(collected.trailers().unwrap()["x-sum"], "42");
+    assert_eq!(collected.to_bytes(), "hello");
+    origin.set(Behaviour::EarlyHints);
+    assert_eq!(bench.text().await, "ok");
+    origin.set(Behaviour::CloseDelimited);
+    assert_eq!(bench.text().await, "until the end");
+    assert_eq!(origin.record().connections, 1);
+    origin.set(Behaviour::Ok(vec![]));
+    bench.text().await;
+    assert_eq!(origin.record().connections, 2, "a close-delimited answer ends its connection");
+}
+
+#[tokio::test]
+async fn two_framings_are_one_and_the_connection_is_not_trusted_again() {
+    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+    let origin = Origin::start(Behaviour::Raw(answer.to_vec())).await;
+    let mut bench = Bench::at(origin.address());
+    for _ in 0..2 {
+        let response = bench.get().await.unwrap();
+        assert!(!response.headers().contains_key("content-length"));
+        assert_eq!(text(response).await, "hello");
+    }
+    assert_eq!(origin.record().connections, 2);
+}
+
+#[tokio::test]
+async fn bodies_go_up_whole_with_a_length_or_in_chunks() {
+    let origin = Origin::start(Behaviour::Echo).await;
+    let mut bench = Bench::at(origin.address());
+    let large = vec![b'x'; 3 << 20];
+    let response = bench.send(post(full(large.clone()))).await.unwrap();
+    assert_eq!(response.into_body().collect().await.unwrap().to_bytes().len(), large.len());
+    for method in ["POST", "GET", "DELETE"] {
+        let (sender, _, body) = feed();
+        sender.send(Ok("one ".into())).unwrap();
+        sender.send(Ok("two".into())).unwrap();
+        drop(sender);
+        let request = Request::builder().method(method).uri("/").header("host", "origin").body(body).unwrap();
+        assert_eq!(text(bench.send(request).await.unwrap()).await, "one two", "{method}");
+    }
+    assert_eq!(origin.record().connections, 1);
+}

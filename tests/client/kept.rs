@@ -1,0 +1,114 @@
+//! Kept connections: used, replaced, closed in time.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use causeway::cause::{Cause, Phase};
+
+use super::{Bench, MS, feed, full, get, post, text};
+use crate::support::origin::{Behaviour, Origin};
+
+#[tokio::test]
+async fn a_kept_connection_closed_while_idle_is_replaced_in_silence() {
+    let origin = Origin::start(Behaviour::StaleAfter(Duration::ZERO)).await;
+    let mut bench = Bench::at(origin.address());
+    for round in 1..=20 {
+        let (sender, polls, body) = feed();
+        sender.send(Ok("once".into())).unwrap();
+        drop(sender);
+        let response = bench.send(post(body)).await.unwrap();
+        assert_eq!(text(response).await, "ok", "round {round}");
+        assert!(polls.load(Ordering::Relaxed) >= 1);
+        origin.until(|record| record.closed == round).await; // the client's side may not have noticed yet
+    }
+    assert_eq!(origin.record().requests.len(), 20, "each reached the upstream exactly once");
+}
+
+#[tokio::test]
+async fn a_restart_of_the_upstream_fails_nobody() {
+    let mut origin = Origin::start(Behaviour::Ok(b"ok".to_vec())).await;
+    let mut bench = Bench::at(origin.address());
+    for _ in 0..5 {
+        let (a, b, c) = (bench.get().await.unwrap(), bench.get().await.unwrap(), bench.get().await.unwrap());
+        for response in [a, b, c] {
+            assert_eq!(text(response).await, "ok");
+        }
+        origin.stop().await;
+        origin.restart().await;
+        assert_eq!(bench.text().await, "ok");
+        assert!(!bench.progress.reused());
+    }
+}
+
+#[tokio::test]
+async fn a_kept_connection_closed_as_the_request_arrives_is_stale() {
+    let origin = Origin::start(Behaviour::StaleOnNext).await;
+    let mut bench = Bench::at(origin.address());
+    assert_eq!(bench.text().await, "ok");
+    let failure = bench.failure(get()).await;
+    assert_eq!((failure.cause, failure.phase, failure.sent), (Cause::StaleConnection, Phase::Head, true));
+    assert!(bench.progress.reused());
+    assert_eq!(origin.record().connections, 1, "never sent again by the client itself");
+}
+
+#[tokio::test]
+async fn bytes_that_nobody_asked_for_are_never_the_next_answer() {
+    let origin = Origin::start(Behaviour::Unsolicited).await;
+    let mut bench = Bench::at(origin.address());
+    for _ in 0..10 {
+        assert_eq!(bench.text().await, "ok");
+        assert!(!bench.progress.reused());
+    }
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed_in_time_without_being_asked_for() {
+    for (idle, behaviour) in
+        [(300 * MS, Behaviour::Ok(b"ok".to_vec())), (Duration::from_secs(60), Behaviour::KeepAlive(2))]
+    {
+        let origin = Origin::start(behaviour).await;
+        let mut bench = Bench::at(origin.address());
+        bench.connections.idle = idle;
+        bench.text().await;
+        let start = Instant::now();
+        origin.until(|record| record.ended == 1).await;
+        assert!(start.elapsed() >= 200 * MS && start.elapsed() < 2200 * MS, "{:?}", start.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn limits_on_kept_connections_hold() {
+    let origin = Origin::start(Behaviour::KeepAlive(1)).await;
+    let mut bench = Bench::at(origin.address());
+    bench.text().await;
+    bench.text().await;
+    assert_eq!(origin.record().connections, 2, "Keep-Alive: timeout=1 leaves no time to keep it");
+    origin.set(Behaviour::Ok(b"ok".to_vec()));
+    bench.connections.max_idle = 1;
+    let (a, b) = (bench.get().await.unwrap(), bench.get().await.unwrap());
+    assert_eq!((text(a).await, text(b).await), ("ok".into(), "ok".into()));
+    origin.until(|record| record.ended == 3).await;
+    bench.text().await;
+    assert!(bench.progress.reused());
+    bench.connections.max_age = Duration::ZERO;
+    bench.text().await;
+    bench.text().await;
+    assert!(!bench.progress.reused());
+}
+
+#[tokio::test]
+async fn what_may_not_be_resent_goes_out_on_a_fresh_connection() {
+    let origin = Origin::start(Behaviour::Echo).await;
+    let mut bench = Bench::at(origin.address());
+    bench.connections.idle = 1000 * MS;
+    bench.replayable = false;
+    assert_eq!(text(bench.send(post(full("a"))).await.unwrap()).await, "a");
+    assert_eq!(text(bench.send(post(full("b"))).await.unwrap()).await, "b");
+    assert!(bench.progress.reused(), "idle for less than a quarter");
+    tokio::time::sleep(300 * MS).await;
+    assert_eq!(text(bench.send(post(full("c"))).await.unwrap()).await, "c");
+    assert!(!bench.progress.reused());
+    bench.replayable = true;
+    bench.text().await;
+    assert!(bench.progress.reused());
+}
