@@ -33,7 +33,7 @@ use crate::pool::Pool;
 use ready::{Standing, State};
 
 /// Connections at once; the next one waits in the kernel's queue.
-const CONNECTIONS: usize = 128;
+const CONNECTIONS: usize = 512;
 /// For a request head, which is also the longest idle time of a kept connection.
 const HEAD: Duration = Duration::from_secs(5);
 /// For an answer to be made.

@@ -16,6 +16,8 @@ use super::{Behaviour, Shared, answer};
 static FILLER: [u8; 64 << 10] = filler();
 /// How long an origin that never reads keeps a connection.
 const DEAF: Duration = Duration::from_secs(600);
+/// `request_timeout`: bytes at ten a second, so 100 minutes; few enough for a proxy to hold the answer back.
+const DRIP: u64 = 60_000;
 /// `response_head_too_large`: fields of 8 KiB, past the largest limit that can be configured (16 MiB).
 const HUGE_FIELDS: usize = 17 << 7;
 
@@ -180,8 +182,8 @@ impl Connection {
             }
             Fault::ReadTimeout => self.wire.closed().await,
             Fault::RequestTimeout => {
-                self.good_head(behaviour, u64::from(u32::MAX)).await?;
-                loop {
+                self.good_head(behaviour, DRIP).await?;
+                for _ in 0..DRIP {
                     self.send(b".").await?;
                     sleep(Duration::from_millis(100)).await;
                 }

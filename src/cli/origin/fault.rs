@@ -34,6 +34,8 @@ pub enum Fault {
 }
 
 /// Every fault, the cause it should be called, and what the origin does.
+///
+/// The reset of `connect_reset` races with the peer's first write: where the write wins, it is a `reset_before_head`.
 pub const TABLE: &[(Fault, Cause, &str)] = &[
     (Fault::ConnectReset, Cause::ConnectReset, "resets a new connection before it reads"),
     (Fault::StaleConnection, Cause::StaleConnection, "closes a kept connection on its next request"),
@@ -48,7 +50,7 @@ pub const TABLE: &[(Fault, Cause, &str)] = &[
     (Fault::BadChunking, Cause::BadChunking, "sends a chunk size that is no number"),
     (Fault::ReadTimeout, Cause::ReadTimeout, "reads the request, then is silent"),
     (Fault::WriteTimeout, Cause::WriteTimeout, "never reads the request body"),
-    (Fault::RequestTimeout, Cause::RequestTimeout, "sends a byte every 100 ms, without end"),
+    (Fault::RequestTimeout, Cause::RequestTimeout, "sends its body a byte every 100 ms"),
     (Fault::TruncatedBody, Cause::TruncatedBody, "closes half-way through the body"),
     (Fault::BodyTimeout, Cause::BodyTimeout, "is silent half-way through the body"),
     (Fault::UpgradeFailed, Cause::UpgradeFailed, "answers 101 for a protocol nobody asked for"),
