@@ -1,4 +1,7 @@
 //! The door of the program: words in, exit code out. Everything else is in the library.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> std::process::ExitCode {
     causeway::cli::main()
 }

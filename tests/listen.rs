@@ -140,6 +140,7 @@ impl Handler for Toy {
                     let data = Bytes::from(vec![b'x'; 64 << 10]);
                     answer(200, (0..128).map(|_| Ok(Frame::data(data.clone()))).collect())
                 }
+                "/big-at-once" => answer(200, [Ok(Frame::data(vec![b'x'; 8 << 20].into()))].into()),
                 "/upgrade" => {
                     let upgraded = hyper::upgrade::on(&mut request);
                     conn.drain.spawn(async move {

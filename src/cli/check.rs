@@ -149,7 +149,7 @@ fn forwarded(
     out
 }
 
-/// The fields that causeway sets (CONTRACT §8), for a client whose address nobody trusts.
+/// The fields that causeway sets (CONTRACT §8) for a client outside `trusted_proxies`, as `proxy::headers` does.
 fn fields(
     config: &Config,
     pool: &Pool,
@@ -157,8 +157,10 @@ fn fields(
     forward: &Forward,
     host: Option<&str>,
 ) -> Vec<(&'static str, String)> {
-    let listener_port = config.listeners.first().map_or(80, |listener| listener.address.port());
-    let said = host.unwrap_or("(the Host of the client)");
+    let said = host.unwrap_or("(the client's Host)");
+    let port =
+        host.map_or("(the port in it, else 80)", |host| host[without_port(host).len()..].trim_start_matches(':'));
+    let port = if port.is_empty() { "80" } else { port };
     let host_field = match &pool.host_header {
         HostHeader::Client => said.to_owned(),
         HostHeader::Upstream => pool.upstreams.first().map(|entry| entry.address.to_string()).unwrap_or_default(),
@@ -170,12 +172,12 @@ fn fields(
         ("X-Forwarded-For", client.clone()),
         ("X-Forwarded-Proto", "http".to_owned()),
         ("X-Forwarded-Host", said.to_owned()),
-        ("X-Forwarded-Port", listener_port.to_string()),
+        ("X-Forwarded-Port", port.to_owned()),
         ("X-Real-IP", client),
-        ("Via", format!("1.1 {}-(six hex digits)", config.name)),
         ("X-Request-Id", "(32 hex digits)".to_owned()),
+        ("Via", format!("1.1 {}-(six hex digits)", config.name)),
     ];
-    if forward.replace_prefix.is_some() && route.path != "/" {
+    if forward.replace_prefix.is_some() {
         fields.push(("X-Forwarded-Prefix", route.path.clone()));
     }
     fields
@@ -234,8 +236,8 @@ POST shop.example:8080/api/x?y=1
     X-Forwarded-Host: shop.example:8080
     X-Forwarded-Port: 8080
     X-Real-IP: (the client's address)
-    Via: 1.1 causeway-(six hex digits)
     X-Request-Id: (32 hex digits)
+    Via: 1.1 causeway-(six hex digits)
     X-Forwarded-Prefix: /api";
         assert_eq!(told("POST", "http://shop.example:8080/api/x?y=1"), wanted);
     }

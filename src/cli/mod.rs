@@ -8,7 +8,6 @@ pub mod demo;
 pub mod healthcheck;
 pub mod origin;
 pub mod run;
-pub mod words;
 
 use std::ffi::OsString;
 use std::fmt::Display;

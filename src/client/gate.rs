@@ -113,3 +113,47 @@ where
         self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::{BodyExt, Full};
+    use std::io::ErrorKind;
+    use tokio::time::Instant;
+
+    fn gate(waits: bool) -> (Arc<Wire>, Gate<Full<Bytes>>) {
+        let wire = Arc::new(Wire::default());
+        (wire.clone(), Gate::new(Full::new("body".into()), wire, waits))
+    }
+
+    fn is_closed(gate: &mut Gate<Full<Bytes>>) -> bool {
+        Pin::new(gate).poll_frame(&mut Context::from_waker(std::task::Waker::noop())).is_pending()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_opens_at_a_100_or_after_a_second() {
+        let (wire, mut told) = gate(true);
+        assert!(is_closed(&mut told));
+        wire.facts().continued = true;
+        assert!(!is_closed(&mut told));
+
+        let start = Instant::now();
+        let (_, waited) = gate(true);
+        assert_eq!(waited.collect().await.unwrap().to_bytes(), "body");
+        assert_eq!(start.elapsed().as_secs(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_stays_shut_when_nobody_wants_the_body() {
+        let (wire, mut answered) = gate(true);
+        wire.facts().headed = true;
+        assert!(is_closed(&mut answered));
+        tokio::time::advance(2 * CONTINUE).await;
+        assert!(is_closed(&mut answered));
+
+        let (wire, mut broken) = gate(false);
+        wire.facts().write_error = Some(ErrorKind::BrokenPipe.into());
+        assert!(is_closed(&mut broken));
+        assert_eq!(broken.into_body().map(|body| body.size_hint().exact()), Some(Some(4)), "untouched");
+    }
+}

@@ -225,3 +225,48 @@ impl AsyncWrite for Watched {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    /// A socket whose every write fails, and the other side.
+    async fn unwritable() -> (Arc<Wire>, Watched, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let ours = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let theirs = listener.accept().await.unwrap().0;
+        socket2::SockRef::from(&ours).shutdown(std::net::Shutdown::Write).unwrap();
+        let wire = Arc::new(Wire::default());
+        (wire.clone(), Watched::new(ours, wire), theirs)
+    }
+
+    #[tokio::test]
+    async fn after_a_write_error_reading_goes_on_for_a_second() {
+        let (wire, mut watched, mut theirs) = unwritable().await;
+        watched.write_all(&[0; 1000]).await.unwrap();
+        watched.flush().await.unwrap();
+        assert_eq!(wire.facts().write_error.as_ref().map(io::Error::kind), Some(io::ErrorKind::BrokenPipe));
+        assert_eq!((wire.facts().written, wire.facts().finished), (0, None), "discarded is not sent");
+
+        theirs.write_all(b"early").await.unwrap();
+        let mut got = [0; 5];
+        watched.read_exact(&mut got).await.unwrap();
+        assert_eq!((&got, &wire.facts().head[..]), (b"early", &b"early"[..]));
+
+        let start = Instant::now();
+        let error = watched.read(&mut got).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(start.elapsed() > EARLY_ANSWER / 2);
+    }
+
+    #[tokio::test]
+    async fn once_a_head_is_there_its_body_has_all_the_time() {
+        let (wire, mut watched, _theirs) = unwritable().await;
+        watched.write_all(b"x").await.unwrap();
+        wire.facts().headed = true;
+        let silence = tokio::time::timeout(EARLY_ANSWER * 3 / 2, watched.read(&mut [0])).await;
+        assert!(silence.is_err(), "the body's own clock decides");
+    }
+}

@@ -6,8 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
@@ -19,11 +18,10 @@ use super::drain::Step;
 use super::wire::Held;
 use super::{ConnInfo, Drain, Handler, conn};
 use crate::config::model::Listener;
+use crate::observe::events;
 
 /// After a shortage of files or memory, nothing is accepted for so long.
 const BACK_OFF: Duration = Duration::from_millis(200);
-/// A shortage is logged at most once in so long, over all workers.
-const WARN_EVERY: u64 = 30;
 /// Descriptors that are left to logs, checks, listeners and the runtime when the limit is `auto`.
 const RESERVED: u64 = 128;
 
@@ -64,7 +62,8 @@ pub async fn run<H: Handler>(
     handler: H,
 ) -> io::Result<()> {
     let _held = drain.hold();
-    let door = Door { listener, permits, drain: drain.clone(), handler };
+    let local = socket.local_addr().ok().filter(|local| !local.ip().is_unspecified());
+    let door = Door { listener, permits, drain: drain.clone(), handler, local };
     let socket = TcpListener::from_std(socket)?;
     let mut begun = pin!(drain.reached(Step::Draining));
     loop {
@@ -104,14 +103,17 @@ struct Door<H> {
     permits: Permits,
     drain: Drain,
     handler: H,
+    /// Our side of every connection, where the socket is bound to one address.
+    local: Option<SocketAddr>,
 }
 
 impl<H: Handler> Door<H> {
     /// Waits until there is room, then serves the connection on a task of its own: a panic in it ends it alone.
     async fn enter(&self, stream: TcpStream, peer: SocketAddr) {
         let Some(permit) = self.permit().await else { return };
-        // Fails only if the client is gone already.
-        let Ok(local) = stream.local_addr() else { return };
+        // A socket bound to one address says it for all its connections. Else it fails only if the client is gone already.
+        let local = self.local.map_or_else(|| stream.local_addr(), Ok);
+        let Ok(local) = local else { return };
         let info = ConnInfo {
             listener: self.listener.clone(),
             peer: canonical(peer),
@@ -157,21 +159,5 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 }
 
 fn warn(listener: &Listener, error: &io::Error) {
-    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    let now = START.elapsed().as_secs();
-    if NEXT
-        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |next| (now >= next).then_some(now + WARN_EVERY))
-        .is_err()
-    {
-        return;
-    }
-    let listener = &*listener.name;
-    match Errno::from_io_error(error) {
-        Some(Errno::MFILE | Errno::NFILE) => tracing::warn!(
-            listener,
-            "no new connection can be accepted: {error}. Raise the limit of open files (ulimit -n), or lower limits.connections"
-        ),
-        _ => tracing::warn!(listener, "no new connection can be accepted: {error}"),
-    }
+    events::accept_backoff(&listener.name, error, BACK_OFF, Instant::now());
 }

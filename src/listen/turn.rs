@@ -187,9 +187,9 @@ impl Turn {
     }
 
     /// Would hyper not notice that the client left? It reads on only while the body's reader keeps up, and never past a
-    /// pipelined request.
+    /// pipelined request; and of an end within a body it tells only that reader.
     pub(super) fn blind(&self) -> bool {
-        !self.body_read() || !self.parked.load(Relaxed)
+        !self.parked.load(Relaxed)
     }
 
     /// Lets the socket be looked at when hyper is polled next.

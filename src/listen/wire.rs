@@ -69,6 +69,12 @@ impl Wire {
         let _ = timeout(LINGER_TOTAL, end).await;
     }
 
+    /// Nothing that the client sent waits to be read.
+    pub(super) fn nothing_waits(&self) -> bool {
+        let read = self.io.inner().try_read(&mut [0]);
+        self.first.is_empty() && read.map_or_else(|error| error.kind() == io::ErrorKind::WouldBlock, |read| read == 0)
+    }
+
     /// Is hyper writing on its own account?
     fn mute(&self) -> bool {
         self.turn.idle() && !self.turn.tunnel()

@@ -156,11 +156,13 @@ impl Setting<'_> {
     /// Resolves when checks evict this upstream, the request may go elsewhere, and there is an elsewhere (CONTRACT §9 "Rescue
     /// on eviction").
     async fn evicted(&self, upstream: &Upstream, choice: &Choice, last_resort: bool, progress: &Progress) {
+        if last_resort || choice.untried().next().is_none() {
+            return std::future::pending().await;
+        }
         loop {
             let mut evicted = std::pin::pin!(upstream.health.evicted());
             evicted.as_mut().enable();
-            let may_leave = !last_resort
-                && upstream.health.state() == State::Evicted
+            let may_leave = upstream.health.state() == State::Evicted
                 && (self.idempotent || !progress.sent())
                 && self.replay.whole()
                 && choice.untried().any(|other| other.health.state() == State::Ready);

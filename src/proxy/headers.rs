@@ -100,7 +100,7 @@ pub(super) fn to_upstream(original: &HeaderMap, ours: &Ours, shape: &Shape<'_>) 
         out.append(header::HOST, host.clone());
     }
     for (name, value) in original {
-        if hop_by_hop(name) || is_ours(name) || name == header::HOST || names(&named, name) {
+        if hop_by_hop(name) || is_ours(name) || name == header::HOST || named.contains(name) {
             continue;
         }
         if name == header::FORWARDED && !ours.trusted {
@@ -146,14 +146,12 @@ pub(super) fn to_upstream(original: &HeaderMap, ours: &Ours, shape: &Shape<'_>) 
 
 /// The fields of an upstream's answer, made fit for the client, in place.
 pub(super) fn to_client(headers: &mut HeaderMap, request_id: &HeaderValue) {
-    if headers.contains_key(header::CONNECTION) {
-        for name in named_by_connection(headers) {
-            if let Ok(name) = HeaderName::from_bytes(name.as_bytes()) {
-                headers.remove(name);
-            }
-        }
+    for name in named_by_connection(headers) {
+        headers.remove(name);
     }
-    for name in &HOP_BY_HOP {
+    // Few answers have any: one look at the names is cheaper than a lookup for each that could be there.
+    let ending: Vec<HeaderName> = headers.keys().filter(|name| hop_by_hop(name)).cloned().collect();
+    for name in ending {
         headers.remove(name);
     }
     headers.insert(X_REQUEST_ID, request_id.clone());
@@ -231,33 +229,26 @@ fn is_ours(name: &HeaderName) -> bool {
         )
 }
 
-/// The fields that Connection names, in lower case, but never those that security or framing stands on.
-fn named_by_connection(headers: &HeaderMap) -> Vec<String> {
-    values(headers, &header::CONNECTION)
-        .map(str::to_ascii_lowercase)
-        .filter(|name| {
-            !matches!(
-                name.as_str(),
-                "close"
-                    | "keep-alive"
-                    | "upgrade"
-                    | "te"
-                    | "host"
-                    | "content-length"
-                    | "cookie"
-                    | "authorization"
-                    | "cache-control"
-                    | "via"
-            ) && !name.starts_with("x-forwarded-")
-                && name != "x-real-ip"
-                && name != "forwarded"
-        })
-        .collect()
+/// The fields that Connection names, but never those that security or framing stands on.
+fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    let options = values(headers, &header::CONNECTION);
+    let fields = options.filter(|option| !OPTIONS.iter().any(|known| known.eq_ignore_ascii_case(option)));
+    let names = fields.filter_map(|field| HeaderName::from_bytes(field.as_bytes()).ok());
+    names.filter(|name| !PROTECTED.contains(name) && !is_ours(name)).collect()
 }
 
-fn names(named: &[String], name: &HeaderName) -> bool {
-    !named.is_empty() && named.iter().any(|n| n == name.as_str())
-}
+/// Options of Connection that name no field, or one that is treated on its own.
+const OPTIONS: [&str; 4] = ["close", "keep-alive", "upgrade", "te"];
+
+const PROTECTED: [HeaderName; 7] = [
+    header::HOST,
+    header::CONTENT_LENGTH,
+    header::COOKIE,
+    header::AUTHORIZATION,
+    header::CACHE_CONTROL,
+    header::FORWARDED,
+    header::VIA,
+];
 
 fn shared(text: String) -> HeaderValue {
     HeaderValue::from_maybe_shared(Bytes::from(text)).unwrap_or(HeaderValue::from_static("unknown"))

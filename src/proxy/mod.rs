@@ -377,7 +377,8 @@ impl Handler for Service {
         conn: &Arc<ConnInfo>,
     ) -> impl Future<Output = Response<Body>> + Send + 'static {
         let (this, conn) = (self.clone(), Arc::clone(conn));
-        let handled = self.clone().handle(request, Arc::clone(&conn));
+        // On the heap at once: hyper moves a service's future several times, and this one is some 6 KB.
+        let handled = Box::pin(self.clone().handle(request, Arc::clone(&conn)));
         async move { panic::caught(handled).await.unwrap_or_else(|| this.bug(&conn)) }
     }
 

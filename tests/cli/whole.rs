@@ -70,6 +70,91 @@ fn run_origin_and_healthcheck_make_a_working_proxy() {
     assert_eq!(code(&["healthcheck", "--admin", &admin]), 1);
 }
 
+/// `origin --fail CAUSE` keeps its promise: a proxy in front of it names that cause. (After `bad_chunking` the head
+/// is gone already, so no answer can name it.)
+#[test]
+fn each_fault_is_named_by_the_proxy_in_front() {
+    const CAUSES: [&str; 18] = [
+        "connect_reset",
+        "stale_connection",
+        "closed_without_response",
+        "reset_before_head",
+        "truncated_head",
+        "not_http",
+        "speaks_tls",
+        "speaks_h2",
+        "invalid_head",
+        "response_head_too_large",
+        "read_timeout",
+        "write_timeout",
+        "request_timeout",
+        "truncated_body",
+        "body_timeout",
+        "upgrade_failed",
+        "health_status",
+        "health_body",
+    ];
+    let (listen, admin) = (free(), free());
+    let mut config = format!("listen = \"{listen}\"\nworkers = 1\nadmin.address = \"{admin}\"\n");
+    let mut origins = Vec::new();
+    for cause in CAUSES {
+        let (origin, mut said) = Running::start(&["origin", "--listen", "127.0.0.1:0", "--fail", cause]);
+        let upstream = said.next().unwrap().unwrap().rsplit_once("http://").unwrap().1.to_owned();
+        origins.push((origin, said));
+        config += &format!(
+            "[route.{cause}]\npath = \"/{cause}\"\npool = \"{cause}\"\n\
+             [pool.{cause}]\nupstreams = [\"{upstream}\"]\n"
+        );
+        config += match cause {
+            "request_timeout" => "timeouts.request = \"400ms\"\n",
+            "read_timeout" => "timeouts.read = \"300ms\"\n",
+            "write_timeout" => "timeouts.write = \"300ms\"\n",
+            "body_timeout" => "timeouts.body = \"300ms\"\n",
+            "health_status" => "when_all_evicted = \"fail\"\nhealth.path = \"/healthz\"\n",
+            "health_body" => "when_all_evicted = \"fail\"\nhealth = { path = \"/healthz\", expect_body = \"ok\" }\n",
+            _ => "",
+        };
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("causeway.toml");
+    std::fs::write(&file, config).unwrap();
+    let (_proxy, _lines) = Running::start(&["run", "--config", file.to_str().unwrap()]);
+    let begun = Instant::now();
+    while code(&["healthcheck", "--admin", &admin]) != 0 {
+        assert!(begun.elapsed() < PATIENCE, "never ready");
+    }
+    for cause in CAUSES {
+        let body = match cause {
+            "write_timeout" => vec![b'x'; 32 << 20],
+            _ => Vec::new(),
+        };
+        if cause == "stale_connection" {
+            assert!(get(&listen, "/stale_connection").starts_with("HTTP/1.1 200 "));
+        }
+        let mut stream = TcpStream::connect(&listen).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let method = if body.is_empty() && cause != "stale_connection" { "GET" } else { "POST" };
+        let head = format!("{method} /{cause} HTTP/1.1\r\nHost: {listen}\r\nContent-Length: {}\r\n\r\n", body.len());
+        stream.write_all(head.as_bytes()).unwrap();
+        // Answered before all of it was taken, so that the rest may find nobody.
+        let mut writer = stream.try_clone().unwrap();
+        let writing = std::thread::spawn(move || drop(writer.write_all(&body)));
+        let mut answer = Vec::new();
+        let mut part = [0; 4096];
+        while !answer.ends_with(b"\n}\n") {
+            let n = stream.read(&mut part).unwrap_or(0);
+            assert!(n > 0, "{cause}: {}", String::from_utf8_lossy(&answer));
+            answer.extend_from_slice(&part[..n]);
+        }
+        let named = |cause: &str| text(&answer).contains(&format!("\"cause\": \"{cause}\""));
+        // The reset may find the request on its way already.
+        let late = cause == "connect_reset" && named("reset_before_head");
+        assert!(named(cause) || late, "{cause}: {}", text(&answer));
+        drop(stream);
+        writing.join().unwrap();
+    }
+}
+
 #[test]
 fn the_demo_shows_a_failover_and_a_502_that_says_why() {
     let (demo, lines) = Running::start(&["demo", "--for", "20s"]);

@@ -30,24 +30,6 @@ async fn a_write_error_with_no_answer_behind_it_is_the_cause() {
 }
 
 #[tokio::test]
-async fn after_a_write_error_the_client_is_not_asked_for_more() {
-    let origin = Origin::start(Behaviour::EarlyRefusal).await;
-    let mut bench = Bench::at(origin.address());
-    let (sender, polls, body) = feed();
-    sender.send(Ok("first".into())).unwrap();
-    let response = bench.send(post(body)).await.unwrap();
-    assert_eq!(response.status().as_u16(), 413);
-    origin.until(|record| record.ended == 1).await;
-    for _ in 0..50 {
-        let _ = sender.send(Ok(vec![0; 1 << 16].into()));
-        tokio::task::yield_now().await;
-    }
-    tokio::time::sleep(50 * MS).await;
-    assert!(polls.load(Ordering::Relaxed) < 30, "polled {} times", polls.load(Ordering::Relaxed));
-    drop(response);
-}
-
-#[tokio::test]
 async fn the_body_waits_for_100_continue() {
     let origin = Origin::start(Behaviour::Continue).await;
     let mut bench = Bench::at(origin.address());

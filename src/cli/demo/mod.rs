@@ -18,11 +18,11 @@ use clap::Args;
 use tokio::sync::mpsc;
 
 use crate::app::{Hooks, Server};
+use crate::config::units;
 use crate::health::Transition;
 use crate::observe::Exchange;
 use crate::pool::Pool;
 
-use super::words;
 use narrator::{Fact, Narrator};
 use setup::{Cast, Ports};
 
@@ -35,7 +35,7 @@ const FIRST_CHECKS: Duration = Duration::from_secs(3);
 #[derive(Args, Debug)]
 pub struct DemoArgs {
     /// Ends after this time, e.g. 40s
-    #[arg(long = "for", value_name = "TIME", value_parser = words::duration)]
+    #[arg(long = "for", value_name = "TIME", value_parser = units::duration)]
     limit: Option<Duration>,
     /// Ends after one round of trouble, in place of starting again
     #[arg(long)]

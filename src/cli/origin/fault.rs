@@ -34,6 +34,8 @@ pub enum Fault {
 }
 
 /// Every fault, the cause it should be called, and what the origin does.
+///
+/// The reset of `connect_reset` races with the peer's first write: where the write wins, it is a `reset_before_head`.
 pub const TABLE: &[(Fault, Cause, &str)] = &[
     (Fault::ConnectReset, Cause::ConnectReset, "resets a new connection before it reads"),
     (Fault::StaleConnection, Cause::StaleConnection, "closes a kept connection on its next request"),

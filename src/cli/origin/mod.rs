@@ -9,7 +9,7 @@ pub mod fault;
 mod request;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::words;
+use crate::config::problem::Wrong;
+use crate::config::{ListenAddress, units};
 
 /// Connections at once; the next one waits in the kernel's queue.
 const CONNECTIONS: usize = 16_384;
@@ -30,13 +31,13 @@ const CONNECTIONS: usize = 16_384;
 #[command(after_help = fault::help())]
 pub struct OriginArgs {
     /// Where it listens; port 0 takes a free one and prints it
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:3000", value_parser = words::listen)]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:3000", value_parser = listen)]
     listen: SocketAddr,
     /// How long it thinks before each answer, e.g. 200ms
-    #[arg(long, value_name = "TIME", default_value = "0ms", value_parser = words::duration)]
+    #[arg(long, value_name = "TIME", default_value = "0ms", value_parser = units::duration)]
     delay: Duration,
     /// Answers with this many bytes, e.g. 1KiB, in place of the echo
-    #[arg(long, value_name = "SIZE", value_parser = words::size)]
+    #[arg(long, value_name = "SIZE", value_parser = units::size)]
     size: Option<u64>,
     /// The status of its good answers
     #[arg(long, value_name = "CODE", default_value_t = 200, value_parser = clap::value_parser!(u16).range(200..600))]
@@ -60,6 +61,14 @@ impl OriginArgs {
         }
         Ok(())
     }
+}
+
+/// One address of those that a listener of the proxy would take: IPv4 where both are meant.
+fn listen(text: &str) -> Result<SocketAddr, Wrong> {
+    Ok(match ListenAddress::parse(text)? {
+        ListenAddress::Any(port) => SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port),
+        ListenAddress::Exact(addresses) => addresses[0], // never empty
+    })
 }
 
 /// Serves until Ctrl-C or TERM.

@@ -134,7 +134,11 @@ pub fn accept_backoff(listener: &str, error: &std::io::Error, pause: Duration, n
     if let Some(held) = THROTTLE.pass(now, |name| name == listener, || listener.to_owned()) {
         let pause = spoken(pause);
         let more = more(held);
-        warn!(event = "accept_backoff", listener, "{listener} takes no connections for {pause}: {error}{more}");
+        warn!(
+            event = "accept_backoff",
+            listener,
+            "{listener} takes no connections for {pause}: {error}. Raise the limit of open files (ulimit -n), or lower limits.connections{more}"
+        );
     }
 }
 
