@@ -154,15 +154,9 @@ impl Service {
         }
 
         // 2. route
-        let path = match route::normal(asked.uri.path()) {
-            Some(path) => path,
-            None => {
-                return self.refuse(
-                    open,
-                    &asked,
-                    Failure::new(Cause::ClientInvalid).seen("its path climbs above the root"),
-                );
-            }
+        let Some(path) = route::normal(asked.uri.path()) else {
+            let climbs = Failure::new(Cause::ClientInvalid).seen("its path climbs above the root");
+            return self.refuse(open, &asked, climbs);
         };
         if asked.passed.max_forwards == Some(0) {
             return self.last_hop(open, &asked);

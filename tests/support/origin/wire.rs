@@ -69,10 +69,9 @@ impl Wire<'_> {
                 let line = self.line().await?;
                 let size = usize::from_str_radix(line.trim(), 16).expect("a chunk size");
                 body.extend(self.take(size).await?);
-                while size == 0 {
-                    if self.line().await?.is_empty() {
-                        return Ok(body); // trailers are left out
-                    }
+                if size == 0 {
+                    while !self.line().await?.is_empty() {} // trailers are left out
+                    return Ok(body);
                 }
                 self.line().await?;
             }
