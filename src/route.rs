@@ -224,8 +224,8 @@ mod tests {
         Arc::new(route)
     }
 
-    fn found<'a>(table: &'a Table, host: Option<&str>, path: &str, method: Method) -> Result<&'a str, Miss> {
-        table.find(host, path, &method).map(|route| &*route.name)
+    fn found<'a>(table: &'a Table, host: Option<&str>, path: &str, method: &Method) -> Result<&'a str, Miss> {
+        table.find(host, path, method).map(|route| &*route.name)
     }
 
     #[test]
@@ -237,15 +237,15 @@ mod tests {
             route("wild", &["*.shop.example"], "/", &[]),
             route("shop", &["shop.example", "www.shop.example"], "/cart", &[]),
         ]);
-        assert_eq!(found(&table, None, "/", Method::GET), Ok("all"));
-        assert_eq!(found(&table, Some("x"), "/api", Method::GET), Ok("api"));
-        assert_eq!(found(&table, Some("x"), "/api/", Method::POST), Ok("api-write"));
-        assert_eq!(found(&table, Some("x"), "/apix", Method::GET), Ok("all"));
-        assert_eq!(found(&table, Some("A.Shop.Example:8080"), "/api", Method::GET), Ok("wild"));
-        assert_eq!(found(&table, Some("www.shop.example."), "/cart/1", Method::GET), Ok("shop"));
-        assert_eq!(found(&table, Some("www.shop.example"), "/", Method::GET), Ok("wild"));
-        assert_eq!(found(&table, Some("shop.example"), "/other", Method::GET), Ok("all"));
-        assert_eq!(found(&table, Some("[::1]:80"), "*", Method::OPTIONS), Ok("all"));
+        assert_eq!(found(&table, None, "/", &Method::GET), Ok("all"));
+        assert_eq!(found(&table, Some("x"), "/api", &Method::GET), Ok("api"));
+        assert_eq!(found(&table, Some("x"), "/api/", &Method::POST), Ok("api-write"));
+        assert_eq!(found(&table, Some("x"), "/apix", &Method::GET), Ok("all"));
+        assert_eq!(found(&table, Some("A.Shop.Example:8080"), "/api", &Method::GET), Ok("wild"));
+        assert_eq!(found(&table, Some("www.shop.example."), "/cart/1", &Method::GET), Ok("shop"));
+        assert_eq!(found(&table, Some("www.shop.example"), "/", &Method::GET), Ok("wild"));
+        assert_eq!(found(&table, Some("shop.example"), "/other", &Method::GET), Ok("all"));
+        assert_eq!(found(&table, Some("[::1]:80"), "*", &Method::OPTIONS), Ok("all"));
     }
 
     #[test]
@@ -255,8 +255,8 @@ mod tests {
             route("write", &[], "/a/b", &[Method::PUT, Method::GET]),
         ]);
         let allowed = vec![Method::PUT, Method::GET, Method::HEAD];
-        assert_eq!(found(&table, None, "/a/b/c", Method::DELETE), Err(Miss::Method(allowed)));
-        assert_eq!(found(&table, None, "/b", Method::GET), Err(Miss::NoRoute));
+        assert_eq!(found(&table, None, "/a/b/c", &Method::DELETE), Err(Miss::Method(allowed)));
+        assert_eq!(found(&table, None, "/b", &Method::GET), Err(Miss::NoRoute));
     }
 
     #[test]

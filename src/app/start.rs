@@ -256,7 +256,7 @@ impl Control {
                     Arc::clone(&self.admin),
                     self.stop.clone().cancelled_owned(),
                 ))),
-                Err(error) => events::fatal(&format!("the admin address cannot be served: {error}")),
+                Err(error) => events::fatal(format_args!("the admin address cannot be served: {error}")),
             }
         }
         while tasks.join_next().await.is_some() {}
@@ -308,7 +308,7 @@ impl Worker {
         while let Some(ended) = loops.join_next().await {
             match ended {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => events::fatal(&format!("a listening socket cannot be served: {error}")),
+                Ok(Err(error)) => events::fatal(format_args!("a listening socket cannot be served: {error}")),
                 Err(panic) => std::panic::resume_unwind(panic.into_panic()),
             }
         }

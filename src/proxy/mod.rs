@@ -154,15 +154,12 @@ impl Service {
         }
 
         // 2. route
-        let path = match route::normal(asked.uri.path()) {
-            Some(path) => path,
-            None => {
-                return self.refuse(
-                    open,
-                    &asked,
-                    Failure::new(Cause::ClientInvalid).seen("its path climbs above the root"),
-                );
-            }
+        let Some(path) = route::normal(asked.uri.path()) else {
+            return self.refuse(
+                open,
+                &asked,
+                Failure::new(Cause::ClientInvalid).seen("its path climbs above the root"),
+            );
         };
         if asked.passed.max_forwards == Some(0) {
             return self.last_hop(open, &asked);
