@@ -259,7 +259,14 @@ impl Control {
                 Err(error) => events::fatal(format_args!("the admin address cannot be served: {error}")),
             }
         }
-        while tasks.join_next().await.is_some() {}
+        while let Some(ended) = tasks.join_next().await {
+            // Without its checks or its names the proxy would go wrong in silence: the thread ends, and with it the process.
+            if let Err(ended) = ended
+                && let Ok(panic) = ended.try_into_panic()
+            {
+                std::panic::resume_unwind(panic);
+            }
+        }
         self.stop.cancelled().await;
     }
 }
