@@ -3,12 +3,14 @@
 #![allow(unreachable_pub)] // `pub` between test modules
 #![allow(clippy::unwrap_used)] // clippy's own exemption leaves out the helpers
 
+mod causes;
 mod cli;
 mod client;
 mod config;
 mod docker;
 mod failover;
 mod floors;
+mod forwarding;
 mod house;
 mod life;
 mod listen;
@@ -18,4 +20,5 @@ mod probe;
 mod readme;
 mod respond;
 mod simulation;
+mod soak;
 mod support;

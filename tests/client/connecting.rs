@@ -5,27 +5,20 @@ use std::time::Instant;
 use causeway::cause::{Cause, Phase};
 use causeway::config::address::Dial;
 
-use super::{Bench, MS, full, get, post};
+use super::{Bench, MS, get, post};
+use crate::support::full::full;
 use crate::support::origin::{Behaviour, Origin};
 
 #[tokio::test]
 async fn nobody_there_is_connection_refused() {
-    let failure = Bench::at(Origin::nobody()).failure(post(full("x"))).await;
+    let failure = Bench::at(Origin::nobody()).failure(post(super::full("x"))).await;
     assert_eq!((failure.cause, failure.phase, failure.sent), (Cause::ConnectionRefused, Phase::Connect, false));
     assert!(failure.source.is_some());
 }
 
 #[tokio::test]
 async fn a_full_backlog_is_connect_timeout() {
-    // A listener that never accepts, its queue filled: the kernel drops further SYNs.
-    let socket = tokio::net::TcpSocket::new_v4().unwrap();
-    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let listener = socket.listen(0).unwrap();
-    let address = listener.local_addr().unwrap();
-    let mut held = Vec::new();
-    while let Ok(connected) = tokio::time::timeout(200 * MS, tokio::net::TcpStream::connect(address)).await {
-        held.push(connected.unwrap());
-    }
+    let (address, _full) = full().await;
     let mut bench = Bench::at(address);
     bench.timeouts.connect = 300 * MS;
     let failure = bench.failure(get()).await;
@@ -61,14 +54,7 @@ async fn localhost_is_dialled_on_both_families() {
 #[tokio::test]
 async fn a_first_address_that_is_silent_does_not_hold_up_the_second() {
     let origin = Origin::start(Behaviour::Ok(b"second".to_vec())).await;
-    let full = tokio::net::TcpSocket::new_v4().unwrap();
-    full.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let full = full.listen(0).unwrap();
-    let mut held = Vec::new();
-    let address = full.local_addr().unwrap();
-    while let Ok(connected) = tokio::time::timeout(200 * MS, tokio::net::TcpStream::connect(address)).await {
-        held.push(connected.unwrap());
-    }
+    let (address, _full) = full().await;
     let mut bench = Bench::to(Dial::Addresses(vec![address, origin.address()]));
     assert_eq!(bench.text().await, "second");
     assert!(bench.progress.connect().unwrap() >= 300 * MS);

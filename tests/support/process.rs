@@ -35,13 +35,28 @@ impl Causeway {
         (causeway, address)
     }
 
+    /// The same, in a process that may have so many files open.
+    pub fn run_with_files(files: usize, config: &str) -> (Self, SocketAddr) {
+        let folder = TempDir::new().unwrap();
+        let file = folder.path().join("causeway.toml");
+        std::fs::write(&file, config).unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("ulimit -n {files}; exec \"$@\""), "sh", env!("CARGO_BIN_EXE_causeway")]);
+        let mut causeway = Self::spawn(folder, command, &["run", "--config", file.to_str().unwrap()]);
+        let address = causeway.address("listening on http://");
+        (causeway, address)
+    }
+
     /// `causeway` with these words, in an empty folder and without any `CAUSEWAY_…` of the environment.
     pub fn words(words: &[&str]) -> Self {
         Self::start(TempDir::new().unwrap(), words)
     }
 
     fn start(folder: TempDir, words: &[&str]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_causeway"));
+        Self::spawn(folder, Command::new(env!("CARGO_BIN_EXE_causeway")), words)
+    }
+
+    fn spawn(folder: TempDir, mut command: Command, words: &[&str]) -> Self {
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CAUSEWAY_")) {
             command.env_remove(name);
         }

@@ -73,8 +73,13 @@ impl Proxy {
 
     /// One pool `app` of these upstreams, without checks, and more keys for the end of the file.
     pub fn unchecked(upstreams: &[SocketAddr], more: &str) -> Self {
+        Self::with("", upstreams, more)
+    }
+
+    /// The same, with keys for the top of the file.
+    pub fn with(top: &str, upstreams: &[SocketAddr], more: &str) -> Self {
         let list: Vec<String> = upstreams.iter().map(|address| format!("\"{address}\"")).collect();
-        Self::start(&format!("[pool.app]\nupstreams = [{}]\nhealth.type = \"off\"\n{more}", list.join(", ")))
+        Self::start(&format!("{top}\n[pool.app]\nupstreams = [{}]\nhealth.type = \"off\"\n{more}", list.join(", ")))
     }
 
     pub fn server(&self) -> &Server {

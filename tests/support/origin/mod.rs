@@ -89,6 +89,8 @@ pub enum Behaviour {
     Unsolicited,
     /// 200 with the request's body.
     Echo,
+    /// 200 with so many bytes, as fast as they are taken.
+    Flood(usize),
 }
 
 /// One request, as it came.
@@ -113,6 +115,10 @@ pub struct Record {
     pub heads: usize,
     /// Requests read to their end.
     pub requests: Vec<Received>,
+    /// All that was read, byte by byte; of long bodies only the beginning.
+    pub raw: Vec<u8>,
+    /// Bytes of a [`Behaviour::Flood`] that the socket took.
+    pub flooded: usize,
 }
 
 struct Shared {
@@ -132,11 +138,6 @@ impl Origin {
     pub async fn start(behaviour: Behaviour) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         Self::over(listener, behaviour)
-    }
-
-    /// On this address, once more.
-    pub async fn start_at(address: SocketAddr, behaviour: Behaviour) -> Self {
-        Self::over(bind(address).await, behaviour)
     }
 
     fn over(listener: TcpListener, behaviour: Behaviour) -> Self {

@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use super::wire::{Wire, field};
@@ -180,6 +181,16 @@ async fn answer(wire: &mut Wire<'_>, behaviour: &Behaviour, echo: &[u8]) -> io::
         }
         Behaviour::Unsolicited => {
             wire.send(&[ok(b"ok"), ok(b"of another request")].concat()).await?;
+        }
+        Behaviour::Flood(size) => {
+            wire.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n").as_bytes()).await?;
+            let chunk = [b'x'; 16 << 10];
+            let mut left = *size;
+            while left > 0 {
+                let took = wire.stream.write(&chunk[..left.min(chunk.len())]).await?;
+                left -= took;
+                wire.shared.record.send_modify(|record| record.flooded += took);
+            }
         }
         Behaviour::StaleOnNext => wire.send(&ok(b"ok")).await?,
         // These end in `serve`.

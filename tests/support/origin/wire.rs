@@ -8,6 +8,9 @@ use tokio::net::TcpStream;
 
 use super::Shared;
 
+/// Of all that was read, so much is kept.
+const KEPT: usize = 64 << 10;
+
 /// A connection, and what was read too far.
 pub(super) struct Wire<'a> {
     pub(super) stream: TcpStream,
@@ -27,6 +30,11 @@ impl Wire<'_> {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             n => {
                 self.buffer.extend_from_slice(&chunk[..n]);
+                self.shared.record.send_if_modified(|record| {
+                    let room = KEPT.saturating_sub(record.raw.len());
+                    record.raw.extend_from_slice(&chunk[..n.min(room)]);
+                    false // nobody waits for bytes
+                });
                 Ok(())
             }
         }

@@ -1,0 +1,158 @@
+//! Which failure speaks for all, and what the client is told to do.
+
+use super::*;
+
+#[test]
+fn verdicts() {
+    use Cause::{
+        Bug, ClientTooLarge, ConnectTimeout, ConnectionRefused, DnsNotFound, DnsTimeout, Evicted, FilesExhausted,
+        NoRoute, NotHttp, ReadTimeout, RequestTimeout, ResetBeforeHead, ShuttingDown,
+    };
+    let of = |causes: &[Cause]| judged(causes.iter().map(|c| Failure::new(*c)).collect(), None);
+    assert_eq!(of(&[]), (502, Evicted));
+    assert_eq!(of(&[ConnectionRefused]), (502, ConnectionRefused));
+    assert_eq!(of(&[ReadTimeout, ConnectionRefused]), (502, ConnectionRefused));
+    assert_eq!(of(&[ReadTimeout, ConnectTimeout, DnsTimeout]), (504, ReadTimeout));
+    assert_eq!(of(&[ReadTimeout, Evicted]), (502, ReadTimeout));
+    assert_eq!(of(&[FilesExhausted, FilesExhausted]), (503, FilesExhausted));
+    assert_eq!(of(&[FilesExhausted, ConnectTimeout]), (502, FilesExhausted));
+    assert_eq!(of(&[DnsNotFound, ConnectTimeout, ResetBeforeHead, ConnectionRefused, NotHttp]), (502, NotHttp));
+    assert_eq!(of(&[DnsNotFound, ConnectTimeout, ResetBeforeHead]), (502, ResetBeforeHead));
+    assert_eq!(of(&[ConnectionRefused, RequestTimeout]), (504, RequestTimeout));
+    assert_eq!(of(&[ConnectionRefused, ClientTooLarge]), (413, ClientTooLarge));
+    assert_eq!(of(&[Bug]), (500, Bug));
+    let own = |failure: Failure| judged(vec![Failure::new(ConnectionRefused)], Some(failure));
+    assert_eq!(own(Failure::new(NoRoute).status(405)), (405, NoRoute));
+    assert_eq!(own(Failure::new(ShuttingDown)), (503, ShuttingDown));
+    assert_eq!(own(Failure::new(RequestTimeout)), (504, RequestTimeout));
+}
+
+#[test]
+fn a_verdict_stays_when_its_failure_is_written_into_the_record() {
+    let mut exchange = golden();
+    exchange.failure = Some(verdict(&exchange).failure);
+    let again = verdict(&exchange);
+    assert_eq!((again.status.as_u16(), again.cause(), again.attempt), (502, Cause::ConnectionRefused, Some(0)));
+}
+
+#[test]
+fn nobody_could_be_tried() {
+    let mut exchange = exchange();
+    exchange.not_tried = (1..=3).map(|n| skipped(n, Reason::Evicted)).collect();
+    let text = body(&exchange, Form::Text, true);
+    assert!(text.contains("None of the 3 upstreams of pool \"app\" could be tried: GET /orders, 5.0 s."), "{text}");
+    let response = annotator().render(&exchange, &verdict(&exchange), Telling::new(Form::Json, true));
+    assert_eq!(response.status(), 502);
+    assert_eq!(
+        response.headers()["proxy-status"],
+        "causeway; error=destination_unavailable; details=\"3 not tried: evicted, evicted, evicted; request 4f6c2a91\""
+    );
+    let json: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
+    assert_eq!(
+        json["hint"],
+        "Start with 127.0.0.1:3000: health check GET /healthz gives 503, wanted 200-399. Next one in 1.2 s."
+    );
+    assert_eq!(json["attempts"], serde_json::json!([]));
+}
+
+#[test]
+fn a_post_that_was_sent_is_told_so() {
+    let mut exchange = golden();
+    exchange.method = Method::POST;
+    exchange.not_tried[0].reason = Reason::RequestSent;
+    let told = "Sent to an app: once (127.0.0.1:3001). It may have taken effect there. Check before you send it again.";
+    for form in [Form::Json, Form::Html] {
+        assert!(body(&exchange, form, true).contains(told), "{form:?}");
+    }
+    assert!(body(&exchange, Form::Text, true).replace('\n', " ").contains(told));
+    for form in [Form::Json, Form::Html, Form::Text] {
+        let page = body(&exchange, form, false);
+        assert!(page.contains("The request may have taken effect. Check before you send it again."), "{page}");
+        assert!(!page.contains("Try again</a>"), "{page}");
+    }
+}
+
+#[test]
+fn errors_of_the_client_name_the_limit() {
+    let large = own(Failure::new(Cause::ClientTooLarge).seen("12 MiB sent, 10 MiB allowed (route.upload max_body)"));
+    for full in [true, false] {
+        for form in [Form::Json, Form::Html, Form::Text] {
+            let page = body(&large, form, full);
+            assert!(page.replace('\n', " ").contains("12 MiB sent, 10 MiB allowed (route.upload max_body)."), "{page}");
+        }
+    }
+    assert!(body(&large, Form::Html, true).contains("<h1>The request is too large</h1>"));
+    let head = own(Failure::new(Cause::ClientTooLarge).status(431).limit("32 KiB"));
+    assert!(body(&head, Form::Text, false).starts_with(
+        "431 Request Header Fields Too Large\n\nThe request is larger than allowed: the limit is 32 KiB."
+    ));
+}
+
+#[test]
+fn nothing_is_routed_here() {
+    let exchange = own(Failure::new(Cause::NoRoute).seen("GET shop.example/orders"));
+    let telling = Telling { form: Form::Text, full: true, allow: "", nearest: &["shop.example /api".to_owned()] };
+    let response = annotator().render(&exchange, &verdict(&exchange), telling);
+    assert_eq!(
+        std::str::from_utf8(response.body()).unwrap(),
+        "\
+404 Not Found
+
+No route takes this address. GET /orders, 5.0 s.
+
+Nearest routes: shop.example /api
+Next: causeway check --url http://shop.example/orders --method GET
+
+This answer comes from the proxy (causeway), not from the app.
+Request 4f6c2a91b07de358c1a4e9d2637f8b05, 2026-11-20 14:22:51 UTC
+The access log has the whole trail under this request id.
+"
+    );
+    let exchange = own(Failure::new(Cause::NoRoute).status(405));
+    let telling = Telling { form: Form::Text, full: false, allow: "GET, HEAD", nearest: &[] };
+    let response = annotator().render(&exchange, &verdict(&exchange), telling);
+    assert_eq!(
+        (response.status().as_u16(), &response.headers()["allow"]),
+        (405, &HeaderValue::from_static("GET, HEAD"))
+    );
+    assert!(response.body().starts_with(b"405 Method Not Allowed\n\nThis address takes GET, HEAD only.\n"));
+}
+
+#[test]
+fn a_503_says_when_to_come_back() {
+    for failure in [Failure::new(Cause::ShuttingDown), Failure::new(Cause::FilesExhausted)] {
+        let exchange = own(failure);
+        let response = annotator().render(&exchange, &verdict(&exchange), Telling::new(Form::Html, false));
+        assert_eq!(response.status(), 503);
+        let seconds: u32 = response.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+        assert!(seconds >= 1);
+        assert!(String::from_utf8_lossy(response.body()).contains(&format!("Try again in {seconds} s.")));
+    }
+}
+
+#[test]
+fn one_that_was_evicted_for_want_of_a_connection_says_what_to_do() {
+    let mut exchange = exchange();
+    exchange.not_tried = vec![skipped(1, Reason::Evicted), skipped(2, Reason::Unknown)];
+    exchange.not_tried[0].last_failure = Some((Cause::ConnectionRefused, "connection refused".to_owned()));
+    exchange.not_tried[1].state = State::Unknown;
+    exchange.not_tried[1].last_failure = Some((Cause::DnsNotFound, "name does not exist".to_owned()));
+    let text = body(&exchange, Form::Text, true).replace("\n   ", " ");
+    for part in [
+        "1  127.0.0.1:3000   not tried: evicted 41 s ago (connection_refused)",
+        "Health check: connection refused. Is the app running, and is the port right? Next one in 1.2 s.",
+        "2  127.0.0.1:3001   not tried: unknown 41 s ago (dns_not_found)",
+        "Next: getent hosts 127.0.0.1",
+    ] {
+        assert!(text.contains(part), "{text}");
+    }
+}
+
+#[test]
+fn refusals_that_break_no_rule_say_what_would_do() {
+    for (status, part) in [(417, "100-continue"), (421, "another host"), (501, "chunked")] {
+        let exchange = own(Failure::new(Cause::ClientInvalid).status(status));
+        let text = body(&exchange, Form::Text, false);
+        assert!(text.contains(part) && !text.contains("breaks the rules"), "{text}");
+    }
+}
