@@ -256,10 +256,17 @@ impl Control {
                     Arc::clone(&self.admin),
                     self.stop.clone().cancelled_owned(),
                 ))),
-                Err(error) => events::fatal(format!("the admin address cannot be served: {error}")),
+                Err(error) => events::fatal(format_args!("the admin address cannot be served: {error}")),
             }
         }
-        while tasks.join_next().await.is_some() {}
+        while let Some(ended) = tasks.join_next().await {
+            // Without its checks or its names the proxy would go wrong in silence: the thread ends, and with it the process.
+            if let Err(ended) = ended
+                && let Ok(panic) = ended.try_into_panic()
+            {
+                std::panic::resume_unwind(panic);
+            }
+        }
         self.stop.cancelled().await;
     }
 }
@@ -308,7 +315,7 @@ impl Worker {
         while let Some(ended) = loops.join_next().await {
             match ended {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => events::fatal(format!("a listening socket cannot be served: {error}")),
+                Ok(Err(error)) => events::fatal(format_args!("a listening socket cannot be served: {error}")),
                 Err(panic) => std::panic::resume_unwind(panic.into_panic()),
             }
         }

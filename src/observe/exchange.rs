@@ -42,7 +42,7 @@ pub struct Exchange {
     pub route: Option<Arc<str>>,
     /// The pool's name, once known.
     pub pool: Option<Arc<str>>,
-    /// Upstreams in the pool when the choice began.
+    /// Upstreams in the pool; known once causeway answers for it.
     pub pool_size: usize,
     /// In order.
     pub attempts: Vec<Attempt>,

@@ -51,14 +51,9 @@ pub(super) async fn forward(
         replay: &replay,
         idempotent: idempotent(&asked.method)
             || (forward.retry.idempotency_key && asked.headers.contains_key("idempotency-key")),
-        end: forward
-            .timeouts
-            .request
-            .map(|limit| (open.exchange.started.into(), limit))
-            .map(|(start, limit): (tokio::time::Instant, _)| (start + limit, limit)),
+        end: forward.timeouts.request.map(|limit| (tokio::time::Instant::from(open.exchange.started) + limit, limit)),
     };
     let mut choice = Choice::new(pool);
-    open.exchange.pool_size = choice.members().len();
     let (mut sent, mut resends, mut unknown_too, mut waiting) = (false, 0, false, None);
     let stopped = loop {
         let pick = match choice.next(unknown_too) {
@@ -75,7 +70,9 @@ pub(super) async fn forward(
         };
         let (upstream, last_resort) = (pick.upstream.clone(), pick.last_resort);
         resends += usize::from(sent);
-        let began = if open.exchange.attempts.is_empty() { open.exchange.started } else { Instant::now() };
+        // The first attempt begins with the request, which saves a look at the clock.
+        let first = open.exchange.attempts.is_empty() && waiting.is_none();
+        let began = if first { open.exchange.started } else { Instant::now() };
         let progress = open.begin(pick, began);
         let failure = match setting.attempt(&upstream, &choice, last_resort, &progress).await {
             Ok(answer) => return answered(&setting, open, answer),
@@ -85,6 +82,7 @@ pub(super) async fn forward(
         let failure = open.failed(failure, now);
         sent |= failure.sent;
         if failure.cause.row().fault == cause::Fault::Client {
+            open.exchange.pool_size = choice.members().len();
             open.not_tried(choice.untried().map(|upstream| (upstream, Reason::Final)), now);
             return service.annotate(open, &asked, failure);
         }
@@ -99,9 +97,11 @@ pub(super) async fn forward(
         };
         match judge(&case, &forward.retry) {
             Verdict::Next => {}
+            Verdict::Stop(_) if failure.cause == Cause::RequestTimeout => break Reason::Deadline,
             Verdict::Stop(reason) => break reason,
         }
     };
+    open.exchange.pool_size = choice.members().len();
     let why = |state: State| match state {
         State::Evicted if !pool.config.last_resort => Reason::Evicted,
         State::Unknown if stopped == Reason::Evicted => Reason::Unknown,

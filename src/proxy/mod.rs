@@ -155,8 +155,11 @@ impl Service {
 
         // 2. route
         let Some(path) = route::normal(asked.uri.path()) else {
-            let climbs = Failure::new(Cause::ClientInvalid).seen("its path climbs above the root");
-            return self.refuse(open, &asked, climbs);
+            return self.refuse(
+                open,
+                &asked,
+                Failure::new(Cause::ClientInvalid).seen("its path climbs above the root"),
+            );
         };
         if asked.passed.max_forwards == Some(0) {
             return self.last_hop(open, &asked);
