@@ -68,7 +68,7 @@ fn table() -> Vec<Row> {
         row(Cause::SpeaksH2, B::H2Settings, head),
         row(Cause::InvalidHead, B::BadHeader, head),
         row(Cause::ResponseHeadTooLarge, B::HeadOf(70 << 10), head),
-        row(Cause::ResponseHeadTooLarge, B::Fields(1001), head),
+        row(Cause::ResponseHeadTooLarge, B::Fields(257), head),
         Row { more: "timeouts.read = \"50ms\"\n", ..row(Cause::ReadTimeout, B::Silent, head) },
         Row {
             more: "timeouts.write = \"200ms\"\n",
