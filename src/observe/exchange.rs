@@ -1,7 +1,7 @@
 //! The one record of a request: what was asked, every attempt, what the client got.
 //!
 //! The forward loop fills it; the annotated error, the access log and the events read it. It reaches [`AccessLog`]
-//! exactly once (`proxy::body::Metered`).
+//! exactly once, at the end of the response body.
 //!
 //! [`AccessLog`]: super::access_log::AccessLog
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ use crate::health::State;
 /// One request, from its complete head to the last byte of its answer.
 #[derive(Debug)]
 pub struct Exchange {
-    /// 32 lower-case hex digits, or what a trusted peer sent (1 to 128 of `A-Za-z0-9._-`).
+    /// 32 lower-case hex digits, or what a trusted peer sent (8 to 128 of `A-Za-z0-9._-`).
     pub request_id: Arc<str>,
     /// When the request head was complete: monotonic, for durations.
     pub started: Instant,
@@ -48,6 +48,8 @@ pub struct Exchange {
     pub attempts: Vec<Attempt>,
     /// Every upstream of the pool that has no attempt.
     pub not_tried: Vec<NotTried>,
+    /// The request may be repeated without harm: by its method, or by an Idempotency-Key that the route believes.
+    pub idempotent: bool,
     /// What the client got; 499 if it went away first; 0 until known.
     pub status: u16,
     /// The failure, where causeway made the answer itself (or cut it).
@@ -169,13 +171,18 @@ impl Reason {
 }
 
 impl Exchange {
-    /// A record that begins now, of which no more is known than who asks, and where.
+    /// A record that begins at this moment (on both clocks), of which no more is known than who asks, and where.
     #[must_use]
-    pub fn new(request_id: Arc<str>, client: SocketAddr, listener: Arc<str>) -> Self {
+    pub fn new(
+        request_id: Arc<str>,
+        client: SocketAddr,
+        listener: Arc<str>,
+        (started, at): (Instant, SystemTime),
+    ) -> Self {
         Self {
             request_id,
-            started: Instant::now(),
-            at: SystemTime::now(),
+            started,
+            at,
             client,
             listener,
             method: Method::GET,
@@ -189,6 +196,7 @@ impl Exchange {
             pool_size: 0,
             attempts: Vec::new(),
             not_tried: Vec::new(),
+            idempotent: false,
             status: 0,
             failure: None,
             bytes_in: 0,

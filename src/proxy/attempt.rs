@@ -8,17 +8,18 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
 use tokio::time::Instant;
 
-use crate::cause::{Cause, Failure, Phase, spoken};
+use crate::cause::{self, Cause, Failure, Phase, spoken};
 use crate::client::{self, Order, Progress};
-use crate::config::model::{Forward, HostHeader, Pool};
+use crate::config::model::{Forward, HostHeader};
 use crate::health::State;
-use crate::pool::Upstream;
 use crate::pool::pick::Choice;
+use crate::pool::{Pool, Upstream};
 
 use super::body::{hold, holdable};
 use super::guard::values;
 use super::headers::{Shape, to_upstream};
 use super::replay::Replay;
+use super::retry::{Case, Tally, Verdict, judge};
 use super::{Asked, Service};
 
 /// What a successful attempt has in hand.
@@ -39,6 +40,8 @@ pub(super) struct Setting<'a> {
     pub(super) asked: &'a Asked,
     pub(super) forward: &'a Forward,
     pub(super) pool: &'a Pool,
+    /// When the request head was complete.
+    pub(super) started: std::time::Instant,
     /// The target as the upstream sees it.
     pub(super) target: &'a Uri,
     /// The route's path, where it is replaced.
@@ -59,25 +62,36 @@ impl Setting<'_> {
         upstream: &Arc<Upstream>,
         choice: &Choice,
         last_resort: bool,
+        tally: Tally,
         progress: &Arc<Progress>,
     ) -> Result<Answer, Failure> {
-        let order = Order {
+        let mut order = Order {
             endpoint: &upstream.endpoint,
             timeouts: &self.forward.timeouts,
-            buffers: &self.pool.buffers,
-            connections: &self.pool.connections,
+            buffers: &self.pool.config.buffers,
+            connections: &self.pool.config.connections,
             replayable: self.idempotent && self.replay.whole(),
             expects_continue: self.asked.passed.expects_continue,
+            fresh: false,
         };
         let work = async {
-            let response = self.service.client.send(order, self.request(upstream), progress).await?;
-            self.received(response).await
+            let mut sent = self.service.client.send(order, self.request(upstream), progress).await;
+            // A kept connection that died is no attempt and blames nobody; the request goes out again on a fresh one, unless
+            // it may have acted.
+            if let Err(failure) = &sent
+                && failure.cause == Cause::StaleConnection
+                && judge(&self.case(cause::Retry::Any, tally, failure.sent), &self.forward.retry) == Verdict::Next
+            {
+                order.fresh = true;
+                sent = self.service.client.send(order, self.request(upstream), progress).await;
+            }
+            self.received(sent?).await
         };
         tokio::select! {
             biased;
             answer = work => answer,
             () = self.overdue() => Err(self.request_timeout(progress)),
-            () = self.evicted(upstream, choice, last_resort, progress) => {
+            () = self.evicted(upstream, choice, last_resort, tally, progress) => {
                 Err(Failure::new(Cause::Evicted).in_phase(progress.phase()).sent(progress.sent()))
             }
         }
@@ -91,7 +105,7 @@ impl Setting<'_> {
     fn request(&self, upstream: &Upstream) -> Request<super::replay::ReplayBody> {
         let asked = self.asked;
         let literal;
-        let host = match &self.pool.host_header {
+        let host = match &self.pool.config.host_header {
             HostHeader::Client if asked.passed.host.is_some() => asked.passed.host.as_ref(),
             HostHeader::Literal(host) => Some(host),
             HostHeader::Client | HostHeader::Upstream => {
@@ -117,11 +131,11 @@ impl Setting<'_> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return self.switched(response);
         }
-        if !holdable(&response, &self.asked.method, self.pool.buffers.response) {
+        if !holdable(&response, &self.asked.method, self.pool.config.buffers.response) {
             return Ok(Answer::Streaming(response));
         }
         let (head, body) = response.into_parts();
-        let body = hold(body).await.map_err(|failure| failure.sent(true))?;
+        let body = hold(body).await.map_err(|failure| failure.sent(true).received(head.status.as_u16()))?;
         Ok(Answer::Held(Response::from_parts(head, body)))
     }
 
@@ -153,23 +167,52 @@ impl Setting<'_> {
         }
     }
 
-    /// Resolves when checks evict this upstream, the request may go elsewhere, and there is an elsewhere (CONTRACT §9 "Rescue
-    /// on eviction").
-    async fn evicted(&self, upstream: &Upstream, choice: &Choice, last_resort: bool, progress: &Progress) {
+    /// Resolves when checks evict this upstream while the request waits for its head, the request may be resent, and there is
+    /// somebody ready to take it (CONTRACT §9 "Rescue on eviction"). Others wait on.
+    async fn evicted(
+        &self,
+        upstream: &Upstream,
+        choice: &Choice,
+        last_resort: bool,
+        tally: Tally,
+        progress: &Progress,
+    ) {
         if last_resort || choice.untried().next().is_none() {
             return std::future::pending().await;
         }
         loop {
             let mut evicted = std::pin::pin!(upstream.health.evicted());
             evicted.as_mut().enable();
-            let may_leave = upstream.health.state() == State::Evicted
-                && (self.idempotent || !progress.sent())
-                && self.replay.whole()
-                && choice.untried().any(|other| other.health.state() == State::Ready);
-            if may_leave {
-                return;
+            if upstream.health.state() == State::Evicted {
+                break;
             }
             evicted.await;
+        }
+        // Somebody else may become ready only later.
+        let mut changes = self.pool.changes();
+        loop {
+            let may_leave = progress.phase() != Phase::Body
+                && judge(&self.case(cause::Retry::Any, tally, progress.sent()), &self.forward.retry) == Verdict::Next
+                && choice.untried().any(|other| other.health.state() == State::Ready);
+            if may_leave && upstream.health.state() == State::Evicted {
+                return;
+            }
+            if changes.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    }
+
+    /// The facts for a verdict after this many attempts, the last of which got something out or not.
+    pub(super) fn case(&self, row: cause::Retry, tally: Tally, sent: bool) -> Case {
+        Case {
+            row,
+            sent: tally.sent || sent,
+            idempotent: self.idempotent,
+            body_kept: self.replay.whole(),
+            attempts: tally.attempts,
+            resends: tally.resends,
+            elapsed: self.started.elapsed(),
         }
     }
 }

@@ -22,7 +22,7 @@ use super::headers::to_client;
 use super::record::Open;
 use super::replay::{Replay, too_large};
 use super::respond::{PROXY_STATUS, Telling};
-use super::retry::{Case, Verdict, idempotent, judge};
+use super::retry::{Tally, Verdict, idempotent, judge};
 use super::{Asked, Service, upgrade};
 
 /// Forwards one request to a pool: an upstream's answer, or the annotated error.
@@ -45,7 +45,8 @@ pub(super) async fn forward(
         service,
         asked: &asked,
         forward,
-        pool: &pool.config,
+        pool,
+        started: open.exchange.started,
         target: &target,
         prefix: forward.replace_prefix.as_ref().map(|_| route.path.as_str()),
         replay: &replay,
@@ -53,8 +54,9 @@ pub(super) async fn forward(
             || (forward.retry.idempotency_key && asked.headers.contains_key("idempotency-key")),
         end: forward.timeouts.request.map(|limit| (tokio::time::Instant::from(open.exchange.started) + limit, limit)),
     };
+    open.exchange.idempotent = setting.idempotent;
     let mut choice = Choice::new(pool);
-    let (mut sent, mut resends, mut unknown_too, mut waiting) = (false, 0, false, None);
+    let (mut tally, mut unknown_too, mut waiting) = (Tally::default(), false, None);
     let stopped = loop {
         let pick = match choice.next(unknown_too) {
             Next::Try(pick) => pick,
@@ -69,33 +71,26 @@ pub(super) async fn forward(
             Next::None => break Reason::Evicted,
         };
         let (upstream, last_resort) = (pick.upstream.clone(), pick.last_resort);
-        resends += usize::from(sent);
+        tally.attempts += 1;
+        tally.resends += usize::from(tally.sent);
         // The first attempt begins with the request, which saves a look at the clock.
         let first = open.exchange.attempts.is_empty() && waiting.is_none();
         let began = if first { open.exchange.started } else { Instant::now() };
         let progress = open.begin(pick, began);
-        let failure = match setting.attempt(&upstream, &choice, last_resort, &progress).await {
+        let failure = match setting.attempt(&upstream, &choice, last_resort, tally, &progress).await {
             Ok(answer) => return answered(&setting, open, answer),
             Err(failure) => replay.failure().map_or(failure, |own| own.sent(progress.sent())),
         };
         let now = Instant::now();
         let failure = open.failed(failure, now);
-        sent |= failure.sent;
+        tally.sent |= failure.sent;
         if failure.cause.row().fault == cause::Fault::Client {
             open.exchange.pool_size = choice.members().len();
-            open.not_tried(choice.untried().map(|upstream| (upstream, Reason::Final)), now);
+            let reason = if failure.cause == Cause::ClientClosed { Reason::ClientGone } else { Reason::Final };
+            open.not_tried(choice.untried().map(|upstream| (upstream, reason)), now);
             return service.annotate(open, &asked, failure);
         }
-        let case = Case {
-            row: failure.cause.row().retry,
-            sent,
-            idempotent: setting.idempotent,
-            body_kept: replay.whole(),
-            attempts: open.exchange.attempts.len(),
-            resends,
-            elapsed: now.saturating_duration_since(open.exchange.started),
-        };
-        match judge(&case, &forward.retry) {
+        match judge(&setting.case(failure.cause.row().retry, tally, false), &forward.retry) {
             Verdict::Next => {}
             Verdict::Stop(_) if failure.cause == Cause::RequestTimeout => break Reason::Deadline,
             Verdict::Stop(reason) => break reason,
@@ -126,6 +121,9 @@ fn target(asked: &Asked, route: &Route, forward: &Forward, body: &RequestBody) -
         return Uri::from_parts(parts)
             .map_err(|error| Failure::new(Cause::ClientInvalid).seen("its target").from(error));
     };
+    if received == "*" {
+        return Ok(Uri::from_static("*"));
+    }
     let refused = || {
         Failure::new(Cause::ClientInvalid)
             .seen(format!("the prefix {} of its target is written with escapes or dots", route.path))

@@ -24,6 +24,7 @@ mod upgrade;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -206,11 +207,13 @@ impl Service {
             &id_value,
         );
         let client = if ours.client == conn.peer.ip() { conn.peer } else { SocketAddr::new(ours.client, 0) };
-        let mut exchange = Exchange::new(request_id, client, Arc::clone(&conn.listener.name));
+        let mut exchange =
+            Exchange::new(request_id, client, Arc::clone(&conn.listener.name), (Instant::now(), SystemTime::now()));
         if !trusted && headers::claims_forwarded(&parts.headers) {
             events::untrusted_forwarded(conn.peer.ip(), exchange.started);
         }
         exchange.method = parts.method.clone();
+        exchange.idempotent = retry::idempotent(&parts.method);
         exchange.uri = parts.uri.clone();
         exchange.version = parts.version;
         exchange.host = passed.host.clone().or_else(|| parts.headers.get(header::HOST).cloned());
@@ -385,7 +388,8 @@ impl Handler for Service {
         (parts.method, parts.uri, parts.headers) = (scan.method, scan.uri, scan.headers);
         let (mut open, asked) = self.open(parts, guard::Passed::default(), None, Arc::clone(conn));
         // A head that could not be read proves nothing: what it did not say must not open the addresses.
-        let full = asked.full_detail && self.proxy.config.errors.detail != Detail::Auto;
+        let errors = &self.proxy.config.errors;
+        let full = asked.full_detail && (errors.detail != Detail::Auto || errors.full_for.contains(asked.ours.client));
         open.exchange.failure = Some(Arc::new(failure));
         let verdict = respond::verdict(&open.exchange);
         open.exchange.status = verdict.status.as_u16();

@@ -27,6 +27,17 @@ pub struct Case {
     pub elapsed: Duration,
 }
 
+/// What the attempts of a request came to so far, the running one included.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tally {
+    /// One that has failed got a byte out.
+    pub sent: bool,
+    /// Attempts.
+    pub attempts: usize,
+    /// Attempts that were made after bytes had been sent.
+    pub resends: usize,
+}
+
 /// What follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -56,7 +67,7 @@ pub fn judge(case: &Case, rules: &Rules) -> Verdict {
     } else if !case.sent {
         Verdict::Next
     } else if rules.resend.is_some_and(|most| case.resends >= most) {
-        Verdict::Stop(Reason::Attempts)
+        Verdict::Stop(Reason::RequestSent)
     } else if rules.deadline.is_some_and(|deadline| case.elapsed >= deadline) {
         Verdict::Stop(Reason::Deadline)
     } else {
@@ -87,7 +98,7 @@ mod tests {
             (Case { idempotent: false, sent: false, elapsed: late, ..case() }, Verdict::Next),
             (Case { body_kept: false, ..case() }, Verdict::Stop(Reason::BodyNotKept)),
             (Case { body_kept: false, sent: false, ..case() }, Verdict::Stop(Reason::BodyNotKept)),
-            (Case { resends: 1, ..case() }, Verdict::Stop(Reason::Attempts)),
+            (Case { resends: 1, ..case() }, Verdict::Stop(Reason::RequestSent)),
             (Case { elapsed: late, ..case() }, Verdict::Stop(Reason::Deadline)),
         ] {
             assert_eq!(judge(&case, &rules), wanted, "{case:?}");

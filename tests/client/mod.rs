@@ -70,6 +70,7 @@ impl Bench {
             buffers: &self.buffers,
             connections: &self.connections,
             replayable: self.replayable,
+            fresh: false,
             expects_continue: self.expects_continue,
         };
         self.client.send(order, request, &self.progress).await

@@ -26,6 +26,7 @@ pub(crate) fn exchange() -> Exchange {
         client: "127.0.0.1:50000".parse().unwrap(),
         listener: "web".into(),
         method: Method::GET,
+        idempotent: true,
         uri: "/orders?page=2".parse().unwrap(),
         host: Some(HeaderValue::from_static("shop.example")),
         version: Version::HTTP_11,

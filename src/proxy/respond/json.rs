@@ -15,7 +15,7 @@ type Pairs = Vec<Option<(&'static str, String)>>;
 pub(super) fn render(story: &Story<'_>) -> String {
     let exchange = story.exchange;
     let id = &exchange.request_id;
-    let hint = join(&story.hint, if exchange.method.is_idempotent() { "" } else { &story.sent });
+    let hint = join(&story.hint, if exchange.idempotent { "" } else { &story.sent });
     let mut lines = vec![
         line(vec![
             text("type", "about:blank"),

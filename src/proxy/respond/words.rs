@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use http::{Method, StatusCode};
+use http::StatusCode;
 
 use crate::cause::{Cause, Failure, Fault, capitalised, escape, spoken};
 use crate::health::State;
@@ -70,7 +70,7 @@ impl<'a> Story<'a> {
         let failure = &*verdict.failure;
         let pool = exchange.pool.as_deref().unwrap_or("pool");
         let failed = exchange.failures().map(|(attempt, failure)| row_of_attempt(attempt, failure, pool, full));
-        let skipped = exchange.not_tried.iter().map(|skip| row_of_skip(skip, pool, &exchange.method, full));
+        let skipped = exchange.not_tried.iter().map(|skip| row_of_skip(skip, pool, exchange.idempotent, full));
         let rows: Vec<_> = failed.chain(skipped).collect();
         let upstreams_failed = match failure.cause {
             Cause::Evicted => true,
@@ -214,7 +214,7 @@ fn tally(exchange: &Exchange, pool: &str) -> String {
 
 fn sent(exchange: &Exchange, full: bool) -> String {
     let takers: Vec<_> = exchange.failures().filter(|(_, f)| f.sent).map(|(a, _)| &*a.authority).collect();
-    let repeats = exchange.method.is_idempotent();
+    let repeats = exchange.idempotent;
     let warning = if repeats { "" } else { "It may have taken effect there. Check before you send it again." };
     match (takers.len(), full) {
         (0, _) => String::new(),
@@ -239,7 +239,7 @@ fn row_of_attempt<'a>(attempt: &'a Attempt, failure: &'a Failure, pool: &str, fu
     }
 }
 
-fn row_of_skip<'a>(skip: &'a NotTried, pool: &str, method: &Method, full: bool) -> Row<'a> {
+fn row_of_skip<'a>(skip: &'a NotTried, pool: &str, idempotent: bool, full: bool) -> Row<'a> {
     let kind = Kind::NotTried(skip);
     if !full {
         return public(pool, skip.ordinal, kind);
@@ -249,7 +249,7 @@ fn row_of_skip<'a>(skip: &'a NotTried, pool: &str, method: &Method, full: bool) 
     let by_health = matches!(skip.reason, Reason::Evicted | Reason::Unknown);
     let mut hint = match (&why, check) {
         (Some(why), Some((cause, _))) if by_health => join(capitalised(why) + ".", &remedy(*cause, skip)),
-        _ => reason(skip.reason, method).to_owned(),
+        _ => reason(skip.reason, idempotent).to_owned(),
     };
     if let Some(next) = skip.next_check.filter(|_| by_health) {
         hint = join(hint, &format!("Next one in {}.", spoken(next)));
@@ -257,7 +257,7 @@ fn row_of_skip<'a>(skip: &'a NotTried, pool: &str, method: &Method, full: bool) 
     Row {
         upstream: Cow::Borrowed(&skip.upstream),
         kind,
-        message: why.unwrap_or_else(|| reason(skip.reason, method).trim_end_matches('.').to_lowercase()),
+        message: why.unwrap_or_else(|| reason(skip.reason, idempotent).trim_end_matches('.').to_lowercase()),
         hint,
         command: command_after_check(skip, check),
     }
@@ -308,10 +308,10 @@ fn checked_path(sentence: &str) -> Option<&str> {
 }
 
 /// Why one was not tried, where its health is not the reason.
-fn reason(reason: Reason, method: &Method) -> &'static str {
+fn reason(reason: Reason, idempotent: bool) -> &'static str {
     match reason {
         Reason::Evicted => "Its health checks fail.",
-        Reason::RequestSent if method.is_idempotent() => "The request had been sent as often as retry.resend allows.",
+        Reason::RequestSent if idempotent => "The request had been sent as often as retry.resend allows.",
         Reason::RequestSent => "The request had been sent, and this method is not sent twice.",
         Reason::BodyNotKept => "The request body was larger than buffers.request, so it could not be sent again.",
         Reason::Attempts => "As many upstreams had been tried as retry.attempts allows.",
