@@ -123,6 +123,10 @@ impl Handler for Toy {
                     assert_eq!(body.to_bytes(), "hello");
                     answer(200, frames(&["told"]))
                 }
+                "/wait" => {
+                    toy.go.notified().await;
+                    answer(200, frames(&["waited"]))
+                }
                 "/chunks" => answer(200, frames(&["one", "two"])),
                 "/break" => {
                     let mut frames = frames(&["one", "two"]);

@@ -61,8 +61,8 @@ pub(super) async fn serve<H: Handler>(stream: TcpStream, info: Arc<ConnInfo>, ha
                 continue;
             }
             End::Idle | End::HeadLate if blank => return,
-            // All that came was read, so a plain close cannot reset an answer away: three calls less than lingering.
-            End::Finished(Ok(())) | End::Answered if turn.body_read() && blank && parts.io.nothing_waits() => return,
+            // Where nothing can reset the answer away, a plain close is three calls less than lingering.
+            End::Finished(Ok(())) | End::Answered if turn.body_read() && blank && parts.io.may_close() => return,
             End::Idle | End::HeadLate => Some(refusal::late(&info.listener)),
             _ => None,
         };

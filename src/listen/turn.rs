@@ -30,6 +30,7 @@ pub(super) struct Turn {
     body_read: AtomicBool,
     parked: AtomicBool,
     unflushed: AtomicBool,
+    asked_to_close: AtomicBool,
     closing: AtomicBool,
     until_close: AtomicBool,
     tunnel: AtomicBool,
@@ -48,6 +49,7 @@ impl Turn {
             body_read: AtomicBool::new(false),
             parked: AtomicBool::new(false),
             unflushed: AtomicBool::new(false),
+            asked_to_close: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             until_close: AtomicBool::new(false),
             tunnel: AtomicBool::new(false),
@@ -59,8 +61,9 @@ impl Turn {
 
     // --- the request, told by `answer` and `body`
 
-    /// A head is complete; its body may be empty.
-    pub(super) fn request(&self, body_is_empty: bool) {
+    /// A head is complete; its body may be empty. `close`: the client wants no other answer after this one.
+    pub(super) fn request(&self, body_is_empty: bool, close: bool) {
+        self.asked_to_close.store(close, Relaxed);
         self.head_begun.store(false, Relaxed);
         self.body_read.store(body_is_empty, Relaxed);
         self.stage.store(ANSWERING, Relaxed);
@@ -157,6 +160,11 @@ impl Turn {
     /// Has the connection become another protocol's?
     pub(super) fn tunnel(&self) -> bool {
         self.tunnel.load(Relaxed)
+    }
+
+    /// Was the close the client's own wish? One that learns of it from the answer may be sending its next request.
+    pub(super) fn client_asked_to_close(&self) -> bool {
+        self.asked_to_close.load(Relaxed)
     }
 
     /// Would a clean end of the connection now pass a cut answer for a whole one?
