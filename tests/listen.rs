@@ -188,7 +188,7 @@ async fn start(listener: Listener) -> Server {
     let handler = Toy { log: log_in, go: go.clone() };
     let drain = Drain::default();
     let mut bound = bind(&listener.address, 1).unwrap();
-    let permits = Permits::new(listener.connections_limit);
+    let permits = Permits::new(listener.connections_limit, 1);
     let listener = Arc::new(listener);
     for socket in bound.workers.remove(0) {
         tokio::spawn(accept::run(socket, listener.clone(), permits.clone(), drain.clone(), handler.clone()));

@@ -333,8 +333,9 @@ struct Share {
 /// Each worker's sockets of each listener; the limit of a listener's connections is one for all workers.
 fn shares(listeners: Vec<(Arc<Listener>, Bound)>, count: usize) -> Vec<Vec<Share>> {
     let mut shares: Vec<Vec<Share>> = (0..count).map(|_| Vec::new()).collect();
+    let automatic = listeners.iter().filter(|(listener, _)| listener.connections_limit.is_none()).count();
     for (listener, bound) in listeners {
-        let permits = Permits::new(listener.connections_limit);
+        let permits = Permits::new(listener.connections_limit, automatic);
         for (share, sockets) in shares.iter_mut().zip(bound.workers) {
             share.push(Share { listener: Arc::clone(&listener), permits: permits.clone(), sockets });
         }
