@@ -87,7 +87,8 @@ fn a_second_signal_stops_at_once() {
     causeway.event("drain");
     causeway.signal(Signal::TERM);
     let (status, said) = causeway.end();
-    assert!(status.code().is_some(), "ended by itself, not by the signal: {status:?}\n{said}");
+    assert_eq!(status.code(), Some(0), "{said}");
+    assert!(said.contains("a second signal: 1 connection cut"), "{said}");
 }
 
 #[test]
