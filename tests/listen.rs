@@ -53,7 +53,7 @@ struct Toy {
 }
 
 /// Frames, an error perhaps; no length known.
-struct Frames(VecDeque<io::Result<Frame<Bytes>>>);
+struct Frames(VecDeque<io::Result<Frame<Bytes>>>, Option<OnDrop>);
 
 impl Body for Frames {
     type Data = Bytes;
@@ -71,7 +71,7 @@ fn frames(data: &[&'static str]) -> VecDeque<io::Result<Frame<Bytes>>> {
 }
 
 fn answer(status: u16, frames: VecDeque<io::Result<Frame<Bytes>>>) -> Response<Frames> {
-    let mut answer = Response::new(Frames(frames));
+    let mut answer = Response::new(Frames(frames, None));
     *answer.status_mut() = StatusCode::from_u16(status).unwrap();
     if let [Ok(only)] = answer.body().0.iter().collect::<Vec<_>>()[..] {
         let length = only.data_ref().unwrap().len();
@@ -102,7 +102,7 @@ impl Handler for Toy {
             match request.uri().path() {
                 "/echo" => match request.into_body().collect().await {
                     Ok(body) => {
-                        let mut answer = Response::new(Frames(VecDeque::new()));
+                        let mut answer = Response::new(Frames(VecDeque::new(), None));
                         answer.body_mut().0.push_back(Ok(Frame::data(body.to_bytes())));
                         answer
                     }
@@ -142,7 +142,9 @@ impl Handler for Toy {
                 }
                 "/big" => {
                     let data = Bytes::from(vec![b'x'; 64 << 10]);
-                    answer(200, (0..128).map(|_| Ok(Frame::data(data.clone()))).collect())
+                    let mut answer = answer(200, (0..256).map(|_| Ok(Frame::data(data.clone()))).collect());
+                    answer.body_mut().1 = Some(OnDrop(toy.log.clone()));
+                    answer
                 }
                 "/big-at-once" => answer(200, [Ok(Frame::data(vec![b'x'; 8 << 20].into()))].into()),
                 "/upgrade" => {

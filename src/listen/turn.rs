@@ -35,6 +35,9 @@ pub(super) struct Turn {
     until_close: AtomicBool,
     tunnel: AtomicBool,
     look: AtomicBool,
+    stuck: AtomicBool,
+    stalls: AtomicU32,
+    reset: AtomicBool,
     gone: AtomicBool,
     unread: Mutex<Option<Incoming>>,
 }
@@ -54,6 +57,9 @@ impl Turn {
             until_close: AtomicBool::new(false),
             tunnel: AtomicBool::new(false),
             look: AtomicBool::new(false),
+            stuck: AtomicBool::new(false),
+            stalls: AtomicU32::new(0),
+            reset: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             unread: Mutex::new(None),
         }
@@ -136,6 +142,15 @@ impl Turn {
         self.parked.store(true, Relaxed);
     }
 
+    /// The socket took something, or nothing.
+    pub(super) fn took(&self, something: bool) {
+        if something {
+            self.stuck.store(false, Relaxed);
+        } else if !self.stuck.swap(true, Relaxed) {
+            self.stalls.fetch_add(1, Relaxed);
+        }
+    }
+
     /// The socket has all that hyper wrote. True when this was the end of an answer after which nothing is read.
     pub(super) fn flushed(&self) -> bool {
         self.unflushed.store(false, Relaxed);
@@ -167,9 +182,10 @@ impl Turn {
         self.asked_to_close.load(Relaxed)
     }
 
-    /// Would a clean end of the connection now pass a cut answer for a whole one?
-    pub(super) fn cut_would_be_unseen(&self) -> bool {
-        self.until_close.load(Relaxed) && !self.idle()
+    /// Must the end of the socket be a reset? So where a clean end would pass a cut answer for a whole one, and where
+    /// nobody would take what the kernel has still to send.
+    pub(super) fn must_reset(&self) -> bool {
+        self.reset.load(Relaxed) || self.until_close.load(Relaxed) && !self.idle()
     }
 
     // --- what the driver asks
@@ -198,6 +214,16 @@ impl Turn {
     /// pipelined request; and of an end within a body it tells only that reader.
     pub(super) fn blind(&self) -> bool {
         !self.parked.load(Relaxed)
+    }
+
+    /// While the socket takes nothing of an answer: which stall of this connection it is, modulo 2^32.
+    pub(super) fn stall(&self) -> Option<u32> {
+        self.stuck.load(Relaxed).then(|| self.stalls.load(Relaxed))
+    }
+
+    /// The connection ends with a reset.
+    pub(super) fn reset(&self) {
+        self.reset.store(true, Relaxed);
     }
 
     /// Lets the socket be looked at when hyper is polled next.

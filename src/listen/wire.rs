@@ -100,7 +100,7 @@ impl Wire {
 
 impl Drop for Wire {
     fn drop(&mut self) {
-        if self.turn.cut_would_be_unseen() && !self.turn.tunnel() {
+        if self.turn.must_reset() && !self.turn.tunnel() {
             let _ = self.io.inner().set_zero_linger();
         }
     }
@@ -132,7 +132,9 @@ impl Write for Wire {
         if self.turn.asked_to_look() {
             self.look(cx);
         }
-        Pin::new(&mut self.io).poll_write(cx, buf)
+        let taken = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.turn.took(taken.is_ready());
+        taken
     }
 
     fn poll_write_vectored(
@@ -146,7 +148,9 @@ impl Write for Wire {
         if self.turn.asked_to_look() {
             self.look(cx);
         }
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+        let taken = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        self.turn.took(taken.is_ready());
+        taken
     }
 
     fn is_write_vectored(&self) -> bool {
