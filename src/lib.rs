@@ -18,7 +18,7 @@
 //! # One request, top to bottom
 //!
 //! ```text
-//!  accept   listen::accept     permit, TCP_NODELAY
+//!  accept   listen::accept     permit (TCP_NODELAY comes with the listening socket)
 //!  parse    listen::conn       head clock and size limits; what cannot be read is refused with a full answer
 //!  guard    proxy::guard       loop, Host, framing, Max-Forwards, size bounds     refusal: respond
 //!  route    route              host, path, method                                 none: respond (404)

@@ -1,7 +1,7 @@
 //! A process from start to end: what it says, and the exit code that it leaves.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use rustix::process::Signal;
 
@@ -87,7 +87,67 @@ fn a_second_signal_stops_at_once() {
     causeway.event("drain");
     causeway.signal(Signal::TERM);
     let (status, said) = causeway.end();
-    assert!(status.code().is_some(), "ended by itself, not by the signal: {status:?}\n{said}");
+    assert_eq!(status.code(), Some(0), "{said}");
+    assert!(said.contains("a second signal: 1 connection cut"), "{said}");
+}
+
+/// Their default is to kill.
+#[test]
+fn other_signals_do_not_kill() {
+    let (mut causeway, listen) = Causeway::run(&answering());
+    causeway.signal(Signal::USR2);
+    causeway.signal(Signal::HUP);
+    causeway.event("HUP");
+    causeway.signal(Signal::USR1);
+    requests(listen, 1);
+    causeway.signal(Signal::TERM);
+    let (status, said) = causeway.end();
+    assert_eq!(status.code(), Some(0), "{said}");
+}
+
+/// Lines of the access log are more than a pipe holds; nobody takes them.
+#[test]
+fn a_full_stdout_stalls_nothing() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    let (causeway, listen) = Causeway::run_with_stdout(writer, &answering());
+    requests(listen, 2000);
+    causeway.signal(Signal::TERM);
+    let (status, said) = causeway.end();
+    assert_eq!(status.code(), Some(0), "{said}");
+    drop(reader);
+}
+
+#[test]
+fn a_closed_stdout_stalls_nothing() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let (causeway, listen) = Causeway::run_with_stdout(writer, &answering());
+    requests(listen, 2000);
+    causeway.signal(Signal::TERM);
+    let (status, said) = causeway.end();
+    assert_eq!(status.code(), Some(0), "{said}");
+}
+
+/// A configuration that answers by itself.
+fn answering() -> String {
+    let pool = config("127.0.0.1:0", "127.0.0.1:9");
+    format!("{pool}[pool.app.health]\ntype = \"off\"\n[route.main]\nrespond = {{ body = \"served\" }}\n")
+}
+
+/// So many requests on one connection, each answered.
+fn requests(address: SocketAddr, count: usize) {
+    let mut client = TcpStream::connect(address).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    for number in 0..count {
+        client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\nserved") {
+            let mut part = [0; 4096];
+            let read = client.read(&mut part).unwrap();
+            assert!(read > 0, "no answer to request {number}: {}", String::from_utf8_lossy(&answer));
+            answer.extend_from_slice(&part[..read]);
+        }
+    }
 }
 
 #[test]

@@ -53,7 +53,7 @@ struct Toy {
 }
 
 /// Frames, an error perhaps; no length known.
-struct Frames(VecDeque<io::Result<Frame<Bytes>>>);
+struct Frames(VecDeque<io::Result<Frame<Bytes>>>, Option<OnDrop>);
 
 impl Body for Frames {
     type Data = Bytes;
@@ -71,7 +71,7 @@ fn frames(data: &[&'static str]) -> VecDeque<io::Result<Frame<Bytes>>> {
 }
 
 fn answer(status: u16, frames: VecDeque<io::Result<Frame<Bytes>>>) -> Response<Frames> {
-    let mut answer = Response::new(Frames(frames));
+    let mut answer = Response::new(Frames(frames, None));
     *answer.status_mut() = StatusCode::from_u16(status).unwrap();
     if let [Ok(only)] = answer.body().0.iter().collect::<Vec<_>>()[..] {
         let length = only.data_ref().unwrap().len();
@@ -102,7 +102,7 @@ impl Handler for Toy {
             match request.uri().path() {
                 "/echo" => match request.into_body().collect().await {
                     Ok(body) => {
-                        let mut answer = Response::new(Frames(VecDeque::new()));
+                        let mut answer = Response::new(Frames(VecDeque::new(), None));
                         answer.body_mut().0.push_back(Ok(Frame::data(body.to_bytes())));
                         answer
                     }
@@ -123,6 +123,10 @@ impl Handler for Toy {
                     assert_eq!(body.to_bytes(), "hello");
                     answer(200, frames(&["told"]))
                 }
+                "/wait" => {
+                    toy.go.notified().await;
+                    answer(200, frames(&["waited"]))
+                }
                 "/chunks" => answer(200, frames(&["one", "two"])),
                 "/break" => {
                     let mut frames = frames(&["one", "two"]);
@@ -138,7 +142,9 @@ impl Handler for Toy {
                 }
                 "/big" => {
                     let data = Bytes::from(vec![b'x'; 64 << 10]);
-                    answer(200, (0..128).map(|_| Ok(Frame::data(data.clone()))).collect())
+                    let mut answer = answer(200, (0..256).map(|_| Ok(Frame::data(data.clone()))).collect());
+                    answer.body_mut().1 = Some(OnDrop(toy.log.clone()));
+                    answer
                 }
                 "/big-at-once" => answer(200, [Ok(Frame::data(vec![b'x'; 8 << 20].into()))].into()),
                 "/upgrade" => {
@@ -184,7 +190,7 @@ async fn start(listener: Listener) -> Server {
     let handler = Toy { log: log_in, go: go.clone() };
     let drain = Drain::default();
     let mut bound = bind(&listener.address, 1).unwrap();
-    let permits = Permits::new(listener.connections_limit);
+    let permits = Permits::new(listener.connections_limit, 1);
     let listener = Arc::new(listener);
     for socket in bound.workers.remove(0) {
         tokio::spawn(accept::run(socket, listener.clone(), permits.clone(), drain.clone(), handler.clone()));

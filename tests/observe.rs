@@ -335,6 +335,43 @@ fn failed_requests_are_counted_rather_than_repeated() {
 }
 
 #[test]
+fn events_of_an_end() {
+    let said = messages(|| {
+        events::grace_begun("TERM", Duration::from_secs(5));
+        events::drain_begun("TERM", 3, Duration::from_secs(8));
+        events::drain_begun("INT", 1, Duration::from_millis(1500));
+        events::drain_cut(1, "a second signal");
+    });
+    assert_eq!(
+        said,
+        [
+            "TERM: not ready any more, requests still taken for 5 s",
+            "TERM: draining, 3 connections open, 8 s to end",
+            "INT: draining, 1 connection open, 1.5 s to end",
+            "a second signal: 1 connection cut",
+        ]
+    );
+}
+
+#[test]
+fn a_shortage_of_files_is_told_with_its_remedy_and_once_in_ten_seconds() {
+    let (now, pause) = (Instant::now(), Duration::from_millis(200));
+    let full = std::io::Error::from_raw_os_error(24);
+    let said = messages(|| {
+        for millis in [0, 200, 400, 10_000] {
+            events::accept_backoff("web", &full, pause, now + Duration::from_millis(millis));
+        }
+        events::accept_backoff("other", &full, pause, now);
+    });
+    let told = "takes no connections for 200 ms: Too many open files (os error 24). \
+                Raise the limit of open files (ulimit -n), or lower limits.connections";
+    assert_eq!(
+        said,
+        [format!("web {told}"), format!("web {told} (and 2 more since the last line)"), format!("other {told}")]
+    );
+}
+
+#[test]
 fn untrusted_peers_are_told_of_once_an_hour() {
     let now = Instant::now();
     let peer = "192.0.2.7".parse().unwrap();

@@ -120,12 +120,17 @@ impl Server {
             stop: stop.clone(),
             on_transition: hooks.on_transition,
         };
-        crew.start("control", move || control.run()).map_err(|source| failed("cannot start a thread", source))?;
         let proxy = Arc::new(Proxy::new(config, pools.clone(), access_log.clone(), hooks.on_exchange));
-        for (index, share) in shares(listeners, count).into_iter().enumerate() {
-            let worker = Worker { proxy: Arc::clone(&proxy), listeners: share, drain: drain.clone() };
-            crew.start(&format!("worker-{index}"), move || worker.run())
-                .map_err(|source| failed("cannot start a thread", source))?;
+        let workers: Vec<_> = shares(listeners, count)
+            .into_iter()
+            .map(|listeners| Worker { proxy: Arc::clone(&proxy), listeners, drain: drain.clone() })
+            .collect();
+        if let Err(source) = start_threads(&mut crew, control, workers) {
+            // Those that were started end again.
+            drain.cut();
+            stop.cancel();
+            crew.join();
+            return Err(failed("cannot start a thread", source));
         }
         admin_state.set_listening();
         Ok(Self {
@@ -223,6 +228,14 @@ impl Server {
         }
         self.access_log.flush(Duration::from_secs(2));
     }
+}
+
+fn start_threads(crew: &mut Crew, control: Control, workers: Vec<Worker>) -> io::Result<()> {
+    crew.start("control", move || control.run())?;
+    for (index, worker) in workers.into_iter().enumerate() {
+        crew.start(&format!("worker-{index}"), move || worker.run())?;
+    }
+    Ok(())
 }
 
 /// What runs on the control thread.
@@ -333,8 +346,9 @@ struct Share {
 /// Each worker's sockets of each listener; the limit of a listener's connections is one for all workers.
 fn shares(listeners: Vec<(Arc<Listener>, Bound)>, count: usize) -> Vec<Vec<Share>> {
     let mut shares: Vec<Vec<Share>> = (0..count).map(|_| Vec::new()).collect();
+    let automatic = listeners.iter().filter(|(listener, _)| listener.connections_limit.is_none()).count();
     for (listener, bound) in listeners {
-        let permits = Permits::new(listener.connections_limit);
+        let permits = Permits::new(listener.connections_limit, automatic);
         for (share, sockets) in shares.iter_mut().zip(bound.workers) {
             share.push(Share { listener: Arc::clone(&listener), permits: permits.clone(), sockets });
         }

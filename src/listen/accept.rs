@@ -30,23 +30,20 @@ const RESERVED: u64 = 128;
 pub struct Permits(Arc<Semaphore>);
 
 impl Permits {
-    /// `None`: as many as RLIMIT_NOFILE allows, at two descriptors (client and upstream) for each.
+    /// `None`: as many as RLIMIT_NOFILE allows, at two descriptors (client and upstream) for each, divided among all the
+    /// `automatic` listeners of the process.
     #[must_use]
-    pub fn new(limit: Option<NonZeroUsize>) -> Self {
-        let limit = limit.map_or_else(automatic, NonZeroUsize::get);
+    pub fn new(limit: Option<NonZeroUsize>, automatic: usize) -> Self {
+        let files = || getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        let limit = limit.map_or_else(|| share(files(), automatic), NonZeroUsize::get);
         Self(Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS))))
-    }
-
-    /// How many more connections may be opened now.
-    #[must_use]
-    pub fn available(&self) -> usize {
-        self.0.available_permits()
     }
 }
 
-fn automatic() -> usize {
-    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    usize::try_from((files.saturating_sub(RESERVED) / 2).max(16)).unwrap_or(usize::MAX)
+/// What one of so many listeners may have open of so many files.
+fn share(files: u64, listeners: usize) -> usize {
+    let all = usize::try_from(files.saturating_sub(RESERVED) / 2).unwrap_or(usize::MAX);
+    (all / listeners.max(1)).max(16)
 }
 
 /// Accepts from `socket` until the drain begins; then takes what already waits in its backlog, and closes it. Runs on the
@@ -160,4 +157,19 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 
 fn warn(listener: &Listener, error: &io::Error) {
     events::accept_backoff(&listener.name, error, BACK_OFF, Instant::now());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn automatic_listeners_share_the_files() {
+        assert_eq!(share(1024, 1), 448);
+        assert_eq!(share(1024, 2), 224);
+        assert_eq!(share(64, 2), 16);
+        let room = |automatic| Permits::new(None, automatic).0.available_permits();
+        assert!(room(2) <= room(1).div_ceil(2).max(16));
+        assert_eq!(Permits::new(NonZeroUsize::new(5), 2).0.available_permits(), 5);
+    }
 }

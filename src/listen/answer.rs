@@ -24,8 +24,8 @@ pub(super) fn call<H: Handler>(
     turn: Arc<Turn>,
     request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<AnswerBody<H::Body>>, Infallible>> + Send + 'static {
-    turn.request(request.body().is_end_stream());
     let asked = Asked::of(&request);
+    turn.request(request.body().is_end_stream(), !asked.keep_alive);
     let request = request.map(|incoming| RequestBody::new(incoming, turn.clone()));
     async move {
         let answer = handler.call(request, &turn.info).await;

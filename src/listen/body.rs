@@ -25,7 +25,6 @@ pub struct RequestBody {
     incoming: Option<Incoming>,
     turn: Arc<Turn>,
     ended: bool,
-    received: u64,
     silence: Duration,
     /// Since when the reader waits for the client.
     waiting: Option<Instant>,
@@ -37,19 +36,7 @@ impl RequestBody {
     pub(super) fn new(incoming: Incoming, turn: Arc<Turn>) -> Self {
         let silence = turn.info.listener.body_timeout;
         let ended = incoming.is_end_stream();
-        Self { incoming: Some(incoming), turn, ended, received: 0, silence, waiting: None, clock: None }
-    }
-
-    /// Bytes of data received so far, without the framing of chunks.
-    #[must_use]
-    pub fn received(&self) -> u64 {
-        self.received
-    }
-
-    /// Was it read to its end?
-    #[must_use]
-    pub fn read_to_end(&self) -> bool {
-        self.ended
+        Self { incoming: Some(incoming), turn, ended, silence, waiting: None, clock: None }
     }
 
     fn end(&mut self) {
@@ -93,7 +80,6 @@ impl Body for RequestBody {
         match item {
             Some(Ok(frame)) => {
                 let last = incoming.is_end_stream() || frame.is_trailers();
-                this.received += frame.data_ref().map_or(0, |data| data.len() as u64);
                 if last {
                     this.end();
                 }

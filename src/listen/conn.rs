@@ -47,6 +47,10 @@ pub(super) async fn serve<H: Handler>(stream: TcpStream, info: Arc<ConnInfo>, ha
         let end = std::future::poll_fn(|cx| clocks.as_mut().drive(&mut conn, &turn, cx)).await;
         let parts = match end {
             End::Cut | End::Gone => None,
+            End::Stalled => {
+                turn.reset();
+                None
+            }
             End::Finished(Err(ref error)) if !(error.is_parse() && turn.idle()) => None,
             End::Finished(_) | End::Answered | End::Idle | End::HeadLate => conn.into_parts(),
         };
@@ -61,8 +65,8 @@ pub(super) async fn serve<H: Handler>(stream: TcpStream, info: Arc<ConnInfo>, ha
                 continue;
             }
             End::Idle | End::HeadLate if blank => return,
-            // All that came was read, so a plain close cannot reset an answer away: three calls less than lingering.
-            End::Finished(Ok(())) | End::Answered if turn.body_read() && blank && parts.io.nothing_waits() => return,
+            // Where nothing can reset the answer away, a plain close is three calls less than lingering.
+            End::Finished(Ok(())) | End::Answered if turn.body_read() && blank && parts.io.may_close() => return,
             End::Idle | End::HeadLate => Some(refusal::late(&info.listener)),
             _ => None,
         };
@@ -94,6 +98,8 @@ enum End {
     Idle,
     /// A request began, and its head was not complete in time.
     HeadLate,
+    /// The client took nothing of its answer for too long.
+    Stalled,
     /// The client closed its side while it waited for its answer.
     Gone,
     /// The drain is over.
@@ -125,6 +131,8 @@ pin_project_lite::pin_project! {
         // Of `Turn::answers`, when the phase was last set.
         answers: u32,
         looking: bool,
+        // Since when the socket takes nothing, and which `Turn::stall` that is.
+        stalled: Option<(Instant, u32)>,
         // When the drain began, for this connection.
         draining: Option<Instant>,
     }
@@ -141,6 +149,7 @@ impl<'a> Clocks<'a> {
             since: now,
             answers: 0,
             looking: false,
+            stalled: None,
             draining: None,
         }
     }
@@ -170,6 +179,9 @@ impl<'a> Clocks<'a> {
             match self.phase {
                 Phase::Idle => return Poll::Ready(End::Idle),
                 Phase::Head => return Poll::Ready(End::HeadLate),
+                Phase::Answer if stall_ends(self.stalled, self.info) == Some(deadline) => {
+                    return Poll::Ready(End::Stalled);
+                }
                 Phase::Answer => {
                     *self.as_mut().project().since = deadline;
                     turn.look();
@@ -198,14 +210,20 @@ impl<'a> Clocks<'a> {
         };
         if phase == Phase::Answer {
             *this.phase = phase;
+            let stall = turn.stall();
+            if this.stalled.map(|(_, known)| known) != stall {
+                *this.stalled = stall.map(|stall| (Instant::now(), stall));
+            }
+            let stall_ends = stall_ends(*this.stalled, this.info);
             if !turn.blind() {
                 *this.looking = false;
-                return None;
+                return stall_ends;
             }
             if !*this.looking {
                 (*this.looking, *this.since) = (true, Instant::now());
             }
-            return Some(*this.since + LOOK);
+            let look = *this.since + LOOK;
+            return Some(stall_ends.map_or(look, |stall_ends| stall_ends.min(look)));
         }
         if *this.phase != phase || *this.answers != turn.answers() {
             (*this.phase, *this.answers, *this.looking) = (phase, turn.answers(), false);
@@ -238,4 +256,9 @@ impl<'a> Clocks<'a> {
         }
         false
     }
+}
+
+/// When an answer of which the client takes nothing is given up.
+fn stall_ends(stalled: Option<(Instant, u32)>, info: &ConnInfo) -> Option<Instant> {
+    stalled.map(|(since, _)| since + info.listener.body_timeout)
 }

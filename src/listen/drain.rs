@@ -51,6 +51,12 @@ impl Drain {
         self.step() >= Step::LastSecond
     }
 
+    /// Is it over: was all that still ran dropped? What ends then, no client has ended.
+    #[must_use]
+    pub fn was_cut(&self) -> bool {
+        self.step() >= Step::Cut
+    }
+
     /// Open connections, tunnels included.
     #[must_use]
     pub fn connections(&self) -> usize {
@@ -198,7 +204,9 @@ mod tests {
         drain.begin();
         assert!(drain.last_second());
         let open = drain.connection();
+        assert!(!drain.was_cut());
         assert_eq!(drain.cut(), 1);
+        assert!(drain.was_cut());
         waiting.await.unwrap();
         drop(open);
         drain.ended().await;

@@ -30,10 +30,14 @@ pub(super) struct Turn {
     body_read: AtomicBool,
     parked: AtomicBool,
     unflushed: AtomicBool,
+    asked_to_close: AtomicBool,
     closing: AtomicBool,
     until_close: AtomicBool,
     tunnel: AtomicBool,
     look: AtomicBool,
+    stuck: AtomicBool,
+    stalls: AtomicU32,
+    reset: AtomicBool,
     gone: AtomicBool,
     unread: Mutex<Option<Incoming>>,
 }
@@ -48,10 +52,14 @@ impl Turn {
             body_read: AtomicBool::new(false),
             parked: AtomicBool::new(false),
             unflushed: AtomicBool::new(false),
+            asked_to_close: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             until_close: AtomicBool::new(false),
             tunnel: AtomicBool::new(false),
             look: AtomicBool::new(false),
+            stuck: AtomicBool::new(false),
+            stalls: AtomicU32::new(0),
+            reset: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             unread: Mutex::new(None),
         }
@@ -59,8 +67,9 @@ impl Turn {
 
     // --- the request, told by `answer` and `body`
 
-    /// A head is complete; its body may be empty.
-    pub(super) fn request(&self, body_is_empty: bool) {
+    /// A head is complete; its body may be empty. `close`: the client wants no other answer after this one.
+    pub(super) fn request(&self, body_is_empty: bool, close: bool) {
+        self.asked_to_close.store(close, Relaxed);
         self.head_begun.store(false, Relaxed);
         self.body_read.store(body_is_empty, Relaxed);
         self.stage.store(ANSWERING, Relaxed);
@@ -133,6 +142,15 @@ impl Turn {
         self.parked.store(true, Relaxed);
     }
 
+    /// The socket took something, or nothing.
+    pub(super) fn took(&self, something: bool) {
+        if something {
+            self.stuck.store(false, Relaxed);
+        } else if !self.stuck.swap(true, Relaxed) {
+            self.stalls.fetch_add(1, Relaxed);
+        }
+    }
+
     /// The socket has all that hyper wrote. True when this was the end of an answer after which nothing is read.
     pub(super) fn flushed(&self) -> bool {
         self.unflushed.store(false, Relaxed);
@@ -159,9 +177,15 @@ impl Turn {
         self.tunnel.load(Relaxed)
     }
 
-    /// Would a clean end of the connection now pass a cut answer for a whole one?
-    pub(super) fn cut_would_be_unseen(&self) -> bool {
-        self.until_close.load(Relaxed) && !self.idle()
+    /// Was the close the client's own wish? One that learns of it from the answer may be sending its next request.
+    pub(super) fn client_asked_to_close(&self) -> bool {
+        self.asked_to_close.load(Relaxed)
+    }
+
+    /// Must the end of the socket be a reset? So where a clean end would pass a cut answer for a whole one, and where
+    /// nobody would take what the kernel has still to send.
+    pub(super) fn must_reset(&self) -> bool {
+        self.reset.load(Relaxed) || self.until_close.load(Relaxed) && !self.idle()
     }
 
     // --- what the driver asks
@@ -190,6 +214,16 @@ impl Turn {
     /// pipelined request; and of an end within a body it tells only that reader.
     pub(super) fn blind(&self) -> bool {
         !self.parked.load(Relaxed)
+    }
+
+    /// While the socket takes nothing of an answer: which stall of this connection it is, modulo 2^32.
+    pub(super) fn stall(&self) -> Option<u32> {
+        self.stuck.load(Relaxed).then(|| self.stalls.load(Relaxed))
+    }
+
+    /// The connection ends with a reset.
+    pub(super) fn reset(&self) {
+        self.reset.store(true, Relaxed);
     }
 
     /// Lets the socket be looked at when hyper is polled next.

@@ -5,6 +5,7 @@
 //! socket. It decides nothing.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -13,6 +14,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
@@ -69,10 +71,16 @@ impl Wire {
         let _ = timeout(LINGER_TOTAL, end).await;
     }
 
-    /// Nothing that the client sent waits to be read.
-    pub(super) fn nothing_waits(&self) -> bool {
-        let read = self.io.inner().try_read(&mut [0]);
-        self.first.is_empty() && read.map_or_else(|error| error.kind() == io::ErrorKind::WouldBlock, |read| read == 0)
+    /// Would a plain close do? That is: it cannot reset away what was written. A client that has closed its side sends
+    /// nothing more; one that asked for the close is trusted with that, if nothing waits to be read. The kernel is asked,
+    /// not the runtime: it may not have heard yet of what waits.
+    pub(super) fn may_close(&self) -> bool {
+        let mut byte = [MaybeUninit::uninit()];
+        self.first.is_empty()
+            && match SockRef::from(self.io.inner()).peek(&mut byte) {
+                Ok(read) => read == 0,
+                Err(error) => error.kind() == io::ErrorKind::WouldBlock && self.turn.client_asked_to_close(),
+            }
     }
 
     /// Is hyper writing on its own account?
@@ -92,7 +100,7 @@ impl Wire {
 
 impl Drop for Wire {
     fn drop(&mut self) {
-        if self.turn.cut_would_be_unseen() && !self.turn.tunnel() {
+        if self.turn.must_reset() && !self.turn.tunnel() {
             let _ = self.io.inner().set_zero_linger();
         }
     }
@@ -124,7 +132,9 @@ impl Write for Wire {
         if self.turn.asked_to_look() {
             self.look(cx);
         }
-        Pin::new(&mut self.io).poll_write(cx, buf)
+        let taken = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.turn.took(taken.is_ready());
+        taken
     }
 
     fn poll_write_vectored(
@@ -138,7 +148,9 @@ impl Write for Wire {
         if self.turn.asked_to_look() {
             self.look(cx);
         }
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+        let taken = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        self.turn.took(taken.is_ready());
+        taken
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -107,6 +107,35 @@ async fn an_early_answer_survives_a_large_upload() {
     }
 }
 
+/// The last answer is out, and bytes have come that the runtime has not heard of yet: a plain close would reset.
+#[tokio::test]
+async fn what_comes_with_the_last_answer_does_not_reset_it_away() {
+    let mut server = start(listener()).await;
+    let mut client = server.connect().await;
+    client.send("GET /wait HTTP/1.1\r\nconnection: close\r\n\r\n").await;
+    assert_eq!(server.logged().await, "called /wait");
+    tokio::time::sleep(SHORT).await; // hyper has looked for more, and there was nothing
+    // From here to the answer nothing looks at the sockets: the loopback has these bytes, the runtime not.
+    client.0.try_write(b"GET /never HTTP/1.1\r\n\r\n").unwrap();
+    server.go.notify_one();
+    assert!(client.whole().await.ends_with("waited"));
+}
+
+/// Who did not ask for the close may be sending already: such bytes are taken for a while.
+#[tokio::test]
+async fn a_close_of_our_own_lingers() {
+    let mut server = start(listener()).await;
+    let mut client = server.connect().await;
+    client.send("GET /wait HTTP/1.1\r\n\r\n").await;
+    assert_eq!(server.logged().await, "called /wait");
+    server.drain.begin();
+    server.go.notify_one();
+    assert!(client.whole().await.contains("connection: close\r\n"));
+    for _ in 0..2 {
+        client.send("GET / HTTP/1.1\r\n\r\n").await; // the second would fail after a reset
+    }
+}
+
 /// hyper takes a connection that it is done with for upgraded, if a request had asked for it, and whether or not the answer
 /// is out. Java's HttpClient asks on every new connection.
 #[tokio::test]

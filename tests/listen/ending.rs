@@ -25,6 +25,41 @@ async fn the_handler_is_dropped_when_the_client_leaves() {
 }
 
 #[tokio::test]
+async fn a_client_that_takes_nothing_of_its_answer_is_cut() {
+    let mut server = start(Listener { body_timeout: 2 * SHORT, ..listener() }).await;
+    for version in ["1.1", "1.0"] {
+        let mut client = server.connect().await;
+        client.send(format!("GET /big HTTP/{version}\r\n\r\n")).await;
+        assert_eq!(server.logged().await, "called /big");
+        let since = Instant::now();
+        assert_eq!(server.logged().await, "dropped");
+        assert!(since.elapsed() > SHORT, "cut after {:?}", since.elapsed());
+        timeout(LONG, async {
+            while server.drain.connections() > 0 {
+                tokio::task::yield_now().await
+            }
+        })
+        .await
+        .unwrap();
+        let (_, end) = client.rest().await;
+        assert_eq!(end.unwrap_err().kind(), ErrorKind::ConnectionReset);
+    }
+}
+
+#[tokio::test]
+async fn a_slow_client_is_waited_for() {
+    let server = start(Listener { body_timeout: 3 * SHORT, ..listener() }).await;
+    let mut client = server.connect().await;
+    client.send("GET /big HTTP/1.1\r\nconnection: close\r\n\r\n").await;
+    let mut part = vec![0; 3 << 20];
+    for _ in 0..5 {
+        tokio::time::sleep(SHORT).await; // slower than the clock in all, never silent for so long
+        timeout(LONG, client.0.read_exact(&mut part)).await.unwrap().unwrap();
+    }
+    assert!(client.whole().await.ends_with("\r\n0\r\n\r\n"));
+}
+
+#[tokio::test]
 async fn an_upgraded_connection_echoes_what_came_behind_its_head() {
     let one = Listener { connections_limit: NonZeroUsize::new(1), ..listener() };
     let mut server = start(one).await;

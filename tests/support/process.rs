@@ -35,6 +35,17 @@ impl Causeway {
         (causeway, address)
     }
 
+    /// The same, with a stdout of its own: [`Self::line`] sees nothing of it.
+    pub fn run_with_stdout(stdout: impl Into<Stdio>, config: &str) -> (Self, SocketAddr) {
+        let folder = TempDir::new().unwrap();
+        let file = folder.path().join("causeway.toml");
+        std::fs::write(&file, config).unwrap();
+        let command = Command::new(env!("CARGO_BIN_EXE_causeway"));
+        let mut causeway = Self::spawn(folder, command, &["run", "--config", file.to_str().unwrap()], stdout.into());
+        let address = causeway.address("listening on http://");
+        (causeway, address)
+    }
+
     /// The same, in a process that may have so many files open.
     pub fn run_with_files(files: usize, config: &str) -> (Self, SocketAddr) {
         let folder = TempDir::new().unwrap();
@@ -42,7 +53,8 @@ impl Causeway {
         std::fs::write(&file, config).unwrap();
         let mut command = Command::new("sh");
         command.args(["-c", &format!("ulimit -n {files}; exec \"$@\""), "sh", env!("CARGO_BIN_EXE_causeway")]);
-        let mut causeway = Self::spawn(folder, command, &["run", "--config", file.to_str().unwrap()]);
+        let words = ["run", "--config", file.to_str().unwrap()];
+        let mut causeway = Self::spawn(folder, command, &words, Stdio::piped());
         let address = causeway.address("listening on http://");
         (causeway, address)
     }
@@ -53,17 +65,17 @@ impl Causeway {
     }
 
     fn start(folder: TempDir, words: &[&str]) -> Self {
-        Self::spawn(folder, Command::new(env!("CARGO_BIN_EXE_causeway")), words)
+        Self::spawn(folder, Command::new(env!("CARGO_BIN_EXE_causeway")), words, Stdio::piped())
     }
 
-    fn spawn(folder: TempDir, mut command: Command, words: &[&str]) -> Self {
+    fn spawn(folder: TempDir, mut command: Command, words: &[&str], stdout: Stdio) -> Self {
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CAUSEWAY_")) {
             command.env_remove(name);
         }
         command.args(words).current_dir(folder.path()).stdin(Stdio::null());
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command.stdout(stdout).stderr(Stdio::piped()).spawn().unwrap();
         let events = lines_of(child.stderr.take().unwrap());
-        let access = lines_of(child.stdout.take().unwrap());
+        let access = child.stdout.take().map_or_else(|| channel().1, lines_of);
         Self { child, _folder: folder, events, seen: Vec::new(), access }
     }
 

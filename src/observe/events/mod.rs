@@ -71,19 +71,14 @@ pub fn serving(pools: &[PoolSummary<'_>], advice: &str) {
 
 /// The end has begun; requests still come in for `grace`.
 pub fn grace_begun(signal: &str, grace: Duration) {
-    info!(event = "grace_begun", signal, "{signal}: not ready any more, requests still taken for {}", spoken(grace));
+    info!(event = "grace_begun", signal, "{signal}: not ready any more, requests still taken for {}", setting(grace));
 }
 
 /// No new connections; what runs may end within `timeout`.
-pub fn drain_begun(signal: &str, in_flight: usize, timeout: Duration) {
-    let running = count(in_flight, "request");
-    info!(
-        event = "drain_begun",
-        signal,
-        in_flight,
-        "{signal}: draining, {running} in flight, {} to end",
-        spoken(timeout)
-    );
+pub fn drain_begun(signal: &str, connections: usize, timeout: Duration) {
+    let open = count(connections, "connection");
+    let timeout = setting(timeout);
+    info!(event = "drain_begun", signal, connections, "{signal}: draining, {open} open, {timeout} to end");
 }
 
 /// All that ran has ended by itself.
@@ -132,7 +127,7 @@ pub fn no_reload() {
 pub fn accept_backoff(listener: &str, error: &std::io::Error, pause: Duration, now: Instant) {
     static THROTTLE: Throttle<String> = Throttle::new(Duration::from_secs(10), 64);
     if let Some(held) = THROTTLE.pass(now, |name| name == listener, || listener.to_owned()) {
-        let pause = spoken(pause);
+        let pause = setting(pause);
         let more = more(held);
         warn!(
             event = "accept_backoff",
@@ -281,6 +276,11 @@ impl Display for Trail<'_> {
 
 fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+/// A time that somebody has set: 8 s, not 8.0 s.
+fn setting(duration: Duration) -> String {
+    spoken(duration).replace(".0 ", " ")
 }
 
 fn more(held: u64) -> String {
