@@ -16,8 +16,7 @@ use crate::pool::pick::Choice;
 use crate::pool::{Pool, Upstream};
 
 use super::body::{hold, holdable};
-use super::guard::values;
-use super::headers::{Shape, to_upstream};
+use super::headers::{Shape, to_upstream, values};
 use super::replay::Replay;
 use super::retry::{Case, Tally, Verdict, judge};
 use super::{Asked, Service};
@@ -150,7 +149,8 @@ impl Setting<'_> {
         }
         for protocol in protocols {
             if !asked.split(',').any(|wanted| wanted.trim().eq_ignore_ascii_case(protocol)) {
-                return Err(failed(format!("101 to \"{protocol}\", asked for \"{asked}\"")));
+                let wanted = if asked.is_empty() { "no upgrade".to_owned() } else { format!("\"{asked}\"") };
+                return Err(failed(format!("101 to \"{protocol}\", and the client asked for {wanted}")));
             }
         }
         if !self.replay.read_to_end() {

@@ -53,6 +53,12 @@ impl Body {
         Self { inner: Inner::Stream { body, expected }, open: Some(open), given: 0, deadline }
     }
 
+    /// Bytes whose record is closed already.
+    pub(super) fn unrecorded(bytes: Bytes) -> Self {
+        let inner = if bytes.is_empty() { Inner::Empty } else { Inner::Once(bytes) };
+        Self { inner, open: None, given: 0, deadline: None }
+    }
+
     /// Nothing follows the head, and the record is somebody else's (a tunnel's).
     pub(super) fn none() -> Self {
         Self { inner: Inner::Empty, open: None, given: 0, deadline: None }
@@ -96,6 +102,10 @@ impl HttpBody for Body {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         let this = &mut *self;
+        // First: a client that reads slowly must not keep the clock from being looked at.
+        if let Some(failure) = this.overdue(cx) {
+            return Poll::Ready(Some(Err(this.broke(failure))));
+        }
         let polled = match &mut this.inner {
             Inner::Empty => Poll::Ready(None),
             Inner::Once(bytes) => {
@@ -115,10 +125,7 @@ impl HttpBody for Body {
                 this.inner = Inner::Empty;
                 Poll::Ready(None)
             }
-            Poll::Pending => match this.overdue(cx) {
-                Some(failure) => Poll::Ready(Some(Err(this.broke(failure)))),
-                None => Poll::Pending,
-            },
+            Poll::Pending => Poll::Pending,
         }
     }
 

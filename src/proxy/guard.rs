@@ -8,6 +8,8 @@ use http::{Method, Version, request};
 
 use crate::cause::{Cause, Failure};
 
+use super::headers::values;
+
 /// What the guard found out about a request that may pass.
 #[derive(Debug, Default)]
 pub(super) struct Passed {
@@ -65,19 +67,37 @@ fn host(parts: &request::Parts) -> Result<Option<HeaderValue>, Failure> {
         (_, Some(_)) => return invalid("it has more than one Host field"),
         (field, None) => field,
     };
-    if let Some(authority) = parts.uri.authority() {
-        return match HeaderValue::from_str(authority.as_str()) {
-            Ok(value) if !authority.as_str().contains('@') => Ok(Some(value)),
-            _ => invalid("the authority of its target is not a host"),
-        };
+    // Authority form is for CONNECT and the asterisk for OPTIONS alone (RFC 9112 §3.2.3, §3.2.4); of absolute targets, those
+    // of HTTP are ours to serve.
+    match (parts.uri.authority(), parts.uri.scheme_str()) {
+        (None, _) if parts.uri.path() == "*" && parts.method != Method::OPTIONS => {
+            return invalid("its target is no path");
+        }
+        (None, _) => {}
+        (Some(authority), Some("http" | "https")) => {
+            return match HeaderValue::from_str(authority.as_str()) {
+                Ok(value) if is_host(value.as_bytes()) => Ok(Some(value)),
+                _ => invalid("the authority of its target is not a host"),
+            };
+        }
+        (Some(_), _) => return invalid("its target is no path"),
     }
     match field {
         None => Ok(None),
-        Some(value) if !value.as_bytes().contains(&b'@') && Authority::try_from(value.as_bytes()).is_ok() => {
-            Ok(Some(value.clone()))
-        }
+        Some(value) if is_host(value.as_bytes()) => Ok(Some(value.clone())),
         Some(_) => invalid("its Host field is not a host"),
     }
+}
+
+/// `uri-host [ ":" port ]` without user information (RFC 9110 §7.2).
+fn is_host(text: &[u8]) -> bool {
+    let port = match text.iter().rposition(|b| *b == b':') {
+        Some(colon) if !text[colon..].contains(&b']') => &text[colon + 1..],
+        _ => &[],
+    };
+    let port = std::str::from_utf8(port)
+        .is_ok_and(|port| port.is_empty() || (port.parse::<u16>().is_ok() && !port.starts_with('+')));
+    port && !text.contains(&b'@') && Authority::try_from(text).is_ok()
 }
 
 fn expectation(parts: &request::Parts) -> Result<bool, Failure> {
@@ -91,7 +111,7 @@ fn expectation(parts: &request::Parts) -> Result<bool, Failure> {
     Ok(expects)
 }
 
-/// The Upgrade field without `h2c` and `TLS/…`: after a 101 to those, everything would pass unseen.
+/// The Upgrade field without HTTP/2 and TLS in any spelling: after a 101 to those, everything would pass unseen.
 fn upgrade(parts: &request::Parts) -> Option<HeaderValue> {
     if parts.version < Version::HTTP_11 || !parts.headers.contains_key(header::UPGRADE) {
         return None;
@@ -99,18 +119,13 @@ fn upgrade(parts: &request::Parts) -> Option<HeaderValue> {
     if !values(&parts.headers, &header::CONNECTION).any(|option| option.eq_ignore_ascii_case("upgrade")) {
         return None;
     }
-    let kept: Vec<&str> = values(&parts.headers, &header::UPGRADE)
-        .filter(|protocol| {
-            !protocol.eq_ignore_ascii_case("h2c") && !protocol.get(..4).is_some_and(|p| p.eq_ignore_ascii_case("tls/"))
-        })
-        .collect();
+    let passes = |protocol: &&str| {
+        let name = protocol.split('/').next().unwrap_or_default();
+        let token = protocol.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~/".contains(&b));
+        token && !["h2c", "h2", "http", "tls"].iter().any(|barred| name.eq_ignore_ascii_case(barred))
+    };
+    let kept: Vec<&str> = values(&parts.headers, &header::UPGRADE).filter(passes).collect();
     if kept.is_empty() { None } else { HeaderValue::from_str(&kept.join(", ")).ok() }
-}
-
-/// The members of a list field, over all its lines, trimmed, without empty ones (RFC 9110 §5.6.1).
-pub(super) fn values<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> impl Iterator<Item = &'a str> {
-    let lines = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-    lines.flat_map(|line| line.split(',')).map(str::trim).filter(|member| !member.is_empty())
 }
 
 #[cfg(test)]
@@ -139,10 +154,16 @@ mod tests {
             &[("host", "a@b")],
             &[("host", "")],
             &[("host", "a/b")],
+            &[("host", "a:x")],
+            &[("host", "a:99999")],
+            &[("host", "a:+1")],
         ] {
             assert_eq!(one(bad).unwrap_err(), 400, "{bad:?}");
         }
         assert!(checked("/", Version::HTTP_10, &[]).unwrap().host.is_none());
+        for (target, wanted) in [("b", 400), ("b:80", 400), ("ftp://b/x", 400), ("*", 400)] {
+            assert_eq!(checked(target, Version::HTTP_11, &[("host", "a")]).err(), Some(wanted), "{target}");
+        }
         let absolute = checked("http://b:1/x", Version::HTTP_11, &[("host", "a")]).unwrap();
         assert_eq!(absolute.host.unwrap(), "b:1");
     }

@@ -9,8 +9,6 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::config::model::Networks;
 
-use super::guard::values;
-
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -100,7 +98,7 @@ pub(super) fn to_upstream(original: &HeaderMap, ours: &Ours, shape: &Shape<'_>) 
         out.append(header::HOST, host.clone());
     }
     for (name, value) in original {
-        if hop_by_hop(name) || is_ours(name) || name == header::HOST || named.contains(name) {
+        if hop_by_hop(name) || is_ours(name) || name == header::HOST || named.contains(name) || poses_as_another(name) {
             continue;
         }
         if name == header::FORWARDED && !ours.trusted {
@@ -194,6 +192,13 @@ fn port_of(host: Option<&HeaderValue>) -> Option<&str> {
     (!port.is_empty() && port.bytes().all(|b| b.is_ascii_digit())).then_some(port)
 }
 
+/// The members of a list field, over all its lines, trimmed, without empty ones (RFC 9110 §5.6.1). One that is no text stands as
+/// `unknown`: it is told from every word that means something, and hides none beside it.
+pub(super) fn values<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    let members = headers.get_all(name).iter().flat_map(|line| line.as_bytes().split(|b| *b == b','));
+    members.map(|member| std::str::from_utf8(member).unwrap_or("unknown").trim()).filter(|member| !member.is_empty())
+}
+
 const HOP_BY_HOP: [HeaderName; 9] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
@@ -211,6 +216,18 @@ fn hop_by_hop(name: &HeaderName) -> bool {
         2 | 7 | 10 | 14 | 16 | 17 | 18 | 19 => HOP_BY_HOP.contains(name),
         _ => false,
     }
+}
+
+/// A name that becomes another one where `_` and `-` are the same (CGI, WSGI, PHP, Rack), and the other one is framing, ours or
+/// ends here: `X_Forwarded_For` would be read beside the one that causeway sets.
+fn poses_as_another(name: &HeaderName) -> bool {
+    if !name.as_str().contains('_') {
+        return false;
+    }
+    let meant = HeaderName::try_from(name.as_str().replace('_', "-"));
+    let reserved =
+        [header::HOST, header::CONTENT_LENGTH, header::VIA, header::FORWARDED, header::EXPECT, header::TRAILER];
+    meant.is_ok_and(|meant| is_ours(&meant) || hop_by_hop(&meant) || reserved.contains(&meant))
 }
 
 /// Fields that causeway sets itself, whatever the client sent.
@@ -337,6 +354,22 @@ mod tests {
         assert_eq!(out["te"], "trailers");
         assert_eq!(out["connection"], "TE");
         assert_eq!(out["via"], "1.1 causeway-0a1b2c");
+    }
+
+    #[test]
+    fn an_underscore_is_no_disguise() {
+        let out = sent(
+            &[
+                ("host", "a"),
+                ("x_forwarded_for", "6.6.6.6"),
+                ("content_length", "5"),
+                ("transfer_encoding", "chunked"),
+                ("my_field", "1"),
+            ],
+            "",
+        );
+        assert_eq!(out["my_field"], "1");
+        assert!(out.keys().filter(|name| name.as_str().contains('_')).count() == 1, "{out:?}");
     }
 
     #[test]

@@ -227,7 +227,7 @@ impl Service {
             exchange.host.as_ref(),
             conn.local.port(),
         );
-        let open = Open::new(exchange, Arc::clone(&self.proxy));
+        let open = Open::new(exchange, Arc::clone(&self.proxy), conn.drain.clone());
         let asked = Asked {
             method: parts.method,
             uri: parts.uri,
@@ -360,11 +360,17 @@ impl Service {
         self.own(open, asked, response)
     }
 
-    /// The answer to a request whose handling panicked.
-    fn bug(&self, conn: &Arc<ConnInfo>) -> Response<Body> {
-        let (parts, ()) = Request::new(()).into_parts();
-        let (open, asked) = self.open(parts, guard::Passed::default(), None, Arc::clone(conn));
-        self.refuse(open, &asked, Failure::new(Cause::Bug))
+    /// The answer to a request whose handling panicked. Its record is in the log already.
+    fn bug(&self, conn: &Arc<ConnInfo>, accept: Option<HeaderValue>) -> Response<Body> {
+        let left = panic::left();
+        let id = left.as_ref().map_or_else(new_request_id, |left| Arc::clone(&left.request_id));
+        let mut exchange =
+            Exchange::new(id, conn.peer, Arc::clone(&conn.listener.name), (Instant::now(), SystemTime::now()));
+        exchange.method = left.map_or(Method::GET, |left| left.method);
+        exchange.failure = Some(Arc::new(Failure::new(Cause::Bug)));
+        let verdict = respond::verdict(&exchange);
+        let said = accept.into_iter().map(|accept| (header::ACCEPT, accept)).collect();
+        self.proxy.annotator.render(&exchange, &verdict, Telling::new(Form::of(&said), false)).map(Body::unrecorded)
     }
 }
 
@@ -377,9 +383,10 @@ impl Handler for Service {
         conn: &Arc<ConnInfo>,
     ) -> impl Future<Output = Response<Body>> + Send + 'static {
         let (this, conn) = (self.clone(), Arc::clone(conn));
+        let accept = request.headers().get(header::ACCEPT).cloned();
         // On the heap at once: hyper moves a service's future several times, and this one is some 6 KB.
         let handled = Box::pin(self.clone().handle(request, Arc::clone(&conn)));
-        async move { panic::caught(handled).await.unwrap_or_else(|| this.bug(&conn)) }
+        async move { panic::caught(handled).await.unwrap_or_else(|| this.bug(&conn, accept)) }
     }
 
     fn refuse(&self, failure: Failure, raw: &[u8], conn: &Arc<ConnInfo>) -> Bytes {

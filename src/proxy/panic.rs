@@ -1,10 +1,37 @@
 //! A panic in a request's handling ends that request, with a 500 that says so, and nothing else.
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::task::Poll;
 
-use crate::observe::events;
+use http::Method;
+
+use crate::observe::{Exchange, events};
+
+thread_local! {
+    /// The record of the request whose handling has just panicked on this thread.
+    static LEFT: RefCell<Option<Left>> = const { RefCell::new(None) };
+}
+
+/// What must be known of a request to answer it after its handling panicked.
+#[derive(Debug)]
+pub(super) struct Left {
+    pub(super) request_id: Arc<str>,
+    pub(super) method: Method,
+}
+
+/// Leaves what the answer needs; called while the panic unwinds.
+pub(super) fn leave(exchange: &Exchange) {
+    let left = Left { request_id: Arc::clone(&exchange.request_id), method: exchange.method.clone() };
+    LEFT.with(|slot| slot.replace(Some(left)));
+}
+
+/// Takes what the panic left, on the thread it happened on.
+pub(super) fn left() -> Option<Left> {
+    LEFT.with(RefCell::take)
+}
 
 /// Runs a future; `None` if it panicked. It is dropped then and never polled again.
 pub(super) async fn caught<F: Future>(future: F) -> Option<F::Output> {

@@ -8,13 +8,14 @@ use std::time::Instant;
 
 use crate::cause::{Cause, Failure};
 use crate::client::Progress;
+use crate::listen::Drain;
 use crate::observe::exchange::EndedBy;
 use crate::observe::{Attempt, Exchange, NotTried, Outcome, Reason};
 use crate::pool::Upstream;
 use crate::pool::pick::Pick;
 
-use super::Proxy;
 use super::replay::Replay;
+use super::{Proxy, panic};
 
 /// An exchange that has not ended.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub(super) struct Open {
     running: Option<Running>,
     /// Where the request body's bytes are counted.
     pub(super) body: Option<Replay>,
+    /// Whether it was causeway that cut it.
+    drain: Drain,
     /// The end was told.
     ended: bool,
 }
@@ -37,8 +40,8 @@ struct Running {
 }
 
 impl Open {
-    pub(super) fn new(exchange: Exchange, proxy: Arc<Proxy>) -> Box<Self> {
-        Box::new(Self { exchange, proxy, running: None, body: None, ended: false })
+    pub(super) fn new(exchange: Exchange, proxy: Arc<Proxy>, drain: Drain) -> Box<Self> {
+        Box::new(Self { exchange, proxy, running: None, body: None, drain, ended: false })
     }
 
     /// An attempt begins.
@@ -100,6 +103,35 @@ impl Open {
         self.end(EndedBy::Upstream);
     }
 
+    /// A tunnel's client broke off.
+    pub(super) fn client_left(&mut self) {
+        self.exchange.failure = Some(Arc::new(Failure::new(Cause::ClientClosed).sent(true)));
+        self.end(EndedBy::Client);
+    }
+
+    /// Dropped in the middle: by a panic, by the cut of a drain, or because the client went away.
+    fn unended(&mut self, now: Instant) {
+        let answered = self.exchange.status != 0;
+        let cause = if std::thread::panicking() {
+            Cause::Bug
+        } else if self.drain.was_cut() {
+            Cause::ShuttingDown
+        } else {
+            Cause::ClientClosed
+        };
+        self.exchange.ended_by = if cause == Cause::ClientClosed { EndedBy::Client } else { EndedBy::Proxy };
+        let running = self.running.as_ref().filter(|_| !answered);
+        let failure = match running {
+            Some(running) => Failure::new(cause).in_phase(running.progress.phase()).sent(running.progress.sent()),
+            None => Failure::new(cause),
+        };
+        let failure = if running.is_some() { self.failed(failure, now) } else { Arc::new(failure) };
+        if !answered {
+            self.exchange.status = failure.own_status();
+        }
+        self.exchange.failure = Some(failure);
+    }
+
     /// The end, and who made it. Only the first word counts.
     pub(super) fn end(&mut self, by: EndedBy) {
         if !self.ended {
@@ -113,24 +145,7 @@ impl Drop for Open {
     fn drop(&mut self) {
         let now = Instant::now();
         if !self.ended {
-            self.exchange.ended_by = EndedBy::Client;
-            let answered = self.exchange.status != 0;
-            let gone = match self.running.as_ref().filter(|_| !answered) {
-                Some(running) => {
-                    Failure::new(Cause::ClientClosed).in_phase(running.progress.phase()).sent(running.progress.sent())
-                }
-                None => Failure::new(Cause::ClientClosed),
-            };
-            let gone = if answered {
-                self.exchange.failure = Some(Arc::new(gone));
-                None
-            } else {
-                Some(self.failed(gone, now))
-            };
-            if let Some(gone) = gone {
-                self.exchange.status = gone.own_status();
-                self.exchange.failure = Some(gone);
-            }
+            self.unended(now);
         }
         if let (Some(Running { started, .. }), Some(last)) = (&self.running, self.exchange.attempts.last_mut()) {
             last.elapsed = now.saturating_duration_since(*started);
@@ -140,6 +155,9 @@ impl Drop for Open {
         }
         self.exchange.elapsed = now.saturating_duration_since(self.exchange.started);
         self.proxy.finish(&self.exchange);
+        if std::thread::panicking() {
+            panic::leave(&self.exchange);
+        }
     }
 }
 

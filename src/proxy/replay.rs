@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 
 use crate::cause::{Cause, Failure};
@@ -22,9 +22,9 @@ pub(super) struct Replay(Option<Arc<Mutex<Source>>>);
 #[derive(Debug)]
 struct Source {
     body: RequestBody,
-    /// What was taken so far, while it fits; trailers last.
-    kept: Vec<Kept>,
-    kept_bytes: usize,
+    kept: Kept,
+    /// Trailers, the last of a body.
+    trailers: Option<Box<http::HeaderMap>>,
     keep: usize,
     /// More was taken than could be kept: no attempt can start over.
     overflowed: bool,
@@ -37,18 +37,41 @@ struct Source {
     turn: u64,
 }
 
-#[derive(Clone, Debug)]
-enum Kept {
-    Data(Bytes),
-    Trailers(http::HeaderMap),
+/// What was taken so far, while it fits. Small pieces are gathered, so that a body of many tiny chunks costs no more than its
+/// bytes; large ones are shared with the reader's buffer.
+#[derive(Debug, Default)]
+struct Kept {
+    pieces: Vec<Bytes>,
+    tail: BytesMut,
+    bytes: usize,
 }
 
+/// Pieces below this are gathered.
+const SMALL: usize = 4 << 10;
+
 impl Kept {
-    fn frame(self) -> Frame<Bytes> {
-        match self {
-            Self::Data(data) => Frame::data(data),
-            Self::Trailers(trailers) => Frame::trailers(trailers),
+    fn push(&mut self, data: &Bytes) {
+        self.bytes += data.len();
+        if data.len() < SMALL {
+            self.tail.extend_from_slice(data);
         }
+        if (data.len() >= SMALL || self.tail.len() >= SMALL) && !self.tail.is_empty() {
+            self.pieces.push(self.tail.split().freeze());
+        }
+        if data.len() >= SMALL {
+            self.pieces.push(data.clone());
+        }
+    }
+
+    /// What begins at this byte; `None` when that was not taken yet.
+    fn at(&self, mut position: usize) -> Option<Bytes> {
+        for piece in &self.pieces {
+            if position < piece.len() {
+                return Some(piece.slice(position..));
+            }
+            position -= piece.len();
+        }
+        self.tail.get(position..).filter(|rest| !rest.is_empty()).map(Bytes::copy_from_slice)
     }
 }
 
@@ -60,8 +83,8 @@ impl Replay {
         }
         let source = Source {
             body,
-            kept: Vec::new(),
-            kept_bytes: 0,
+            kept: Kept::default(),
+            trailers: None,
             keep,
             overflowed: false,
             ended: false,
@@ -76,12 +99,12 @@ impl Replay {
     /// The body from its beginning, for one attempt. Earlier ones take no more from here on.
     pub(super) fn attempt(&self) -> ReplayBody {
         let Some(source) = &self.0 else {
-            return ReplayBody { source: None, turn: 0, next: 0, given: 0, total: Some(0), done: true };
+            return ReplayBody { source: None, turn: 0, given: 0, total: Some(0), done: true };
         };
         let mut locked = lock(source);
         locked.turn += 1;
         let total = locked.body.size_hint().exact().map(|left| left + locked.taken);
-        ReplayBody { source: Some(Arc::clone(source)), turn: locked.turn, next: 0, given: 0, total, done: false }
+        ReplayBody { source: Some(Arc::clone(source)), turn: locked.turn, given: 0, total, done: false }
     }
 
     /// All that was taken is kept: an attempt may start over.
@@ -118,7 +141,6 @@ impl Replay {
 pub(super) struct ReplayBody {
     source: Option<Arc<Mutex<Source>>>,
     turn: u64,
-    next: usize,
     given: u64,
     total: Option<u64>,
     done: bool,
@@ -147,12 +169,12 @@ impl Body for ReplayBody {
         }
         let Some(source) = this.source.clone() else { return Poll::Ready(None) };
         let mut source = lock(&source);
-        let polled = if source.turn != this.turn { Poll::Ready(Some(Err(Ended))) } else { source.poll(this.next, cx) };
+        let polled = if source.turn != this.turn { Poll::Ready(Some(Err(Ended))) } else { source.poll(this.given, cx) };
         match &polled {
             Poll::Pending => {}
             Poll::Ready(Some(Ok(frame))) => {
-                this.next += 1;
                 this.given += frame.data_ref().map_or(0, |data| data.len() as u64);
+                this.done = frame.is_trailers();
             }
             Poll::Ready(_) => this.done = true,
         }
@@ -169,10 +191,15 @@ impl Body for ReplayBody {
 }
 
 impl Source {
-    /// The frame with this index: a kept one, else the next from the client.
-    fn poll(&mut self, index: usize, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Ended>>> {
-        if let Some(kept) = self.kept.get(index).filter(|_| !self.overflowed) {
-            return Poll::Ready(Some(Ok(kept.clone().frame())));
+    /// The frame that begins at this byte: a kept one, else the next from the client.
+    fn poll(&mut self, position: u64, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Ended>>> {
+        let kept =
+            usize::try_from(position).ok().filter(|_| !self.overflowed).and_then(|position| self.kept.at(position));
+        if let Some(data) = kept {
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
+        if let Some(trailers) = &self.trailers {
+            return Poll::Ready(Some(Ok(Frame::trailers((**trailers).clone()))));
         }
         if self.failure.is_some() {
             return Poll::Ready(Some(Err(Ended)));
@@ -199,20 +226,16 @@ impl Source {
     }
 
     fn keep(&mut self, frame: &Frame<Bytes>) {
-        if self.overflowed {
-            return;
+        if let Some(trailers) = frame.trailers_ref() {
+            self.trailers = Some(Box::new(trailers.clone()));
         }
-        match (frame.data_ref(), frame.trailers_ref()) {
-            (Some(data), _) if self.kept_bytes + data.len() <= self.keep => {
-                self.kept_bytes += data.len();
-                self.kept.push(Kept::Data(data.clone()));
-            }
-            (Some(_), _) => {
+        match frame.data_ref() {
+            Some(data) if !self.overflowed && self.kept.bytes + data.len() <= self.keep => self.kept.push(data),
+            Some(_) if !self.overflowed => {
                 self.overflowed = true;
-                self.kept = Vec::new();
+                self.kept = Kept::default();
             }
-            (None, Some(trailers)) => self.kept.push(Kept::Trailers(trailers.clone())),
-            (None, None) => {}
+            Some(_) | None => {}
         }
     }
 
@@ -241,4 +264,31 @@ fn size(bytes: u64) -> String {
 
 fn lock(source: &Mutex<Source>) -> MutexGuard<'_, Source> {
     source.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_was_kept_comes_back_from_any_byte(sizes in prop::collection::vec(1usize..9000, 0..12), from in 0usize..40_000) {
+            let mut kept = Kept::default();
+            let mut whole = Vec::new();
+            for (index, size) in sizes.iter().enumerate() {
+                let data = Bytes::from(vec![index as u8; *size]);
+                kept.push(&data);
+                whole.extend_from_slice(&data);
+            }
+            prop_assert_eq!(kept.bytes, whole.len());
+            let (mut back, mut position) = (Vec::new(), from.min(whole.len()));
+            while let Some(data) = kept.at(position) {
+                position += data.len();
+                back.extend_from_slice(&data);
+            }
+            prop_assert_eq!(back, &whole[from.min(whole.len())..]);
+            prop_assert!(kept.pieces.len() <= 2 + whole.len() / (SMALL / 2), "{} pieces", kept.pieces.len());
+        }
+    }
 }

@@ -67,8 +67,8 @@ async fn tunnel(
     mut open: Box<Open>,
 ) {
     let (from_client, from_upstream) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-    let mut client = Counted { io: client, read: Arc::clone(&from_client) };
-    let mut upstream = Counted { io: upstream, read: Arc::clone(&from_upstream) };
+    let mut client = Counted { io: client, read: Arc::clone(&from_client), broke: false };
+    let mut upstream = Counted { io: upstream, read: Arc::clone(&from_upstream), broke: false };
     let copied = {
         let copy = tokio::io::copy_bidirectional_with_sizes(&mut client, &mut upstream, BUFFER, BUFFER);
         tokio::select! {
@@ -80,6 +80,7 @@ async fn tunnel(
     open.exchange.bytes_in = from_client.load(Ordering::Relaxed);
     match copied {
         Ok(Ok(_)) => open.end(EndedBy::Upstream),
+        Ok(Err(_)) if client.broke => open.client_left(),
         Ok(Err(error)) => open.tunnel_broke(error),
         Err(limit) => {
             open.broke(Failure::new(Cause::BodyTimeout).in_phase(Phase::Body).sent(true).limit(spoken(limit)))
@@ -102,10 +103,18 @@ async fn silent(limit: Option<Duration>, from_client: &AtomicU64, from_upstream:
     limit
 }
 
-/// Counts what is read from one side.
+/// Counts what is read from one side, and remembers whether it was this side that broke.
 struct Counted<T> {
     io: T,
     read: Arc<AtomicU64>,
+    broke: bool,
+}
+
+impl<T> Counted<T> {
+    fn noted<R>(&mut self, polled: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
+        self.broke |= matches!(polled, Poll::Ready(Err(_)));
+        polled
+    }
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for Counted<T> {
@@ -113,20 +122,23 @@ impl<T: AsyncRead + Unpin> AsyncRead for Counted<T> {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.io).poll_read(cx, buf);
         self.read.fetch_add((buf.filled().len() - before) as u64, Ordering::Relaxed);
-        polled
+        self.noted(polled)
     }
 }
 
 impl<T: AsyncWrite + Unpin> AsyncWrite for Counted<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
+        let polled = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.noted(polled)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+        let polled = Pin::new(&mut self.io).poll_flush(cx);
+        self.noted(polled)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
+        let polled = Pin::new(&mut self.io).poll_shutdown(cx);
+        self.noted(polled)
     }
 }
