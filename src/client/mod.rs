@@ -49,13 +49,15 @@ pub struct Order<'a> {
     pub endpoint: &'a Arc<Endpoint>,
     /// The route's clocks (`resolve`, `request` and `tunnel` are not ours).
     pub timeouts: &'a Timeouts,
-    /// `response_head` is ours.
+    /// `response_head` and `response` (how far to read ahead) are ours.
     pub buffers: &'a Buffers,
     /// Rules for kept connections. `max_idle` is already this worker's share.
     pub connections: &'a Connections,
     /// The request may be resent. If not, only a connection idle for less than a quarter of the limit in force is used
     /// (CONTRACT §9 "No POST lost to the app's idle clock").
     pub replayable: bool,
+    /// No kept connection is used: the last one was found dead.
+    pub fresh: bool,
     /// The request asks for 100-continue: its body is first polled on the upstream's 100 or after 1 s.
     pub expects_continue: bool,
 }
@@ -127,7 +129,8 @@ where
 
     /// Sends the request (origin-form target, final header fields) and waits for the response head, under the clocks of
     /// `order`. A kept connection found dead with nothing sent is replaced in silence: once by another kept one, then by
-    /// a fresh one. Dropping the future ends the attempt and its connection.
+    /// a fresh one. One whose death shows only as the request is written takes the request along: then the failure is
+    /// [`crate::cause::Cause::StaleConnection`] with nothing sent, and the caller sends it again with [`Order::fresh`]. Dropping the future ends the attempt and its connection.
     ///
     /// # Errors
     /// The one [`Failure`] that ended it, with phase and `sent`. A failure of the request body itself (the client's
@@ -139,7 +142,7 @@ where
         progress: &Arc<Progress>,
     ) -> Result<Response<Body>, Failure> {
         let mut request = h1::prepared(request);
-        for _ in 0..KEPT_TRIES {
+        for _ in 0..if order.fresh { 0 } else { KEPT_TRIES } {
             let Some(connection) = self.kept.take(order.endpoint.key, !order.replayable, Instant::now()) else { break };
             progress.reused.store(true, Relaxed);
             match connection.exchange(order, request, progress).await {

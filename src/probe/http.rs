@@ -33,6 +33,7 @@ pub(super) async fn check(endpoint: &Arc<Endpoint>, check: &HttpCheck, limit: Du
         buffers: &Buffers::default(),
         connections: &connections,
         replayable: true,
+        fresh: true,
         expects_continue: false,
     };
     let progress = Arc::new(Progress::default());

@@ -67,6 +67,7 @@ impl Setting<'_> {
             buffers: &self.pool.buffers,
             connections: &self.pool.connections,
             replayable: self.idempotent && self.replay.whole(),
+            fresh: false,
             expects_continue: self.asked.passed.expects_continue,
         };
         let work = async {
