@@ -248,7 +248,9 @@ mod tests {
                       Find what adds them: usually Set-Cookie.";
         assert_eq!(failure("256 fields").hint("app:1"), fields);
         assert_eq!(failure("256 fields").remedy("app:1"), "Find what adds them: usually Set-Cookie.");
-        assert!(failure("64 KiB").hint("app:1").contains("larger than 64 KiB (limit: buffers.response_head). Raise it"));
+        assert!(
+            failure("64 KiB").hint("app:1").contains("larger than 64 KiB (limit: buffers.response_head). Raise it")
+        );
     }
 
     #[test]

@@ -65,8 +65,11 @@ fn named(facts: &Facts, codec: Codec, on: On) -> Failure {
     } else if codec.own {
         Failure::new(Cause::Bug)
     } else if codec.too_large {
-        let limit =
-            if facts.read < on.head_limit as u64 { format!("{} fields", on.fields_limit) } else { sized(on.head_limit as u64) };
+        let limit = if facts.read < on.head_limit as u64 {
+            format!("{} fields", on.fields_limit)
+        } else {
+            sized(on.head_limit as u64)
+        };
         Failure::new(Cause::ResponseHeadTooLarge).limit(limit)
     } else if facts.read == 0 {
         // A write that meets a reset takes it off the socket: reading then only finds an end.
