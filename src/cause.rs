@@ -8,7 +8,7 @@ mod failure;
 
 use std::fmt;
 
-pub use failure::{Failure, capitalised, escape, spoken};
+pub use failure::{Failure, capitalised, escape, sized, spoken};
 
 /// Where in an exchange a failure happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -270,9 +270,10 @@ async fn checks_follow_the_members() {
     let addresses = |list: &[u8]| Dial::Addresses(list.iter().map(|&last| ([127, 0, 0, last], port).into()).collect());
 
     set(Dial::Unresolved(Some((Cause::DnsNotFound, "no such name".to_owned()))));
-    watched.until(&[State::Evicted]).await;
+    tokio::time::sleep(Duration::from_millis(100)).await; // five times the interval
+    assert!(watched.results.try_recv().is_err(), "nothing is checked");
     let seen = watched.pool.members()[0].health.snapshot(Instant::now());
-    assert_eq!(seen.last_failure.map(|(cause, _)| cause), Some(Cause::DnsNotFound));
+    assert_eq!((seen.state, seen.last_failure.map(|(cause, _)| cause)), (State::Unknown, Some(Cause::DnsNotFound)));
 
     set(addresses(&[1, 2]));
     watched.until(&[State::Ready, State::Evicted]).await;

@@ -6,6 +6,10 @@ use std::fmt;
 
 use super::{Cause, Phase};
 
+/// The hint of [`Cause::ResponseHeadTooLarge`] where the limit is one of fields: that one cannot be raised.
+const TOO_MANY_FIELDS: &str =
+    "Its response head has more than {limit}, the most that causeway takes. Find what adds them: usually Set-Cookie.";
+
 /// One failure: its cause, where it happened, and what was seen. The source chain goes to the log, never to a client.
 #[derive(Debug)]
 pub struct Failure {
@@ -102,7 +106,7 @@ impl Failure {
     /// The hint for the operator, about `address` (`host:port`): what is the matter, and what to do.
     #[must_use]
     pub fn hint(&self, address: &str) -> String {
-        self.fill(self.cause.row().hint, address)
+        self.fill(self.hint_template(), address)
     }
 
     /// What is the matter, as a clause about an upstream named just before: `nothing listens there`.
@@ -114,7 +118,7 @@ impl Failure {
     /// The second half of [`Failure::hint`]: what to do, without what is the matter; empty where there is none.
     #[must_use]
     pub fn remedy(&self, address: &str) -> String {
-        let remedy = self.cause.row().hint.split_once(". ").map_or("", |(_, remedy)| remedy);
+        let remedy = self.hint_template().split_once(". ").map_or("", |(_, remedy)| remedy);
         self.fill(remedy, address)
     }
 
@@ -147,6 +151,13 @@ impl Failure {
             source = error.source();
         }
         told
+    }
+
+    fn hint_template(&self) -> &'static str {
+        match (self.cause, &self.limit) {
+            (Cause::ResponseHeadTooLarge, Some(limit)) if limit.ends_with(" fields") => TOO_MANY_FIELDS,
+            _ => self.cause.row().hint,
+        }
     }
 
     /// Fills in a template. What was seen carries the limit along where the template has no place for it, and is left
@@ -207,9 +218,44 @@ pub fn spoken(duration: std::time::Duration) -> String {
     }
 }
 
+/// A number of bytes as in sentences: `64 KiB`, `8193 bytes`.
+#[must_use]
+pub fn sized(bytes: u64) -> String {
+    match bytes {
+        0 => "0 bytes".into(),
+        _ if bytes.is_multiple_of(1 << 30) => format!("{} GiB", bytes >> 30),
+        _ if bytes.is_multiple_of(1 << 20) => format!("{} MiB", bytes >> 20),
+        _ if bytes.is_multiple_of(1 << 10) => format!("{} KiB", bytes >> 10),
+        _ => format!("{bytes} bytes"),
+    }
+}
+
 /// With a capital first letter, as at the start of a sentence.
 #[must_use]
 pub fn capitalised(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map_or_else(String::new, |first| first.to_ascii_uppercase().to_string() + chars.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_that_cannot_be_raised_is_not_told_to_be() {
+        let failure = |limit| Failure::new(Cause::ResponseHeadTooLarge).limit(limit);
+        let fields = "Its response head has more than 256 fields, the most that causeway takes. \
+                      Find what adds them: usually Set-Cookie.";
+        assert_eq!(failure("256 fields").hint("app:1"), fields);
+        assert_eq!(failure("256 fields").remedy("app:1"), "Find what adds them: usually Set-Cookie.");
+        assert!(
+            failure("64 KiB").hint("app:1").contains("larger than 64 KiB (limit: buffers.response_head). Raise it")
+        );
+    }
+
+    #[test]
+    fn sizes_read_like_those_of_the_config() {
+        let said = [0, 64 << 10, 1 << 20, 3 << 30, 8193].map(sized);
+        assert_eq!(said, ["0 bytes", "64 KiB", "1 MiB", "3 GiB", "8193 bytes"]);
+    }
 }

@@ -2,9 +2,8 @@
 //! error's text.
 
 use std::error::Error;
-use std::io;
 
-use crate::cause::{Cause, Failure, Phase, escape};
+use crate::cause::{Cause, Failure, Phase, escape, sized};
 
 use super::io::{End, Facts};
 
@@ -61,23 +60,24 @@ pub(super) fn no_head(
 fn named(facts: &Facts, codec: Codec, on: On) -> Failure {
     let head = skip_empty_lines(&facts.head);
     let beginning = &head[..head.len().min(TOLD)];
-    // A write meets the reset first and takes it off the socket; reading then only finds an end.
-    let write_reset = facts.write_error.as_ref().is_some_and(|e| e.kind() == io::ErrorKind::ConnectionReset);
-    let reset = write_reset || facts.end == Some(End::Broken);
     if facts.body_error.is_some() || codec.short_body {
         Failure::new(Cause::ClientClosed)
     } else if codec.own {
         Failure::new(Cause::Bug)
     } else if codec.too_large {
-        let limit =
-            if facts.read < on.head_limit as u64 { format!("{} fields", on.fields_limit) } else { size(on.head_limit) };
+        let limit = if facts.read < on.head_limit as u64 {
+            format!("{} fields", on.fields_limit)
+        } else {
+            sized(on.head_limit as u64)
+        };
         Failure::new(Cause::ResponseHeadTooLarge).limit(limit)
     } else if facts.read == 0 {
-        // Neither reset nor closed, but no more could be written: as good as reset.
-        let gone = reset || (facts.end.is_none() && facts.write_error.is_some());
-        Failure::new(match (on.reused, gone) {
+        // A write that meets a reset takes it off the socket: reading then only finds an end.
+        let reset = facts.write_error.is_some() || facts.end == Some(End::Broken);
+        Failure::new(match (on.reused, reset) {
             (true, _) => Cause::StaleConnection,
-            (false, true) if facts.written == 0 => Cause::ConnectReset,
+            // Closed or reset: it took nothing of the request.
+            (false, _) if facts.written == 0 => Cause::ConnectReset,
             (false, true) => Cause::ResetBeforeHead,
             (false, false) => Cause::ClosedWithoutResponse,
         })
@@ -113,15 +113,6 @@ pub(super) fn cut_body(
     match facts.body_error.take() {
         Some(error) => failure.from(error),
         None => failure.from(source),
-    }
-}
-
-/// Bytes in words: `64 KiB`.
-pub(super) fn size(bytes: usize) -> String {
-    match bytes {
-        b if b >= 1 << 20 && b % (1 << 20) == 0 => format!("{} MiB", b >> 20),
-        b if b >= 1 << 10 && b % (1 << 10) == 0 => format!("{} KiB", b >> 10),
-        b => format!("{b} bytes"),
     }
 }
 
@@ -171,6 +162,7 @@ fn offending(head: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io;
 
     fn named_by(head: &[u8], codec: Codec) -> Failure {
         let facts = Facts { head: head.to_vec(), read: head.len() as u64, ..Facts::default() };
@@ -206,10 +198,11 @@ mod tests {
         assert_eq!(named_by(false, 9, Some(End::Eof), None), Cause::ClosedWithoutResponse);
         assert_eq!(named_by(false, 9, Some(End::Broken), None), Cause::ResetBeforeHead);
         assert_eq!(named_by(false, 9, Some(End::Eof), Some(ConnectionReset)), Cause::ResetBeforeHead);
-        assert_eq!(named_by(false, 9, Some(End::Eof), Some(BrokenPipe)), Cause::ClosedWithoutResponse);
+        assert_eq!(named_by(false, 9, Some(End::Eof), Some(BrokenPipe)), Cause::ResetBeforeHead);
+        assert_eq!(named_by(false, 0, Some(End::Eof), Some(BrokenPipe)), Cause::ConnectReset);
         assert_eq!(named_by(false, 9, None, Some(BrokenPipe)), Cause::ResetBeforeHead);
         assert_eq!(named_by(false, 0, Some(End::Broken), None), Cause::ConnectReset);
-        assert_eq!(named_by(false, 0, Some(End::Eof), None), Cause::ClosedWithoutResponse);
+        assert_eq!(named_by(false, 0, Some(End::Eof), None), Cause::ConnectReset);
         assert_eq!(named_by(true, 9, Some(End::Eof), None), Cause::StaleConnection);
         assert_eq!(named_by(true, 0, None, Some(BrokenPipe)), Cause::StaleConnection);
     }
@@ -226,10 +219,5 @@ mod tests {
         ] {
             assert_eq!(offending(head), line);
         }
-    }
-
-    #[test]
-    fn sizes_read_as_in_the_config() {
-        assert_eq!([size(64 << 10), size(1 << 20), size(8193)], ["64 KiB", "1 MiB", "8193 bytes"]);
     }
 }

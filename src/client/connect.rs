@@ -27,7 +27,7 @@ pub async fn dial(endpoint: &Endpoint, limit: Duration) -> Result<TcpStream, Fai
         Dial::Unresolved(why) => return Err(unresolved(why.as_ref())),
     };
     let connected = match addresses.as_slice() {
-        [only] => timeout(limit, TcpStream::connect(*only)).await,
+        [only] => timeout(limit, connect(*only)).await,
         several => timeout(limit, race(several)).await,
     };
     let stream = match connected {
@@ -47,7 +47,7 @@ fn race(addresses: &[SocketAddr]) -> Pin<Box<dyn Future<Output = io::Result<TcpS
         let [first, rest @ ..] = addresses else {
             return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, "no address to dial"));
         };
-        let mut preferred = std::pin::pin!(TcpStream::connect(*first));
+        let mut preferred = std::pin::pin!(connect(*first));
         if rest.is_empty() {
             return preferred.await;
         }
@@ -73,6 +73,22 @@ fn race(addresses: &[SocketAddr]) -> Pin<Box<dyn Future<Output = io::Result<TcpS
         };
         race(rest).await.map_err(|other| telling(error, other))
     })
+}
+
+async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    TcpStream::connect(address).await.and_then(|stream| to_another(stream, address))
+}
+
+/// A port of this machine on which nobody listens can be the very one that the kernel picks for our side: then TCP
+/// connects the socket to itself. Nobody is there, and the app must still get its port.
+fn to_another(stream: TcpStream, address: SocketAddr) -> io::Result<TcpStream> {
+    let itself = address.ip().is_loopback() && stream.local_addr().is_ok_and(|local| local == address);
+    if !itself {
+        return Ok(stream);
+    }
+    // With a reset in place of a close: no TIME_WAIT holds the port.
+    let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+    Err(io::Error::from_raw_os_error(rustix::io::Errno::CONNREFUSED.raw_os_error()))
 }
 
 /// Of two errors, the one to report.
@@ -126,6 +142,19 @@ mod tests {
         ] {
             assert_eq!(cause(&io::Error::from_raw_os_error(errno.raw_os_error())), wanted, "{errno}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_met_itself_is_refused_and_frees_the_port() {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let itself = socket.local_addr().unwrap();
+        let error = to_another(socket.connect(itself).await.unwrap(), itself).unwrap_err();
+        assert_eq!(cause(&error), Cause::ConnectionRefused);
+        let app = tokio::net::TcpSocket::new_v4().unwrap(); // without SO_REUSEADDR
+        app.bind(itself).unwrap();
+        let app = app.listen(1).unwrap();
+        assert!(connect(app.local_addr().unwrap()).await.is_ok());
     }
 
     #[test]

@@ -28,8 +28,10 @@ use crate::config::model::Timeouts;
 /// Fields of a response head: hyper's own 100 are too few for some apps. hyper clears a table of so many for every answer:
 /// 1,000 of them cost a twentieth of the CPU of a short request.
 const MAX_FIELDS: usize = 256;
-/// hyper reads and writes through buffers of at most this, unless a head may be larger.
-const BUFFER: usize = 64 << 10;
+/// hyper takes no smaller buffer.
+const LEAST_BUFFER: usize = 8 << 10;
+/// An idle time that an upstream announces is believed up to here.
+const LONGEST_IDLE: Duration = Duration::from_secs(600);
 /// How long a connection may take to become idle once its answer was read.
 const SETTLE: Duration = Duration::from_secs(1);
 
@@ -82,7 +84,8 @@ where
         let (sender, connection) = Builder::new()
             .max_headers(MAX_FIELDS)
             .max_header_size(head_limit)
-            .max_buf_size(head_limit.max(BUFFER))
+            // One number for both: how far it reads ahead, and the head that must fit into it.
+            .max_buf_size(head_limit.max(order.buffers.response).max(LEAST_BUFFER))
             .handshake(TokioIo::new(Watched::new(stream, wire.clone())))
             .await
             .map_err(|error| Failure::new(Cause::Bug).from(error))?;
@@ -167,7 +170,7 @@ where
 
     fn answered(mut self: Box<Self>, order: Order<'_>, response: Response<Incoming>) -> Response<Body> {
         let (mut head, incoming) = response.into_parts();
-        let idle = keep_alive(&head.headers).map_or(order.connections.idle, |told| told.min(order.connections.idle));
+        let idle = keep_alive(&head.headers).unwrap_or(order.connections.idle);
         self.limits = Limits { idle, until: self.born + order.connections.max_age, count: order.connections.max_idle };
         if head.headers.contains_key(TRANSFER_ENCODING) && head.headers.remove(CONTENT_LENGTH).is_some() {
             // Two framings: the chunks hold, and the next answer here could be a part of this one (RFC 9112 §6.3).
@@ -253,14 +256,15 @@ fn due(wire: &Wire, timeouts: &Timeouts) -> Result<Instant, Failure> {
     }
 }
 
-/// `Keep-Alive: timeout=N`, less the second in which a request could cross the close on the wire.
+/// `Keep-Alive: timeout=N`, less the second in which a request could cross the close on the wire: the idle time in place
+/// of `connections.idle`, longer or shorter.
 fn keep_alive(headers: &HeaderMap) -> Option<Duration> {
     let told = headers.get_all("keep-alive").iter().filter_map(|value| value.to_str().ok());
     let seconds = told.flat_map(|value| value.split(',')).find_map(|word| {
         let (name, seconds) = word.split_once('=')?;
         name.trim().eq_ignore_ascii_case("timeout").then(|| seconds.trim().trim_matches('"').parse::<u32>().ok())?
     })?;
-    Some(Duration::from_secs(u64::from(seconds).saturating_sub(1)))
+    Some(Duration::from_secs(u64::from(seconds).saturating_sub(1)).min(LONGEST_IDLE))
 }
 
 #[cfg(test)]
@@ -275,6 +279,7 @@ mod tests {
         };
         assert_eq!(told("timeout=5"), Some(Duration::from_secs(4)));
         assert_eq!(told("max=100, Timeout = 72"), Some(Duration::from_secs(71)));
+        assert_eq!(told("timeout=4294967295"), Some(LONGEST_IDLE));
         assert_eq!(told("timeout=0"), Some(Duration::ZERO));
         assert_eq!(told("max=100"), None);
         assert_eq!(told("timeout=soon"), None);

@@ -49,7 +49,7 @@ pub struct Order<'a> {
     pub endpoint: &'a Arc<Endpoint>,
     /// The route's clocks (`resolve`, `request` and `tunnel` are not ours).
     pub timeouts: &'a Timeouts,
-    /// `response_head` is ours.
+    /// `response_head` and `response` (how far to read ahead) are ours.
     pub buffers: &'a Buffers,
     /// Rules for kept connections. `max_idle` is already this worker's share.
     pub connections: &'a Connections,
@@ -129,7 +129,8 @@ where
 
     /// Sends the request (origin-form target, final header fields) and waits for the response head, under the clocks of
     /// `order`. A kept connection found dead with nothing sent is replaced in silence: once by another kept one, then by
-    /// a fresh one. Dropping the future ends the attempt and its connection.
+    /// a fresh one. One whose death shows only as the request is written takes the request along: then the failure is
+    /// [`crate::cause::Cause::StaleConnection`] with nothing sent, and the caller sends it again with [`Order::fresh`]. Dropping the future ends the attempt and its connection.
     ///
     /// # Errors
     /// The one [`Failure`] that ended it, with phase and `sent`. A failure of the request body itself (the client's

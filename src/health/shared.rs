@@ -38,7 +38,7 @@ pub struct Snapshot {
     pub since: SystemTime,
     /// How long that is.
     pub held_for: Duration,
-    /// The last failure of a check, with its sentence: `GET /healthz gives 503, wanted 200-399`.
+    /// The last failure of a check, or of resolving its name, with its sentence: `GET /healthz gives 503, wanted 200-399`.
     pub last_failure: Option<(Cause, String)>,
     /// Until the next check, if one is planned.
     pub next_check: Option<Duration>,
@@ -91,6 +91,11 @@ impl Health {
             self.evictions.notify_waiters();
         }
         change
+    }
+
+    /// Remembers a failure that is no check's and changes no state: a name without an address leaves nothing to check.
+    pub fn note(&self, cause: Cause, why: String) {
+        self.lock().last_failure = Some((cause, why));
     }
 
     /// From one check to the next, before jitter; see [`Machine::next_check`].

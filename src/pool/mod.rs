@@ -94,11 +94,12 @@ impl Pool {
         self.members.load().iter().filter(|upstream| upstream.health.state() == State::Ready).count()
     }
 
-    /// Whether every member has its first result, or is never checked.
+    /// Whether every member has its first result, or is never checked; the resolver's word on a name without an address
+    /// is a result, too.
     #[must_use]
     pub fn checked(&self) -> bool {
-        self.config.health.is_none()
-            || self.members.load().iter().all(|upstream| upstream.health.state() != State::Unknown)
+        let spoken = |upstream: &Arc<Upstream>| upstream.health.state() != State::Unknown || upstream.nameless();
+        self.config.health.is_none() || self.members.load().iter().all(spoken)
     }
 
     /// How long a request waits at most for a first result (see [`pick::Next::Wait`]): `health.timeout`, or
@@ -109,7 +110,8 @@ impl Pool {
     }
 
     /// Replaces the addresses of the entry at this index, sorted and each once; upstreams that stay keep endpoint, health
-    /// and load. An entry whose name has no address is one upstream, and keeps those too while that lasts.
+    /// and load. An entry whose name has no address is one upstream, and keeps those too while that lasts: it is unknown,
+    /// with the reason as its last failure (CONTRACT §2).
     pub fn set_addresses(&self, entry: usize, dial: Dial, now: Instant) {
         let Some(said) = self.config.upstreams.get(entry) else { return };
         let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
@@ -143,6 +145,13 @@ impl Pool {
                 old.iter().filter(|other| other.entry == index).for_each(|other| push(&mut members, Arc::clone(other)));
             }
         }
+        for upstream in members.iter().filter(|upstream| upstream.entry == entry) {
+            if let Dial::Unresolved(Some(why)) = &upstream.endpoint.dial {
+                let failure = resolve::failure(why, self.config.timeouts.resolve);
+                let sentence = format!("{}. {}", failure.cause, failure.hint(&upstream.endpoint.authority));
+                upstream.health.note(failure.cause, sentence);
+            }
+        }
         self.members.store(Arc::new(members));
         self.touch();
     }
@@ -159,6 +168,12 @@ impl Pool {
 }
 
 impl Upstream {
+    /// The resolver has said that its name has no address: there is nothing to check, and nothing to wait for.
+    #[must_use]
+    pub fn nameless(&self) -> bool {
+        matches!(self.endpoint.dial, Dial::Unresolved(Some(_)))
+    }
+
     /// Another `Upstream` of the same endpoint, health and load.
     fn share(&self) -> Self {
         Self {
@@ -349,6 +364,23 @@ mod tests {
         }
         resolve(&pool, 0, &["10.0.0.1:1"]);
         assert_ne!(pool.members()[0].endpoint.key, before[0].endpoint.key);
+    }
+
+    #[test]
+    fn a_name_without_an_address_is_unknown_and_says_why() {
+        let pool = pool(&["app:1"], checked());
+        assert!(!pool.checked(), "the resolver has not spoken");
+        let why = Some((Cause::DnsTimeout, "no answer within 2.0 s".to_owned()));
+        pool.set_addresses(0, Dial::Unresolved(why), Instant::now());
+        let seen = pool.members()[0].health.snapshot(Instant::now());
+        assert_eq!(seen.state, State::Unknown);
+        let said = "dns_timeout. No name server answered for app:1 within 2.0 s (limit: timeouts.resolve). \
+                    Is it reachable from here?";
+        assert_eq!(seen.last_failure, Some((Cause::DnsTimeout, said.to_owned())));
+        assert!(pool.checked());
+        resolve(&pool, 0, &["10.0.0.1:1"]);
+        assert!(!pool.checked(), "now there is something to check");
+        assert_eq!(pool.members()[0].health.snapshot(Instant::now()).last_failure, None);
     }
 
     #[test]

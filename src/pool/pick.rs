@@ -1,13 +1,12 @@
 //! The choice of the next upstream for a request: tiers, then balance; each upstream once.
 //!
-//! Tiers: ready → unknown → evicted (only as a last resort, where the pool allows it). A [`Pick`] is a guard: while it
+//! Tiers: ready → unknown (those without an address last) → evicted (only as a last resort, where the pool allows it). A [`Pick`] is a guard: while it
 //! lives, it counts as in flight on its upstream. Nothing here judges whether another try is allowed.
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use fastrand::Rng;
 
-use crate::config::address::Dial;
 use crate::health::State;
 
 use super::balance;
@@ -19,7 +18,6 @@ pub struct Choice {
     members: Arc<Members>,
     tried: Tried,
     last_resort: bool,
-    checked: bool,
     rng: Rng,
 }
 
@@ -28,7 +26,7 @@ pub struct Choice {
 pub enum Next {
     /// Try this one.
     Try(Pick),
-    /// Nobody is ready and somebody is unknown: wait for a change ([`Pool::changes`]), at most [`Pool::patience`], then
+    /// Nobody is ready and somebody is unknown, who may yet have a result: wait for a change ([`Pool::changes`]), at most [`Pool::patience`], then
     /// [`Choice::renew`] and ask again; once the patience is over, with `unknown_too`.
     Wait,
     /// Every upstream that may be tried was tried.
@@ -57,28 +55,23 @@ impl Choice {
     /// The same with a random source of one's own, for tests that must repeat.
     #[must_use]
     pub fn with_rng(pool: &Pool, rng: Rng) -> Self {
-        Self {
-            members: pool.members(),
-            tried: Tried::default(),
-            last_resort: pool.config.last_resort,
-            checked: pool.config.health.is_some(),
-            rng,
-        }
+        Self { members: pool.members(), tried: Tried::default(), last_resort: pool.config.last_resort, rng }
     }
 
     /// The next upstream. `unknown_too`: the wait for first results is over, or was not worth it.
     pub fn next(&mut self, unknown_too: bool) -> Next {
-        let Self { members, tried, last_resort, checked, rng } = self;
+        let Self { members, tried, last_resort, rng } = self;
         let rank = |index: usize| match members[index].health.state() {
             _ if tried.contains(index) => None,
             State::Ready => Some(READY),
-            State::Unknown => Some(UNKNOWN),
+            State::Unknown if members[index].nameless() => Some(NAMELESS),
+            State::Unknown => Some(AWAITED),
             State::Evicted => last_resort.then_some(EVICTED),
         };
         let load = |index: usize| members[index].in_flight.load(Ordering::Relaxed);
         let Some((index, rank)) = balance::choose(members.len(), rng, rank, load) else { return Next::None };
         let upstream = &members[index];
-        if rank == UNKNOWN && !unknown_too && (*checked || upstream.endpoint.dial == Dial::Unresolved(None)) {
+        if rank == AWAITED && !unknown_too {
             return Next::Wait;
         }
         tried.insert(index);
@@ -126,8 +119,10 @@ impl Drop for Pick {
 }
 
 const READY: u8 = 0;
-const UNKNOWN: u8 = 1;
-const EVICTED: u8 = 2;
+/// Its first check, or its name, is being waited for.
+const AWAITED: u8 = 1;
+const NAMELESS: u8 = 2;
+const EVICTED: u8 = 3;
 
 /// A set of indexes, without allocation for the first 64.
 #[derive(Debug, Default)]
@@ -164,6 +159,7 @@ mod tests {
     use super::super::tests::{addresses, checked, pool, unchecked};
     use super::*;
     use crate::cause::Cause;
+    use crate::config::address::Dial;
     use crate::health::{Event, Policy};
 
     const POLICY: Policy = Policy { healthy_after: 1, unhealthy_after: 1 };
@@ -239,10 +235,24 @@ mod tests {
     }
 
     #[test]
-    fn a_name_without_addresses_is_tried_without_a_wait_when_checks_are_off() {
-        let pool = pool(&["app:1"], unchecked());
+    fn a_name_without_addresses_is_tried_without_a_wait() {
+        for pool in [pool(&["app:1"], unchecked()), pool(&["app:1"], checked())] {
+            assert!(matches!(Choice::new(&pool).next(false), Next::Wait), "the resolver has not spoken");
+            pool.set_addresses(0, Dial::Unresolved(Some((Cause::DnsNotFound, "no".to_owned()))), Instant::now());
+            assert_eq!(take(&mut Choice::new(&pool), false), ("app:1".to_owned(), false));
+        }
+    }
+
+    #[test]
+    fn a_name_without_addresses_comes_after_those_awaited_and_before_the_evicted() {
+        let pool = pool(&["app:1", "10.0.0.1:1", "10.0.0.2:1"], checked());
         pool.set_addresses(0, Dial::Unresolved(Some((Cause::DnsNotFound, "no".to_owned()))), Instant::now());
-        assert_eq!(take(&mut Choice::new(&pool), false).0, "app:1");
+        set(&pool, 1, Event::CheckFailed(Cause::ConnectionRefused));
+        let mut choice = Choice::new(&pool);
+        assert!(matches!(choice.next(false), Next::Wait), "10.0.0.2 may have a result soon");
+        let order = [take(&mut choice, true), take(&mut choice, true), take(&mut choice, true)];
+        let wanted = [("10.0.0.2:1", false), ("app:1", false), ("10.0.0.1:1", true)];
+        assert_eq!(order, wanted.map(|(id, last_resort)| (id.to_owned(), last_resort)));
     }
 
     #[test]

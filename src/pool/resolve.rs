@@ -18,9 +18,10 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::cause::{Cause, spoken};
+use crate::cause::{Cause, Failure, spoken};
 use crate::config::Host;
 use crate::config::address::Dial;
+use crate::observe::events;
 
 use super::Pool;
 
@@ -64,13 +65,25 @@ where
     F: Fn() -> A,
     A: Future<Output = Result<Vec<IpAddr>, Why>>,
 {
-    let mut known = false;
+    let Some(name) = pool.config.upstreams.get(entry).map(|entry| entry.address.to_string()) else { return };
+    let mut heard = Heard::default();
     loop {
-        match look_up().await {
-            Ok(mut ips) => {
-                known = true;
-                ips.sort_unstable();
-                ips.truncate(MOST);
+        let mut answer = look_up().await;
+        if let Ok(ips) = &mut answer {
+            ips.sort_unstable();
+            ips.dedup();
+            ips.truncate(MOST);
+        }
+        match heard.take(&answer) {
+            News::None => {}
+            News::Addresses { came, went } => events::addresses_changed(&pool.config.name, &name, &came, &went),
+            News::Failure(why) => {
+                events::name_not_resolved(&pool.config.name, &name, &failure(why, pool.config.timeouts.resolve));
+            }
+        }
+        let known = !heard.ips.is_empty();
+        match answer {
+            Ok(ips) => {
                 let addresses = ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect();
                 pool.set_addresses(entry, Dial::Addresses(addresses), Instant::now());
             }
@@ -78,6 +91,57 @@ where
             Err(_) => {} // The last good addresses stay in use.
         }
         sleep(if known { AGAIN } else { AGAIN_WITHOUT }).await;
+    }
+}
+
+/// What was heard of a name so far, so that only news are told.
+#[derive(Debug, Default)]
+struct Heard {
+    /// The last good answer, sorted.
+    ips: Vec<IpAddr>,
+    /// Why the last answer was none.
+    failed: Option<Cause>,
+}
+
+/// What an answer says that was not known.
+#[derive(Debug, PartialEq, Eq)]
+enum News<'a> {
+    None,
+    Addresses { came: Vec<IpAddr>, went: Vec<IpAddr> },
+    Failure(&'a Why),
+}
+
+impl Heard {
+    /// The first addresses of a name are news only after a failure: else they are what was to be expected.
+    fn take<'a>(&mut self, answer: &'a Result<Vec<IpAddr>, Why>) -> News<'a> {
+        match answer {
+            Ok(ips) => {
+                let expected = self.ips.is_empty() && self.failed.is_none();
+                self.failed = None;
+                let old = std::mem::replace(&mut self.ips, ips.clone());
+                if expected || old == *ips {
+                    return News::None;
+                }
+                let without = |all: &[IpAddr], others: &[IpAddr]| -> Vec<IpAddr> {
+                    all.iter().filter(|ip| !others.contains(ip)).copied().collect()
+                };
+                News::Addresses { came: without(ips, &old), went: without(&old, ips) }
+            }
+            Err(why) if self.failed == Some(why.0) => News::None,
+            Err(why) => {
+                self.failed = Some(why.0);
+                News::Failure(why)
+            }
+        }
+    }
+}
+
+/// The failure of a name that has no address for this reason; the resolver had this long.
+pub(super) fn failure((cause, said): &Why, limit: Duration) -> Failure {
+    let failure = Failure::new(*cause);
+    match cause {
+        Cause::DnsTimeout => failure.limit(spoken(limit)),
+        _ => failure.seen(said),
     }
 }
 
@@ -259,6 +323,24 @@ mod tests {
         }
         assert_eq!(asked.load(Ordering::Relaxed), 4);
         task.abort();
+    }
+
+    #[test]
+    fn only_news_are_told() {
+        let ip = |last| IpAddr::from([10, 0, 0, last]);
+        let (gone, late) = (Err((Cause::DnsNotFound, "no".to_owned())), Err((Cause::DnsTimeout, "late".to_owned())));
+        let mut heard = Heard::default();
+        assert_eq!(heard.take(&Ok(vec![ip(1), ip(2)])), News::None, "the first answer");
+        assert_eq!(heard.take(&Ok(vec![ip(1), ip(2)])), News::None);
+        assert_eq!(heard.take(&Ok(vec![ip(2), ip(3)])), News::Addresses { came: vec![ip(3)], went: vec![ip(1)] });
+        assert_eq!(heard.take(&gone), News::Failure(gone.as_ref().unwrap_err()));
+        assert_eq!(heard.take(&gone), News::None, "once");
+        assert_eq!(heard.take(&late), News::Failure(late.as_ref().unwrap_err()), "another reason");
+        assert_eq!(heard.take(&Ok(vec![ip(2), ip(3)])), News::None, "nothing has changed");
+        assert_eq!(heard.take(&gone), News::Failure(gone.as_ref().unwrap_err()), "it had worked between");
+        let mut never = Heard::default();
+        never.take(&gone);
+        assert_eq!(never.take(&Ok(vec![ip(1)])), News::Addresses { came: vec![ip(1)], went: vec![] });
     }
 
     #[tokio::test]

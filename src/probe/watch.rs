@@ -39,8 +39,8 @@ where
         changes.mark_unchanged();
         let members = pool.members();
         if !seen.as_ref().is_some_and(|seen| Arc::ptr_eq(seen, &members)) {
-            // A name that is being asked for has nothing to check yet; its task starts with the resolver's word.
-            let wanted = || members.iter().filter(|upstream| upstream.endpoint.dial != Dial::Unresolved(None));
+            // A name without an address leaves nothing to check: it is unknown until it has one (CONTRACT §2).
+            let wanted = || members.iter().filter(|upstream| matches!(upstream.endpoint.dial, Dial::Addresses(_)));
             let left: HashMap<u64, AbortHandle> = wanted()
                 .map(|upstream| {
                     let key = upstream.endpoint.key;
@@ -109,7 +109,7 @@ where
     jitter(upstream.health.pace(health.interval), rng)
 }
 
-/// The member that this upstream is now: its id, ordinal or reason for having no address may be another.
+/// The member that this upstream is now: its id or ordinal may be another.
 fn still_member(pool: &Pool, upstream: &Upstream) -> Option<Arc<Upstream>> {
     let members = pool.members();
     let same = |other: &&Arc<Upstream>| other.endpoint.key == upstream.endpoint.key;

@@ -70,6 +70,7 @@ impl Setting<'_> {
             buffers: &self.pool.config.buffers,
             connections: &self.pool.config.connections,
             replayable: self.idempotent && self.replay.whole(),
+            fresh: false,
             expects_continue: self.asked.passed.expects_continue,
             fresh: false,
         };

@@ -54,3 +54,18 @@ async fn a_body_dropped_before_its_end_ends_the_connection() {
     drop(response);
     origin.until(|record| record.ended == 1).await;
 }
+
+#[tokio::test]
+async fn no_more_of_a_body_is_read_ahead_than_the_buffers_allow() {
+    let origin = Origin::start(Behaviour::Flood(8 << 20)).await;
+    let mut bench = Bench::at(origin.address());
+    (bench.buffers.response, bench.buffers.response_head) = (0, 8 << 10);
+    let mut body = bench.get().await.unwrap().into_body();
+    let (mut most, mut total) = (0, 0);
+    while let Some(frame) = body.frame().await {
+        let length = frame.unwrap().into_data().unwrap().len();
+        (most, total) = (most.max(length), total + length);
+    }
+    assert_eq!(total, 8 << 20);
+    assert!(most <= 16 << 10, "{most}");
+}

@@ -1,5 +1,6 @@
 //! Kept connections: used, replaced, closed in time.
 
+use std::io::{Read, Write};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -111,4 +112,63 @@ async fn what_may_not_be_resent_goes_out_on_a_fresh_connection() {
     bench.replayable = true;
     bench.text().await;
     assert!(bench.progress.reused());
+}
+
+#[tokio::test]
+async fn who_asks_for_a_fresh_connection_gets_one() {
+    let origin = Origin::start(Behaviour::Ok(b"ok".to_vec())).await;
+    let mut bench = Bench::at(origin.address());
+    bench.text().await;
+    bench.fresh = true;
+    assert_eq!(bench.text().await, "ok");
+    assert!(!bench.progress.reused());
+    assert_eq!(origin.record().connections, 2);
+    bench.fresh = false;
+    bench.text().await;
+    assert!(bench.progress.reused());
+}
+
+/// In one thread, and with no turn for the connection's task between the upstream's close and the next request.
+#[tokio::test]
+async fn a_death_that_shows_only_as_the_request_is_written_is_told_as_stale_with_nothing_sent() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut bench = Bench::at(listener.local_addr().unwrap());
+    let upstream = tokio::task::spawn_blocking(move || {
+        let mut stream = listener.accept().unwrap().0;
+        let mut request = [0; 4096];
+        assert!(stream.read(&mut request).unwrap() > 0);
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
+        (listener, stream)
+    });
+    bench.text().await;
+    let (listener, stream) = upstream.await.unwrap();
+    socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(stream); // a reset, at once in the kernel on loopback
+    let failure = bench.failure(post(full("x"))).await;
+    assert_eq!((failure.cause, failure.sent), (Cause::StaleConnection, false), "{failure}");
+    bench.fresh = true;
+    let again = tokio::task::spawn_blocking(move || {
+        let mut stream = listener.accept().unwrap().0;
+        let mut request = [0; 4096];
+        assert!(stream.read(&mut request).unwrap() > 0);
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
+    });
+    assert_eq!(text(bench.send(post(full("x"))).await.unwrap()).await, "ok");
+    again.await.unwrap();
+}
+
+#[tokio::test]
+async fn an_announced_idle_time_is_used_in_place_of_ours_even_if_it_is_longer() {
+    let origin = Origin::start(Behaviour::KeepAlive(60)).await;
+    let mut bench = Bench::at(origin.address());
+    bench.connections.idle = 100 * MS;
+    bench.text().await;
+    tokio::time::sleep(1200 * MS).await; // our own time is over, and the sweeper has looked
+    bench.text().await;
+    assert!(bench.progress.reused());
+    origin.set(Behaviour::Ok(b"ok".to_vec())); // which announces nothing
+    bench.text().await;
+    tokio::time::sleep(150 * MS).await;
+    bench.text().await;
+    assert!(!bench.progress.reused());
 }

@@ -39,6 +39,7 @@ struct Bench {
     buffers: Buffers,
     connections: Connections,
     replayable: bool,
+    fresh: bool,
     expects_continue: bool,
     progress: Arc<Progress>,
 }
@@ -53,6 +54,7 @@ impl Bench {
             buffers: Buffers::default(),
             connections: Connections::default(),
             replayable: true,
+            fresh: false,
             expects_continue: false,
             progress: Arc::default(),
         }
@@ -70,7 +72,7 @@ impl Bench {
             buffers: &self.buffers,
             connections: &self.connections,
             replayable: self.replayable,
-            fresh: false,
+            fresh: self.fresh,
             expects_continue: self.expects_continue,
         };
         self.client.send(order, request, &self.progress).await

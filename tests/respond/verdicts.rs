@@ -59,6 +59,7 @@ fn nobody_could_be_tried() {
 fn a_post_that_was_sent_is_told_so() {
     let mut exchange = golden();
     exchange.method = Method::POST;
+    exchange.idempotent = false;
     exchange.not_tried[0].reason = Reason::RequestSent;
     let told = "Sent to an app: once (127.0.0.1:3001). It may have taken effect there. Check before you send it again.";
     for form in [Form::Json, Form::Html] {
