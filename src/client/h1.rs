@@ -119,6 +119,7 @@ where
         progress: &Arc<Progress>,
     ) -> Result<Response<Body>, Unanswered<B>> {
         self.wire.begin(progress.clone(), request.body().is_end_stream());
+        let to_head = *request.method() == Method::HEAD;
         progress.set_phase(Phase::Request);
         let mut request = request.map(|body| Gate::new(body, self.wire.clone(), order.expects_continue));
         if order.expects_continue {
@@ -147,7 +148,7 @@ where
             Ok(response) => {
                 self.wire.facts().headed = true;
                 progress.set_phase(Phase::Body);
-                Ok(self.answered(order, response))
+                self.answered(order, response, to_head).map_err(Unanswered::Failed)
             }
             Err(mut unsent) => {
                 let message = unsent.take_message();
@@ -168,17 +169,39 @@ where
         }
     }
 
-    fn answered(mut self: Box<Self>, order: Order<'_>, response: Response<Incoming>) -> Response<Body> {
+    fn answered(
+        mut self: Box<Self>,
+        order: Order<'_>,
+        response: Response<Incoming>,
+        to_head: bool,
+    ) -> Result<Response<Body>, Failure> {
         let (mut head, incoming) = response.into_parts();
         let idle = keep_alive(&head.headers).unwrap_or(order.connections.idle);
         self.limits = Limits { idle, until: self.born + order.connections.max_age, count: order.connections.max_idle };
-        if head.headers.contains_key(TRANSFER_ENCODING) && head.headers.remove(CONTENT_LENGTH).is_some() {
+        let coded = head.headers.contains_key(TRANSFER_ENCODING);
+        if coded && !only_chunked(&head.headers) {
+            // hyper would take the coding off and say nothing of it: the client would get coded bytes as plain ones.
+            let failure = Failure::new(Cause::InvalidHead).in_phase(Phase::Head).sent(true);
+            return Err(failure.seen("a Transfer-Encoding other than a single chunked"));
+        }
+        let lengths = || head.headers.get_all(CONTENT_LENGTH).iter();
+        let announced = lengths().any(|length| length != "0");
+        let repeated = lengths().count() > 1 || lengths().any(|length| length.as_bytes().contains(&b','));
+        if coded && head.headers.remove(CONTENT_LENGTH).is_some() {
             // Two framings: the chunks hold, and the next answer here could be a part of this one (RFC 9112 §6.3).
             self.limits.count = 0;
+        } else if to_head && (coded || announced) {
+            // Some apps send the body all the same, a moment later: the next answer here could be that.
+            self.limits.count = 0;
+        } else if repeated {
+            // The same length more than once is one length (RFC 9110 §8.6).
+            if let Some(length) = http_body::Body::size_hint(&incoming).exact() {
+                head.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+            }
         }
         let switches = head.status == StatusCode::SWITCHING_PROTOCOLS;
         let body = Body::new(incoming, self, order.timeouts.body, switches);
-        Response::from_parts(head, body)
+        Ok(Response::from_parts(head, body))
     }
 }
 
@@ -220,6 +243,12 @@ fn keep<B: Send + 'static>(connection: Box<Connection<B>>) {
         let (key, limits) = (connection.key, connection.limits);
         home.keep(key, connection, limits);
     }
+}
+
+/// The one transfer coding that is understood (RFC 9112 §6.1).
+fn only_chunked(headers: &HeaderMap) -> bool {
+    let mut lines = headers.get_all(TRANSFER_ENCODING).iter();
+    matches!((lines.next(), lines.next()), (Some(only), None) if only.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"))
 }
 
 /// The request in the form in which it goes out: HTTP/1.1, and with a framing that lets its body pass.

@@ -72,7 +72,6 @@ impl Setting<'_> {
             replayable: self.idempotent && self.replay.whole(),
             fresh: false,
             expects_continue: self.asked.passed.expects_continue,
-            fresh: false,
         };
         let work = async {
             let mut sent = self.service.client.send(order, self.request(upstream), progress).await;

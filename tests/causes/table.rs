@@ -25,8 +25,8 @@ enum Upstream {
 #[derive(Clone, Copy)]
 enum Request {
     Get,
-    /// After another GET on the same connection.
-    SecondGet,
+    /// A POST after a GET on the same connection: a GET would be sent again on a fresh one.
+    SecondPost,
     /// With so large a body.
     Post(usize),
     /// With these fields.
@@ -58,7 +58,7 @@ fn table() -> Vec<Row> {
         at(Cause::Unreachable, Upstream::At(SocketAddr::from(([255, 255, 255, 255], 8099))), ""),
         at(Cause::ConnectionRefused, Upstream::At(Origin::nobody()), ""),
         at(Cause::ConnectTimeout, Upstream::Full, "timeouts.connect = \"50ms\"\n"),
-        Row { request: Request::SecondGet, ..row(Cause::StaleConnection, B::StaleOnNext, head) },
+        Row { request: Request::SecondPost, ..row(Cause::StaleConnection, B::StaleOnNext, head) },
         row(Cause::ClosedWithoutResponse, B::CloseBeforeHead, head),
         row(Cause::ResetBeforeHead, B::ResetBeforeHead, head),
         row(Cause::TruncatedHead, B::HalfHead, head),
@@ -142,10 +142,10 @@ async fn sent(proxy: &Proxy, origin: Option<&Origin>, request: Request, accept: 
             let head = get("");
             ask(proxy, &head[..head.len() - 2], b"").await
         }
-        Request::SecondGet => {
+        Request::SecondPost => {
             let mut client = Raw::connect(proxy.address).await;
             assert_eq!(client.get("/").await.text(), "ok");
-            client.send(get("")).await;
+            client.send(post(2) + "hi").await;
             client.response().await
         }
         Request::Back => {
