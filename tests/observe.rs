@@ -401,6 +401,18 @@ fn levels_and_libraries() {
 }
 
 #[test]
+fn of_a_ready_one_the_line_tells_no_old_failure() {
+    let mut exchange = cut();
+    exchange.not_tried = vec![skipped(3, Reason::RequestSent)];
+    exchange.not_tried[0].state = causeway::health::State::Ready;
+    let json: serde_json::Value = serde_json::from_str(&text(Form::Json, &exchange)).unwrap();
+    assert_eq!(
+        json["not_tried"][0],
+        serde_json::json!({ "upstream": "127.0.0.1:3002", "reason": "request_sent", "state": "ready" })
+    );
+}
+
+#[test]
 fn an_unasked_not_tried_needs_no_check() {
     let mut exchange = cut();
     exchange.not_tried = vec![skipped(3, Reason::Unknown)];

@@ -21,8 +21,9 @@ use crate::route::{Miss, Table, normal, replace_prefix};
 pub struct CheckArgs {
     /// The file; else CAUSEWAY_CONFIG, ./causeway.toml, /etc/causeway/causeway.toml
     file: Option<PathBuf>,
-    /// Tell the route, the pool and what the upstream sees, for http://host/path?query or /path
-    #[arg(long, value_name = "URL")]
+    /// Tell the route, the pool and what the upstream sees, for http://host/path?query or /path;
+    /// exit code 1 where the answer would be 400, 404 or 405
+    #[arg(long, value_name = "URL", value_parser = plain_url)]
     url: Option<Uri>,
     /// The method for --url
     #[arg(long, value_name = "METHOD", default_value = "GET", requires = "url")]
@@ -36,13 +37,17 @@ pub fn run(args: &CheckArgs) -> ExitCode {
     let (text, code) = match load(&flags, &|name| std::env::var(name).ok()) {
         Ok(loaded) => {
             let mut text = render(&loaded.warnings);
-            let _ = match &args.url {
-                Some(url) => writeln!(text, "{}", journey(&loaded.config, &args.method, url)),
-                None => writeln!(text, "{}", summary(&loaded)),
+            let (said, code) = match &args.url {
+                Some(url) => match journey(&loaded.config, &args.method, url) {
+                    Ok(said) => (said, ExitCode::SUCCESS),
+                    Err(said) => (said, ExitCode::FAILURE),
+                },
+                None => (summary(&loaded), ExitCode::SUCCESS),
             };
-            (text, ExitCode::SUCCESS)
+            let _ = writeln!(text, "{said}");
+            (text, code)
         }
-        Err(error) => (error.to_string(), ExitCode::from(error.exit_code())),
+        Err(error) => (super::unloaded(&error), ExitCode::from(error.exit_code())),
     };
     // A closed standard output is no reason to panic.
     let _ = std::io::stdout().write_all(text.as_bytes());
@@ -66,38 +71,58 @@ fn summary(Loaded { config, warnings }: &Loaded) -> String {
     format!("{} {verdict}: {}.", ascii(&name), has.join(", "))
 }
 
-/// Where a request goes, and what the upstream sees of it.
-fn journey(config: &Config, method: &Method, url: &Uri) -> String {
+/// What `--url` takes.
+fn plain_url(text: &str) -> Result<Uri, String> {
+    let url: Uri = match text.parse() {
+        Ok(url) => url,
+        Err(_) if !text.contains("://") && format!("http://{text}").parse::<Uri>().is_ok() => {
+            return Err(format!("write http://{text}"));
+        }
+        Err(error) => return Err(error.to_string()),
+    };
+    match url.scheme_str() {
+        Some("http") => Ok(url),
+        Some("https") => Err("causeway takes plain HTTP only in this version".to_owned()),
+        Some(_) => Err("write http://host/path or /path".to_owned()),
+        None if url.path().starts_with('/') => Ok(url),
+        None => Err(format!("write http://{text}")),
+    }
+}
+
+/// Where a request goes, and what the upstream sees of it; as an error where causeway would refuse it.
+fn journey(config: &Config, method: &Method, url: &Uri) -> Result<String, String> {
     let host = url.authority().map(http::uri::Authority::as_str);
     let target = url.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
     let mut out = format!("{method} {}{target}\n", host.unwrap_or(""));
     let Some(path) = normal(url.path()) else {
-        return out + "  400: its path climbs above the root";
+        return Err(out + "  400: its path climbs above the root");
     };
     let table = Table::compile(config.routes.iter().cloned().map(Arc::new));
     let route = match table.find(host, &path, method) {
         Ok(route) => route,
-        Err(Miss::NoRoute) => return out + "  404: no route takes this host and path",
+        Err(Miss::NoRoute) => return Err(out + "  404: no route takes this host and path"),
         Err(Miss::Method(allowed)) => {
             let allowed: Vec<&str> = allowed.iter().map(Method::as_str).collect();
-            return out + &format!("  405: a route takes this host and path, with {} only", allowed.join(", "));
+            return Err(out + &format!("  405: a route takes this host and path, with {} only", allowed.join(", ")));
         }
     };
     let _ = writeln!(out, "  route     {}", described(route));
     match &route.action {
-        Action::Forward(forward) => out + &forwarded(config, route, forward, method, host, target),
+        Action::Forward(forward) => forwarded(config, route, forward, method, host, target)
+            .map(|more| out.clone() + &more)
+            .map_err(|why| out + &why),
         Action::Redirect(redirect) => {
             let piece = |piece: &Piece| match piece {
                 Piece::Text(text) => text.clone(),
                 Piece::Host => host.map_or("HOST", without_port).to_owned(),
                 Piece::Path => target.to_owned(),
             };
-            out + &format!("  redirect  308 to {}", redirect.0.iter().map(piece).collect::<String>())
+            Ok(out + &format!("  redirect  308 to {}", redirect.0.iter().map(piece).collect::<String>()))
         }
         Action::Respond(respond) => {
             let bytes = count(respond.body.len(), "byte");
             let kind = respond.content_type.to_str().unwrap_or("");
-            out + &format!("  respond   {}, {bytes} of {kind}", respond.status)
+            Ok(out + &format!("  respond   {}, {bytes} of {kind}", respond.status))
         }
     }
 }
@@ -130,8 +155,8 @@ fn forwarded(
     method: &Method,
     host: Option<&str>,
     target: &str,
-) -> String {
-    let Some(pool) = config.pools.get(forward.pool) else { return String::new() };
+) -> Result<String, String> {
+    let Some(pool) = config.pools.get(forward.pool) else { return Ok(String::new()) };
     let upstreams: Vec<_> = pool.upstreams.iter().map(crate::config::model::Entry::id).collect();
     let mut out = format!("  pool      {}: {}\n", pool.name, upstreams.join(", "));
     let sees = match &forward.replace_prefix {
@@ -139,14 +164,16 @@ fn forwarded(
         Some(prefix) => replace_prefix(target, &route.path, prefix),
     };
     let Some(sees) = sees else {
-        return out + "  400: its path has the route's path only in another spelling, so that it cannot be replaced";
+        return Err(
+            out + "  400: its path has the route's path only in another spelling, so that it cannot be replaced"
+        );
     };
     let _ = writeln!(out, "  the upstream sees\n    {method} {sees} HTTP/1.1");
     for (name, value) in fields(config, pool, route, forward, host) {
         let _ = writeln!(out, "    {name}: {value}");
     }
     out.pop();
-    out
+    Ok(out)
 }
 
 /// The fields that causeway sets (CONTRACT §8) for a client outside `trusted_proxies`, as `proxy::headers` does.
@@ -219,7 +246,7 @@ host_header = "upstream"
 
     fn told(method: &str, url: &str) -> String {
         let config = Config::from_toml(TWO).unwrap();
-        journey(&config, &method.parse().unwrap(), &url.parse().unwrap())
+        journey(&config, &method.parse().unwrap(), &plain_url(url).unwrap()).unwrap_or_else(|refused| refused)
     }
 
     #[test]
@@ -251,5 +278,23 @@ POST shop.example:8080/api/x?y=1
         assert!(told("GET", "http://shop.example/%61pi/x").contains("cannot be replaced"));
         assert!(told("GET", "http://a.old.example:8080/x?y").ends_with("308 to https://a.old.example/x?y"));
         assert!(told("GET", "http://down.example/").ends_with("503, 1 byte of text/plain; charset=utf-8"));
+    }
+
+    #[test]
+    fn a_refusal_is_no_success() {
+        let config = Config::from_toml(TWO).unwrap();
+        let follow = |method: &str, url: &str| journey(&config, &method.parse().unwrap(), &url.parse().unwrap());
+        assert!(follow("GET", "http://shop.example/").is_ok() && follow("GET", "http://down.example/").is_ok());
+        for (method, url) in [("GET", "/"), ("POST", "http://shop.example/"), ("GET", "http://shop.example/../x")] {
+            assert!(follow(method, url).is_err(), "{method} {url}");
+        }
+    }
+
+    #[test]
+    fn a_url_says_what_it_lacks() {
+        assert_eq!(plain_url("reports.shop.example/x").unwrap_err(), "write http://reports.shop.example/x");
+        assert_eq!(plain_url("localhost:8080").unwrap_err(), "write http://localhost:8080");
+        assert!(plain_url("https://shop.example/").unwrap_err().contains("plain HTTP only"));
+        assert!(plain_url("http://shop.example").is_ok() && plain_url("/x?y").is_ok());
     }
 }

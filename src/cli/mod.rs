@@ -17,13 +17,14 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
+use crate::config::{LoadError, problem};
+
 /// Wrong words on the command line.
 const EXIT_USAGE: u8 = 2;
 
 /// A reverse proxy that tries every upstream it safely can before it gives up, and then tells you why
 #[derive(Parser, Debug)]
 #[command(name = "causeway", bin_name = "causeway", version, max_term_width = 80, arg_required_else_help = true)]
-#[command(disable_help_subcommand = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -80,6 +81,15 @@ fn say(line: &str) {
 fn failed(command: &str, why: &dyn Display) -> ExitCode {
     let _ = writeln!(std::io::stderr(), "causeway {command}: {why}");
     ExitCode::FAILURE
+}
+
+/// Why there is no configuration, as text with an end of line.
+fn unloaded(error: &LoadError) -> String {
+    match error {
+        // Several lines, and a name from outside in one of them.
+        LoadError::Usage(message) => message.lines().map(|line| problem::ascii(line) + "\n").collect(),
+        LoadError::Unreadable(..) | LoadError::NothingConfigured | LoadError::Problems(_) => error.to_string(),
+    }
 }
 
 /// Ctrl-C and TERM are caught from this call on; the future waits for one.

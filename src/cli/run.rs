@@ -44,7 +44,7 @@ pub fn run(args: RunArgs) -> ExitCode {
             app::run(loaded.config)
         }
         Err(error) => {
-            let _ = write!(std::io::stderr(), "{error}");
+            let _ = std::io::stderr().write_all(super::unloaded(&error).as_bytes());
             ExitCode::from(error.exit_code())
         }
     }

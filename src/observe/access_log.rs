@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use http::Version;
 
-use crate::cause::spoken;
 use crate::config::model::{AccessFormat, Log};
 
 use super::exchange::{Attempt, EndedBy, Exchange, NotTried, Outcome};
 use super::json;
 use super::lines::{self, Lines};
 use super::time::Utc;
+use super::told::{self, spoken};
 
 /// How long a line may wait for company.
 const LINGER: Duration = Duration::from_millis(100);
@@ -179,7 +179,7 @@ fn object_of_attempt(out: &mut String, attempt: &Attempt, trail: bool) {
         && trail
     {
         out.push_str(",\"message\":");
-        json::string(out, &failure.told());
+        json::string(out, &told::whole(failure));
     }
     out.push('}');
 }
@@ -189,7 +189,7 @@ fn object_of_skip(out: &mut String, skip: &NotTried) {
     json::string(out, &skip.upstream);
     quoted(out, "reason", skip.reason.token());
     quoted(out, "state", skip.state.token());
-    if let Some((cause, message)) = &skip.last_failure {
+    if let Some((cause, message)) = skip.trouble() {
         quoted(out, "cause", cause.token());
         out.push_str(",\"message\":");
         json::string(out, message);

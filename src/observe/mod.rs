@@ -9,5 +9,6 @@ pub mod exchange;
 pub mod json;
 pub mod lines;
 pub mod time;
+pub mod told;
 
 pub use exchange::{Attempt, Exchange, NotTried, Outcome, Reason};

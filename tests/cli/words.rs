@@ -43,8 +43,55 @@ fn alone_it_prints_short_help() {
 }
 
 #[test]
+fn help_can_be_asked_for_by_its_name() {
+    let run = text(&output(&["help", "run"]).stdout);
+    assert!(run.contains("--upstream"), "{run}");
+    let all = output(&["help"]);
+    assert!(all.status.success() && text(&all.stdout).contains("healthcheck"), "{all:?}");
+    assert!(text(&output(&["check", "--help"]).stdout).contains("exit code 1"));
+}
+
+#[test]
+fn two_lines_are_two_lines() {
+    let said = text(&output(&["run", "--config", "p.toml", "--upstream", "3000"]).stderr);
+    assert!(said.contains("take one of them out.\nTo change the upstreams") && said.is_ascii(), "{said}");
+}
+
+#[test]
+fn check_says_how_a_url_is_written() {
+    for (url, part) in [
+        ("reports.shop.example/x", "write http://reports.shop.example/x"),
+        ("https://shop.example/", "causeway takes plain HTTP only in this version"),
+    ] {
+        let out = output(&["check", "--url", url]);
+        assert!(out.status.code() == Some(2) && text(&out.stderr).contains(part), "{out:?}");
+    }
+}
+
+#[test]
+fn check_of_a_url_that_nothing_takes_is_1() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("c.toml");
+    std::fs::write(
+        &file,
+        "[route.a]\nhosts = [\"a.example\"]\nmethods = [\"GET\"]\npool = \"p\"\n[pool.p]\nupstreams = [\"3000\"]\n",
+    )
+    .unwrap();
+    let file = file.to_str().unwrap();
+    assert_eq!(code(&["check", file, "--url", "http://a.example/"]), 0);
+    assert_eq!(code(&["check", file, "--url", "http://b.example/"]), 1);
+    assert_eq!(code(&["check", file, "--url", "http://a.example/", "--method", "POST"]), 1);
+}
+
+#[test]
 fn help_is_ascii_and_narrow() {
-    for words in [&["run", "--help"][..], &["origin", "--help"], &["healthcheck", "--help"], &["demo", "--help"]] {
+    for words in [
+        &["run", "--help"][..],
+        &["origin", "--help"],
+        &["healthcheck", "--help"],
+        &["demo", "--help"],
+        &["check", "--help"],
+    ] {
         let out = output(words);
         let help = text(&out.stdout);
         assert!(out.status.success() && help.is_ascii(), "{help}");

@@ -18,7 +18,7 @@ fn text_in_full() {
 2  127.0.0.1:3001   read_timeout                               head        5.0 s
    It took the request, then was silent for 5.0 s (limit: timeouts.read). Is it
    stuck, or is this route slow and needs a longer limit?
-   Next: curl -i http://127.0.0.1:3001/
+   Next: curl -i 'http://127.0.0.1:3001/orders?page=2'
 
 3  127.0.0.1:3002   not tried: evicted 41 s ago (health_status)
    Health check GET /healthz gives 503, wanted 200-399. Next one in 1.2 s.
@@ -66,7 +66,7 @@ fn json_in_full() {
       "message": "connection refused", "command": "curl -i http://127.0.0.1:3000/",
       "hint": "Nothing listens on 127.0.0.1:3000. Is the app running, and is the port right?" },
     { "upstream": "127.0.0.1:3001", "phase": "head", "cause": "read_timeout", "sent": true, "elapsed_ms": 5000.6,
-      "message": "no response head within 5 s", "command": "curl -i http://127.0.0.1:3001/",
+      "message": "no response head within 5 s", "command": "curl -i 'http://127.0.0.1:3001/orders?page=2'",
       "hint": "It took the request, then was silent for 5.0 s (limit: timeouts.read). Is it stuck, or is this route slow and needs a longer limit?" } ],
   "not_tried": [
     { "upstream": "127.0.0.1:3002", "reason": "evicted", "state": "evicted", "cause": "health_status", "since": "2026-11-20T14:22:10Z", "next_check_ms": 1200,
@@ -114,4 +114,59 @@ fn the_fields_of_a_502() {
     assert_eq!(field("vary"), "Accept");
     assert_eq!(field("content-type"), "application/problem+json");
     assert_eq!(field("content-length"), response.body().len().to_string());
+}
+
+/// A POST that reached the first of two; the second is ready, whatever its checks said long ago.
+fn ready_and_not_tried() -> Exchange {
+    let mut exchange = golden();
+    (exchange.method, exchange.idempotent, exchange.pool_size) = (Method::POST, false, 2);
+    exchange.attempts.remove(0);
+    exchange.not_tried[0].reason = Reason::RequestSent;
+    exchange.not_tried[0].state = State::Ready;
+    exchange
+}
+
+#[test]
+fn one_that_is_ready_is_not_shown_as_if_it_were_down() {
+    let exchange = ready_and_not_tried();
+    let text = body(&exchange, Form::Text, true);
+    let row = "\n2  127.0.0.1:3002   not tried: request_sent\n   It is ready. The POST had already been sent, and a POST is not sent twice.\n\nSent";
+    assert!(text.contains(row), "{text}");
+    let json = body(&exchange, Form::Json, true);
+    let row = r#"    { "upstream": "127.0.0.1:3002", "reason": "request_sent", "state": "ready",
+      "message": "the POST had already been sent, and a POST is not sent twice" } ]"#;
+    assert!(json.contains(row), "{json}");
+    let html = body(&exchange, Form::Html, true);
+    let row = "<b>127.0.0.1:3002</b> <code>request_sent</code></div>\n<p>It is ready. The POST had already been sent, and a POST is not sent twice.</p>\n</li>";
+    assert!(html.contains(row), "{html}");
+    for form in FORMS {
+        for full in [true, false] {
+            let page = body(&exchange, form, full);
+            assert!(!page.contains("health_status") && !page.contains("503"), "{page}");
+        }
+    }
+}
+
+#[test]
+fn one_card_says_it_once() {
+    let mut exchange = golden();
+    exchange.not_tried.clear();
+    exchange.attempts.truncate(1);
+    exchange.pool_size = 1;
+    let page = body(&exchange, Form::Html, true);
+    assert!(!page.contains("What to do first") && page.contains("<a href=\"\">Try again</a>"), "{page}");
+    assert_eq!(page.matches("is the port right?").count(), 1, "{page}");
+    assert!(body(&golden(), Form::Html, true).contains("What to do first"));
+}
+
+#[test]
+fn a_named_upstream_says_its_address() {
+    let mut exchange = golden();
+    exchange.attempts[0].upstream = "one".into();
+    exchange.not_tried[0].upstream = "three".into();
+    let json: serde_json::Value = serde_json::from_str(&body(&exchange, Form::Json, true)).unwrap();
+    assert_eq!(json["attempts"][0]["address"], "127.0.0.1:3000");
+    assert_eq!(json["attempts"][1].get("address"), None);
+    assert_eq!(json["not_tried"][0]["address"], "127.0.0.1:3002");
+    assert!(!body(&exchange, Form::Json, false).contains("address\""));
 }

@@ -1,6 +1,7 @@
 //! Which failure speaks for all, and what the client is told to do.
 
 use super::*;
+use std::path::Path;
 
 #[test]
 fn verdicts() {
@@ -58,8 +59,7 @@ fn nobody_could_be_tried() {
 #[test]
 fn a_post_that_was_sent_is_told_so() {
     let mut exchange = golden();
-    exchange.method = Method::POST;
-    exchange.idempotent = false;
+    (exchange.method, exchange.idempotent) = (Method::POST, false);
     exchange.not_tried[0].reason = Reason::RequestSent;
     let told = "Sent to an app: once (127.0.0.1:3001). It may have taken effect there. Check before you send it again.";
     for form in [Form::Json, Form::Html] {
@@ -93,7 +93,8 @@ fn errors_of_the_client_name_the_limit() {
 fn nothing_is_routed_here() {
     let exchange = own(Failure::new(Cause::NoRoute).seen("GET shop.example/orders"));
     let telling = Telling { form: Form::Text, full: true, allow: "", nearest: &["shop.example /api".to_owned()] };
-    let response = annotator().render(&exchange, &verdict(&exchange), telling);
+    let configured = annotator().configured_by(Some(Path::new("/etc/shop/p.toml")));
+    let response = configured.render(&exchange, &verdict(&exchange), telling);
     assert_eq!(
         std::str::from_utf8(response.body()).unwrap(),
         "\
@@ -102,14 +103,23 @@ fn nothing_is_routed_here() {
 No route takes this address. GET /orders, 5.0 s.
 
 Nearest routes: shop.example /api
-Next: causeway check --url http://shop.example/orders --method GET
+Next: causeway check /etc/shop/p.toml --url http://shop.example/orders --method GET
 
 This answer comes from the proxy (causeway), not from the app.
 Request 4f6c2a91b07de358c1a4e9d2637f8b05, 2026-11-20 14:22:51 UTC
 The access log has the whole trail under this request id.
 "
     );
+    for unknown in [None, Some("a file.toml"), Some("$(reboot)"), Some("-x")] {
+        let annotator = annotator().configured_by(unknown.map(Path::new));
+        let response = annotator.render(&exchange, &verdict(&exchange), telling);
+        let text = std::str::from_utf8(response.body()).unwrap();
+        assert!(text.contains("Nearest routes") && !text.contains("Next:"), "{text}");
+    }
     let exchange = own(Failure::new(Cause::NoRoute).status(405));
+    let telling = Telling { allow: "GET, HEAD", ..telling };
+    let response = annotator().render(&exchange, &verdict(&exchange), telling);
+    assert!(!String::from_utf8_lossy(response.body()).contains("Nearest routes"));
     let telling = Telling { form: Form::Text, full: false, allow: "GET, HEAD", nearest: &[] };
     let response = annotator().render(&exchange, &verdict(&exchange), telling);
     assert_eq!(
@@ -156,4 +166,73 @@ fn refusals_that_break_no_rule_say_what_would_do() {
         let text = body(&exchange, Form::Text, false);
         assert!(text.contains(part) && !text.contains("breaks the rules"), "{text}");
     }
+}
+
+#[test]
+fn a_post_that_went_nowhere_is_told_so() {
+    let mut exchange = golden();
+    (exchange.method, exchange.idempotent) = (Method::POST, false);
+    exchange.attempts.truncate(1);
+    let told = "Sent to no app: it is safe to send again.";
+    for form in [Form::Json, Form::Html, Form::Text] {
+        assert!(body(&exchange, form, true).contains(told), "{form:?}");
+        assert!(!body(&exchange, form, false).contains("safe to send"), "{form:?}");
+    }
+    exchange.idempotent = true;
+    assert!(!body(&exchange, Form::Text, true).contains(told));
+    let mut refused = own(Failure::new(Cause::ClientInvalid));
+    (refused.method, refused.idempotent) = (Method::POST, false);
+    assert!(!body(&refused, Form::Text, true).contains(told));
+}
+
+#[test]
+fn a_limit_is_named_once() {
+    for (status, seen, limit) in [
+        (431, "the head is larger than 32 KiB (limit: limits.head)", "32 KiB"),
+        (413, "a body of 12 MiB where 10 MiB are allowed (max_body)", "10 MiB"),
+    ] {
+        let exchange = own(Failure::new(Cause::ClientTooLarge).status(status).seen(seen).limit(limit));
+        let text = body(&exchange, Form::Text, true).replace('\n', " ");
+        assert!(text.contains(&format!("The request is larger than allowed: {seen}. GET")), "{text}");
+    }
+}
+
+#[test]
+fn the_time_that_was_over_is_named() {
+    let mut exchange = golden();
+    exchange.not_tried[0].reason = Reason::Deadline;
+    exchange.not_tried[0].state = State::Ready;
+    let text = body(&exchange, Form::Text, true).replace("\n   ", " ");
+    let told = "retry.deadline was over. Lower timeouts.read or raise retry.deadline.";
+    assert!(text.contains(told) && !text.contains("timeouts.request"), "{text}");
+    exchange.attempts[1] = failed(2, Failure::new(Cause::RequestTimeout).sent(true).limit("5.0 s"), 5_000_600);
+    let text = body(&exchange, Form::Text, true);
+    assert!(text.contains("timeouts.request was over.") && !text.contains("retry.deadline"), "{text}");
+}
+
+#[test]
+fn the_command_asks_for_what_was_asked() {
+    let next = |method: Method, target: &str, cause: Cause| {
+        let mut exchange = exchange();
+        (exchange.method, exchange.uri) = (method, target.parse().unwrap());
+        exchange.attempts = vec![failed(1, Failure::new(cause).sent(true), 300)];
+        let json: serde_json::Value = serde_json::from_str(&body(&exchange, Form::Json, true)).unwrap();
+        json["attempts"][0]["command"].as_str().unwrap().to_owned()
+    };
+    let long = format!("/{}", "x".repeat(120));
+    for (target, wanted) in [
+        ("/", "curl -i http://127.0.0.1:3000/"),
+        ("/slow", "curl -i http://127.0.0.1:3000/slow"),
+        ("http://shop.example/slow", "curl -i http://127.0.0.1:3000/slow"),
+        ("/a?b=$(reboot)&c", "curl -i 'http://127.0.0.1:3000/a?b=$(reboot)&c'"),
+        ("/a?b[]=1", "curl -g -i 'http://127.0.0.1:3000/a?b[]=1'"),
+        ("/a';reboot;'", "curl -i http://127.0.0.1:3000/"),
+        (&long, "curl -i http://127.0.0.1:3000/"),
+        ("*", "curl -i http://127.0.0.1:3000/"),
+    ] {
+        assert_eq!(next(Method::GET, target, Cause::ReadTimeout), wanted);
+        assert_eq!(next(Method::POST, target, Cause::ReadTimeout), "curl -i http://127.0.0.1:3000/");
+        assert_eq!(next(Method::GET, target, Cause::ConnectionRefused), "curl -i http://127.0.0.1:3000/");
+    }
+    assert_eq!(next(Method::GET, "/x", Cause::SpeaksTls), "curl -ik https://127.0.0.1:3000/x");
 }

@@ -102,6 +102,11 @@ async fn play(args: &DemoArgs) -> Result<(), String> {
 
 fn introduce(ports: &Ports) {
     let (traffic, admin) = (ports.traffic, ports.admin);
+    for (what, wanted, got) in [("this", setup::TRAFFIC, traffic), ("/readyz", setup::ADMIN, admin)] {
+        if wanted != got {
+            super::say(&format!("Port {wanted} is taken, so {what} is on {got}."));
+        }
+    }
     super::say(&format!(
         "causeway demo: a proxy, three upstreams, and trouble on purpose.
   the app     http://localhost:{traffic}

@@ -28,6 +28,10 @@ pub(super) const DOWN_POOL: &str = "down";
 /// The path that goes to it.
 pub(super) const DOWN_PATH: &str = "/all-down";
 
+/// Where `run` takes traffic and admin requests unless it is told otherwise.
+pub(super) const TRAFFIC: u16 = 8080;
+pub(super) const ADMIN: u16 = 9901;
+
 /// The ports of the demo, on both loopback addresses where the machine has both.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ports {
@@ -36,10 +40,10 @@ pub(super) struct Ports {
 }
 
 impl Ports {
-    /// 8080 and 9901, or the next ones that nobody has.
+    /// The usual ones, or the next ones that nobody has.
     pub(super) fn free() -> Option<Self> {
         let next = |from: u16| (from..from + 100).find(|port| loopback(*port).iter().all(free));
-        Some(Self { traffic: next(8080)?, admin: next(9901)? })
+        Some(Self { traffic: next(TRAFFIC)?, admin: next(ADMIN)? })
     }
 }
 

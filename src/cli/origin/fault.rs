@@ -37,7 +37,7 @@ pub enum Fault {
 ///
 /// The reset of `connect_reset` races with the peer's first write: where the write wins, it is a `reset_before_head`.
 pub const TABLE: &[(Fault, Cause, &str)] = &[
-    (Fault::ConnectReset, Cause::ConnectReset, "resets a new connection before it reads"),
+    (Fault::ConnectReset, Cause::ConnectReset, "resets unread; usually seen as reset_before_head"),
     (Fault::StaleConnection, Cause::StaleConnection, "closes a kept connection on its next request"),
     (Fault::ClosedWithoutResponse, Cause::ClosedWithoutResponse, "reads the request, then closes"),
     (Fault::ResetBeforeHead, Cause::ResetBeforeHead, "reads the request, then resets"),

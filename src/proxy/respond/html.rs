@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use http::Method;
 
-use crate::cause::spoken;
 use crate::observe::time::Utc;
+use crate::observe::told::spoken;
 
 use super::words::{Kind, Row, Story, ago};
 
@@ -49,12 +49,14 @@ fn full(story: &Story<'_>) -> String {
         let _ = writeln!(out, "<p>{}</p>", escape(&story.sent));
     }
     let again = again(story);
-    if !(story.hint.is_empty() && story.command.is_none() && again.is_empty()) {
+    // A single card says all of it already.
+    let told = story.rows.len() == 1 || story.hint.is_empty() && story.command.is_none();
+    if !told {
         out.push_str("<h2>What to do first</h2>\n");
         paragraph(&mut out, &story.hint);
         command(&mut out, story.command.as_deref());
-        out.push_str(&again);
     }
+    out.push_str(&again);
     out
 }
 
@@ -104,15 +106,19 @@ fn card(out: &mut String, row: &Row<'_>) {
             (mark, failure.cause.token(), format!("{}, {}", failure.phase.token(), spoken(attempt.elapsed)))
         }
         Kind::NotTried(skip) => {
-            let cause = skip.last_failure.as_ref().map_or(skip.reason.token(), |(cause, _)| cause.token());
-            let since = if skip.state.token() == skip.reason.token() { ago(skip.held_for) } else { String::new() };
-            ("not tried", cause, format!("{} {since}", skip.reason.token()).trim().to_owned())
+            let reason = skip.reason.token();
+            let since = if skip.state.token() == reason { ago(skip.held_for) } else { String::new() };
+            match skip.trouble() {
+                Some((cause, _)) => ("not tried", cause.token(), format!("{reason} {since}").trim().to_owned()),
+                None => ("not tried", reason, since),
+            }
         }
     };
+    let time = if time.is_empty() { time } else { format!(" <span class=\"time\">{time}</span>") };
     let _ = writeln!(
         out,
         "<li class=\"{}\"><div class=\"row\"><span class=\"mark\">{mark}</span> <b>{upstream}</b> \
-         <code>{word}</code> <span class=\"time\">{time}</span></div>",
+         <code>{word}</code>{time}</div>",
         class(row)
     );
     paragraph(out, &row.hint);

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 
 use crate::cause::Phase;
+use crate::health::State;
 use crate::observe::json;
 use crate::observe::time::Utc;
 
@@ -52,6 +53,7 @@ fn object(row: &Row<'_>) -> String {
         Kind::Failed(attempt, failure) => vec![
             line(vec![
                 text("upstream", &row.upstream),
+                row.address.and_then(|address| text("address", address)),
                 text("phase", Phase::token(failure.phase)),
                 text("cause", failure.cause.token()),
                 value("sent", failure.sent),
@@ -62,15 +64,16 @@ fn object(row: &Row<'_>) -> String {
             line(vec![text("hint", &row.hint)]),
         ],
         Kind::NotTried(skip) => {
-            // With public detail there is no message, and no clockwork either.
-            let told = !row.message.is_empty();
+            // With public detail there is no message, and no clockwork either; of a ready one, nothing is amiss.
+            let told = !row.message.is_empty() && skip.state != State::Ready;
             let since = Utc::from(skip.since).seconds().to_string();
             let next = skip.next_check.map(|next| next.as_millis());
             let first = vec![
                 text("upstream", &row.upstream),
+                row.address.and_then(|address| text("address", address)),
                 text("reason", skip.reason.token()),
                 text("state", skip.state.token()),
-                skip.last_failure.as_ref().and_then(|(cause, _)| text("cause", cause.token())),
+                skip.trouble().and_then(|(cause, _)| text("cause", cause.token())),
                 text("since", if told { &since } else { "" }),
                 next.filter(|_| told).map(|next| ("next_check_ms", next.to_string())),
             ];

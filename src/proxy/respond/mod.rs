@@ -15,6 +15,7 @@ pub mod verdict;
 mod words;
 
 use std::fmt::Write;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -46,6 +47,7 @@ const RETRY_AFTER: u32 = 2;
 #[derive(Clone, Debug)]
 pub struct Annotator {
     name: Arc<str>,
+    file: Option<Arc<str>>,
 }
 
 /// How one client is to be told.
@@ -73,14 +75,24 @@ impl Annotator {
     /// `name`: this deployment, as in Proxy-Status and Via.
     #[must_use]
     pub const fn new(name: Arc<str>) -> Self {
-        Self { name }
+        Self { name, file: None }
+    }
+
+    /// The same, knowing its config file: commands about the configuration can name it. Without one, or with a path
+    /// that a shell would not take as it is, there are no such commands.
+    #[must_use]
+    pub fn configured_by(mut self, file: Option<&Path>) -> Self {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"/-_.~".contains(&b);
+        let sound = |path: &&str| !path.is_empty() && !path.starts_with('-') && path.bytes().all(plain);
+        self.file = file.and_then(Path::to_str).filter(sound).map(Arc::from);
+        self
     }
 
     /// The complete answer. [`Exchange::elapsed`] must be up to date. To HEAD the body is empty, the fields are those of
     /// GET.
     #[must_use]
     pub fn render(&self, exchange: &Exchange, verdict: &Verdict, telling: Telling<'_>) -> Response<Bytes> {
-        let story = Story::new(exchange, verdict, telling.full, telling.allow, telling.nearest);
+        let story = Story::new(exchange, verdict, telling, self.file.as_deref());
         let mut response = match telling.form {
             Form::Grpc => grpc(&story),
             Form::Json => page(&story, "application/problem+json", json::render(&story), &exchange.method),

@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use http::StatusCode;
 
-use crate::cause::spoken;
 use crate::observe::time::Utc;
+use crate::observe::told::spoken;
 
 use super::words::{Kind, Row, Story, ago};
 
@@ -106,7 +106,7 @@ fn what(row: &Row<'_>) -> String {
             if skip.state.token() == skip.reason.token() {
                 let _ = write!(what, " {}", ago(skip.held_for));
             }
-            if let Some((cause, _)) = &skip.last_failure {
+            if let Some((cause, _)) = skip.trouble() {
                 let _ = write!(what, " ({cause})");
             }
             what

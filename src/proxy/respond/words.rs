@@ -6,12 +6,14 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 
-use crate::cause::{Cause, Failure, Fault, capitalised, escape, spoken};
+use crate::cause::{Cause, Failure, Fault, Phase, capitalised, escape};
 use crate::health::State;
+use crate::observe::told::{once, spoken, waited};
 use crate::observe::{Attempt, Exchange, NotTried, Reason};
 
+use super::Telling;
 use super::verdict::Verdict;
 
 /// Everything that the forms need.
@@ -40,6 +42,8 @@ pub(super) struct Story<'a> {
 pub(super) struct Row<'a> {
     /// Its id, or `app/1` with public detail.
     pub(super) upstream: Cow<'a, str>,
+    /// `host:port`, where its id does not say so. `None` with public detail.
+    pub(super) address: Option<&'a str>,
     pub(super) kind: Kind<'a>,
     /// A bare fact, no sentence. Empty with public detail.
     pub(super) message: String,
@@ -66,11 +70,14 @@ impl Kind<'_> {
 }
 
 impl<'a> Story<'a> {
-    pub(super) fn new(exchange: &'a Exchange, verdict: &Verdict, full: bool, allow: &str, nearest: &[String]) -> Self {
+    /// `file`: the config's, as it can stand in a command.
+    pub(super) fn new(exchange: &'a Exchange, verdict: &Verdict, telling: Telling<'_>, file: Option<&str>) -> Self {
+        let full = telling.full;
         let failure = &*verdict.failure;
         let pool = exchange.pool.as_deref().unwrap_or("pool");
-        let failed = exchange.failures().map(|(attempt, failure)| row_of_attempt(attempt, failure, pool, full));
-        let skipped = exchange.not_tried.iter().map(|skip| row_of_skip(skip, pool, exchange.idempotent, full));
+        let failed =
+            exchange.failures().map(|(attempt, failure)| row_of_attempt(exchange, attempt, failure, pool, full));
+        let skipped = exchange.not_tried.iter().map(|skip| row_of_skip(exchange, skip, failure.cause, pool, full));
         let rows: Vec<_> = failed.chain(skipped).collect();
         let upstreams_failed = match failure.cause {
             Cause::Evicted => true,
@@ -87,13 +94,13 @@ impl<'a> Story<'a> {
             hint: String::new(),
             command: None,
             asked: String::new(),
-            sent: sent(exchange, full),
+            sent: sent(exchange, verdict, full),
             rows,
         };
         if upstreams_failed {
             story.of_upstreams(verdict, pool);
         } else {
-            story.of_its_own(failure, allow, nearest);
+            story.of_its_own(failure, telling, file);
         }
         if full {
             story.asked = format!("{} {}, {}", exchange.method, path(exchange), spoken(exchange.elapsed));
@@ -117,19 +124,16 @@ impl<'a> Story<'a> {
             let failure = &*verdict.failure;
             let remedy = failure.remedy(&attempt.authority);
             self.hint = join(format!("Start with {}: {}.", attempt.authority, failure.short()), &remedy);
-            self.command = failure.command(&attempt.authority);
+            self.command = command_after_attempt(self.exchange, failure, &attempt.authority);
         } else if let Some(row) = self.rows.first() {
             // Its hint is a sentence of its own; after a colon it begins small.
-            let mut hint = row.hint.clone();
-            if let Some(first) = hint.get_mut(..1) {
-                first.make_ascii_lowercase();
-            }
-            self.hint = format!("Start with {}: {hint}", row.upstream);
+            self.hint = format!("Start with {}: {}", row.upstream, small(&row.hint));
             self.command = row.command.clone();
         }
     }
 
-    fn of_its_own(&mut self, failure: &Failure, allow: &str, nearest: &[String]) {
+    fn of_its_own(&mut self, failure: &Failure, telling: Telling<'_>, file: Option<&str>) {
+        let Telling { allow, nearest, .. } = telling;
         let theirs = failure.cause.row().fault == Fault::Client;
         self.detail = match self.status.as_u16() {
             404 => "No route takes this address.".to_owned(),
@@ -140,17 +144,20 @@ impl<'a> Story<'a> {
             421 => said("This connection was made for another host; a new one would do", failure),
             501 => said("The only transfer coding that is understood is chunked, once", failure),
             // The client's own doing, and its limit, are told to everybody: nothing in it is about an upstream.
-            _ if theirs || self.full => failure.hint("the upstream"),
+            _ if theirs || self.full => once(failure.hint("the upstream"), failure),
             _ => "The proxy could not handle this request.".to_owned(),
         };
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             self.hint = format!("Try again in {} s.", super::RETRY_AFTER);
-        } else if self.full && !nearest.is_empty() {
+        } else if self.full && self.status == StatusCode::NOT_FOUND && !nearest.is_empty() {
             self.hint = format!("Nearest routes: {}", nearest.join(", "));
         }
         if self.full && !theirs {
-            self.command =
-                if failure.cause == Cause::NoRoute { which_route(self.exchange) } else { failure.command("") };
+            self.command = match failure.cause {
+                Cause::NoRoute => file.and_then(|file| which_route(self.exchange, file)),
+                Cause::LoopDetected => file.map(|file| format!("causeway check {file}")),
+                _ => failure.command(""),
+            };
         }
     }
 }
@@ -212,11 +219,13 @@ fn tally(exchange: &Exchange, pool: &str) -> String {
     }
 }
 
-fn sent(exchange: &Exchange, full: bool) -> String {
+fn sent(exchange: &Exchange, verdict: &Verdict, full: bool) -> String {
     let takers: Vec<_> = exchange.failures().filter(|(_, f)| f.sent).map(|(a, _)| &*a.authority).collect();
     let repeats = exchange.idempotent;
     let warning = if repeats { "" } else { "It may have taken effect there. Check before you send it again." };
+    let harmless = full && !repeats && verdict.status.is_server_error() && verdict.cause() != Cause::Bug;
     match (takers.len(), full) {
+        (0, _) if harmless && !exchange.sent() => "Sent to no app: it is safe to send again.".to_owned(),
         (0, _) => String::new(),
         (_, false) if repeats => String::new(),
         (_, false) => "The request may have taken effect. Check before you send it again.".to_owned(),
@@ -225,39 +234,77 @@ fn sent(exchange: &Exchange, full: bool) -> String {
     }
 }
 
-fn row_of_attempt<'a>(attempt: &'a Attempt, failure: &'a Failure, pool: &str, full: bool) -> Row<'a> {
+fn row_of_attempt<'a>(
+    exchange: &Exchange,
+    attempt: &'a Attempt,
+    failure: &'a Failure,
+    pool: &str,
+    full: bool,
+) -> Row<'a> {
     let kind = Kind::Failed(attempt, failure);
     if !full {
         return public(pool, attempt.ordinal, kind);
     }
     Row {
         upstream: Cow::Borrowed(&attempt.upstream),
+        address: address(&attempt.upstream, &attempt.authority),
         kind,
-        message: failure.message().into_owned(),
-        hint: failure.hint(&attempt.authority),
-        command: failure.command(&attempt.authority),
+        message: once(failure.message().into_owned(), failure),
+        hint: once(failure.hint(&attempt.authority), failure),
+        command: command_after_attempt(exchange, failure, &attempt.authority),
     }
 }
 
-fn row_of_skip<'a>(skip: &'a NotTried, pool: &str, idempotent: bool, full: bool) -> Row<'a> {
+/// The failure's own command. Once the connection stood, another address could answer well: it asks for what was asked.
+fn command_after_attempt(exchange: &Exchange, failure: &Failure, authority: &str) -> Option<String> {
+    let command = failure.command(authority)?;
+    let stood = matches!(failure.phase, Phase::Request | Phase::Head | Phase::Body);
+    let repeatable = matches!(exchange.method, Method::GET | Method::HEAD);
+    let (Some(target), true) = (exchange.uri.path_and_query(), stood && repeatable) else { return Some(command) };
+    let target = target.as_str();
+    let sound =
+        target.starts_with('/') && target.len() <= 120 && target.bytes().all(|b| b.is_ascii_graphic() && b != b'\'');
+    match command.strip_suffix('/').and_then(|command| command.strip_prefix("curl ")?.rsplit_once(' ')) {
+        Some((options, url)) if sound => Some(curl(options, url, target)),
+        _ => Some(command),
+    }
+}
+
+/// Quoted for the shell, and guarded from curl's own patterns, where the target has something for them.
+fn curl(options: &str, url: &str, target: &str) -> String {
+    let glob = if target.contains(['[', ']', '{', '}']) { "-g " } else { "" };
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._~-".contains(&b);
+    let quote = if target.bytes().all(plain) { "" } else { "'" };
+    format!("curl {glob}{options} {quote}{url}{target}{quote}")
+}
+
+/// An upstream's address, where its id is a name.
+fn address<'a>(upstream: &str, authority: &'a str) -> Option<&'a str> {
+    (upstream != authority).then_some(authority)
+}
+
+fn row_of_skip<'a>(exchange: &Exchange, skip: &'a NotTried, lead: Cause, pool: &str, full: bool) -> Row<'a> {
     let kind = Kind::NotTried(skip);
     if !full {
         return public(pool, skip.ordinal, kind);
     }
-    let check = skip.last_failure.as_ref().filter(|_| skip.state != State::Ready);
+    let check = skip.trouble();
+    let reason = reason(skip.reason, exchange, lead);
     let why = check.map(|(_, sentence)| of_check(sentence));
     let by_health = matches!(skip.reason, Reason::Evicted | Reason::Unknown);
     let mut hint = match (&why, check) {
         (Some(why), Some((cause, _))) if by_health => join(capitalised(why) + ".", &remedy(*cause, skip)),
-        _ => reason(skip.reason, idempotent).to_owned(),
+        _ if skip.state == State::Ready => join("It is ready.".to_owned(), &reason),
+        _ => reason.clone().into_owned(),
     };
     if let Some(next) = skip.next_check.filter(|_| by_health) {
-        hint = join(hint, &format!("Next one in {}.", spoken(next)));
+        hint = join(hint, &format!("Next one in {}.", waited(next)));
     }
     Row {
         upstream: Cow::Borrowed(&skip.upstream),
+        address: address(&skip.upstream, &skip.authority),
         kind,
-        message: why.unwrap_or_else(|| reason(skip.reason, idempotent).trim_end_matches('.').to_lowercase()),
+        message: why.unwrap_or_else(|| small(reason.trim_end_matches('.'))),
         hint,
         command: command_after_check(skip, check),
     }
@@ -278,13 +325,14 @@ fn command_after_check(skip: &NotTried, check: Option<&(Cause, String)>) -> Opti
             Some(format!("curl -i http://{}{}", skip.authority, checked_path(sentence).unwrap_or("/")))
         }
         Some((cause, _)) => Failure::new(*cause).command(&skip.authority),
+        None if skip.state == State::Ready => None,
         None => Some(format!("curl -i http://{}/", skip.authority)),
     }
 }
 
 fn public<'a>(pool: &str, ordinal: usize, kind: Kind<'a>) -> Row<'a> {
     let upstream = Cow::Owned(format!("{}/{ordinal}", escape(pool.as_bytes())));
-    Row { upstream, kind, message: String::new(), hint: String::new(), command: None }
+    Row { upstream, address: None, kind, message: String::new(), hint: String::new(), command: None }
 }
 
 /// `GET /healthz gives 503, wanted 200-399` → `health check GET /healthz gives …`; other facts get a colon.
@@ -307,28 +355,43 @@ fn checked_path(sentence: &str) -> Option<&str> {
     (method.bytes().all(|b| b.is_ascii_uppercase()) && path.starts_with('/') && path.bytes().all(plain)).then_some(path)
 }
 
-/// Why one was not tried, where its health is not the reason.
-fn reason(reason: Reason, idempotent: bool) -> &'static str {
-    match reason {
+/// Why one was not tried, where its health is not the reason. `lead`: the cause that stands for the whole exchange.
+fn reason(reason: Reason, exchange: &Exchange, lead: Cause) -> Cow<'static, str> {
+    Cow::Borrowed(match reason {
         Reason::Evicted => "Its health checks fail.",
-        Reason::RequestSent if idempotent => "The request had been sent as often as retry.resend allows.",
-        Reason::RequestSent => "The request had been sent, and this method is not sent twice.",
+        Reason::RequestSent if exchange.idempotent => "The request had been sent as often as retry.resend allows.",
+        Reason::RequestSent => {
+            let method = &exchange.method;
+            return Cow::Owned(format!("The {method} had already been sent, and a {method} is not sent twice."));
+        }
         Reason::BodyNotKept => "The request body was larger than buffers.request, so it could not be sent again.",
         Reason::Attempts => "As many upstreams had been tried as retry.attempts allows.",
-        Reason::Deadline => "The time for another attempt was over (retry.deadline, timeouts.request).",
+        Reason::Deadline if lead == Cause::RequestTimeout => "No time was left for it: timeouts.request was over.",
+        Reason::Deadline => {
+            "No time was left for it: retry.deadline was over. Lower timeouts.read or raise retry.deadline."
+        }
         Reason::ClientGone => "The client had gone away.",
         Reason::Unknown => "No health check has answered yet.",
-        Reason::Final => "After the last failure no other upstream could have helped.",
-    }
+        Reason::Final => "Not tried: another upstream would probably have done the same.",
+    })
 }
 
-/// `causeway check --url …` for this request, where host and path can go into a shell as they are.
-fn which_route(exchange: &Exchange) -> Option<String> {
+/// A sentence as it stands behind a colon.
+fn small(text: &str) -> String {
+    let mut text = text.to_owned();
+    if let Some(first) = text.get_mut(..1) {
+        first.make_ascii_lowercase();
+    }
+    text
+}
+
+/// `causeway check FILE --url …` for this request, where host and path can go into a shell as they are.
+fn which_route(exchange: &Exchange, file: &str) -> Option<String> {
     let host = exchange.host.as_ref()?.to_str().ok()?;
     let url = format!("http://{host}{}", exchange.uri.path());
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"/-_.~%:[]".contains(&b);
     (url.bytes().all(plain) && url.len() <= 120)
-        .then(|| format!("causeway check --url {url} --method {}", exchange.method))
+        .then(|| format!("causeway check {file} --url {url} --method {}", exchange.method))
 }
 
 fn join(mut text: String, more: &str) -> String {
@@ -343,5 +406,5 @@ fn join(mut text: String, more: &str) -> String {
 
 /// `41 s ago`, for how long a state has held.
 pub(super) fn ago(held: Duration) -> String {
-    format!("{} ago", spoken(held))
+    format!("{} ago", waited(held))
 }
