@@ -94,11 +94,12 @@ fn a_second_signal_stops_at_once() {
 /// Their default is to kill.
 #[test]
 fn other_signals_do_not_kill() {
-    let (mut causeway, listen) = Causeway::run(&answering());
+    let (mut causeway, listen) = Causeway::run(&format!("{}[log]\naccess_to = \"access.log\"\n", answering()));
     causeway.signal(Signal::USR2);
     causeway.signal(Signal::HUP);
     causeway.event("HUP");
     causeway.signal(Signal::USR1);
+    causeway.event("a log file was opened again");
     requests(listen, 1);
     causeway.signal(Signal::TERM);
     let (status, said) = causeway.end();

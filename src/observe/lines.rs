@@ -157,7 +157,12 @@ impl Shared {
             let asked = self.asked.load(SeqCst);
             if self.reopen.swap(false, SeqCst) {
                 match open(target) {
-                    Ok(fresh) => out = fresh,
+                    Ok(fresh) => {
+                        out = fresh;
+                        if matches!(target, LogTarget::File(_)) {
+                            super::events::log_reopened();
+                        }
+                    }
                     Err(error) => super::events::log_not_reopened(&error),
                 }
             }

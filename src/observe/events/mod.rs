@@ -101,9 +101,9 @@ pub fn panicked(what: impl Display) {
     error!(event = "panicked", "a fault in causeway, please report it: {what}");
 }
 
-/// Log files were opened again (USR1).
-pub fn logs_reopened() {
-    info!(event = "logs_reopened", "log files opened again");
+/// A log file was opened again (USR1).
+pub fn log_reopened() {
+    info!(event = "log_reopened", "a log file was opened again");
 }
 
 /// A log file could not be opened again; the old one stays in use.
