@@ -12,13 +12,13 @@ use crate::support::origin::{Behaviour, Origin};
 async fn who_gives_up_still_knows_how_far_it_came() {
     let origin = Origin::start(Behaviour::Silent).await;
     let mut bench = Bench::at(origin.address());
-    assert!(tokio::time::timeout(100 * MS, bench.get()).await.is_err());
+    assert!(tokio::time::timeout(400 * MS, bench.get()).await.is_err());
     assert_eq!((bench.progress.sent(), bench.progress.phase()), (true, Phase::Head));
     assert!(bench.progress.connect().is_some());
     origin.until(|record| record.ended == 1).await;
 
     let (_sender, _, body) = feed();
-    assert!(tokio::time::timeout(100 * MS, bench.send(post(body))).await.is_err());
+    assert!(tokio::time::timeout(400 * MS, bench.send(post(body))).await.is_err());
     assert_eq!((bench.progress.sent(), bench.progress.phase()), (true, Phase::Request));
     origin.until(|record| record.ended == 2).await;
 }

@@ -73,7 +73,7 @@ async fn an_idle_connection_is_closed_in_time_without_being_asked_for() {
         bench.text().await;
         let start = Instant::now();
         origin.until(|record| record.ended == 1).await;
-        assert!(start.elapsed() >= 200 * MS && start.elapsed() < 2200 * MS, "{:?}", start.elapsed());
+        assert!(start.elapsed() >= 200 * MS && start.elapsed() < 10_000 * MS, "{:?}", start.elapsed());
     }
 }
 
@@ -101,12 +101,12 @@ async fn limits_on_kept_connections_hold() {
 async fn what_may_not_be_resent_goes_out_on_a_fresh_connection() {
     let origin = Origin::start(Behaviour::Echo).await;
     let mut bench = Bench::at(origin.address());
-    bench.connections.idle = 1000 * MS;
+    bench.connections.idle = 4000 * MS;
     bench.replayable = false;
     assert_eq!(text(bench.send(post(full("a"))).await.unwrap()).await, "a");
     assert_eq!(text(bench.send(post(full("b"))).await.unwrap()).await, "b");
     assert!(bench.progress.reused(), "idle for less than a quarter");
-    tokio::time::sleep(300 * MS).await;
+    tokio::time::sleep(1100 * MS).await;
     assert_eq!(text(bench.send(post(full("c"))).await.unwrap()).await, "c");
     assert!(!bench.progress.reused());
     bench.replayable = true;

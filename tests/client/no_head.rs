@@ -90,8 +90,8 @@ async fn silence_after_the_request_is_read_timeout() {
 async fn the_read_clock_runs_from_the_last_byte_of_the_request() {
     let origin = Origin::start(Behaviour::Slow(150 * MS)).await;
     let mut bench = Bench::at(origin.address());
-    bench.timeouts.read = 300 * MS;
-    bench.timeouts.write = 300 * MS;
+    bench.timeouts.read = 600 * MS;
+    bench.timeouts.write = 600 * MS;
     let (sender, _, body) = feed();
     tokio::spawn(async move {
         for _ in 0..8 {
