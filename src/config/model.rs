@@ -63,7 +63,8 @@ pub struct Listener {
     pub address: ListenAddress,
     /// A request head must be complete: else 408.
     pub head_timeout: Duration,
-    /// Longest silence inside a request body while causeway waits to read: else 408.
+    /// Longest silence inside a request body while causeway waits to read: else 408; and of a client that takes nothing of
+    /// its answer: cut.
     pub body_timeout: Duration,
     /// Longest idle time between two requests.
     pub keep_alive: Duration,

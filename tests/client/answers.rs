@@ -40,6 +40,7 @@ async fn every_shape_of_answer_passes_and_those_with_an_end_keep_the_connection(
     let response = bench.send(head).await.unwrap();
     assert_eq!(response.headers()["content-length"], "5");
     assert!(response.body().is_end_stream());
+    drop(response);
     origin.set(Behaviour::Trailers);
     let collected = bench.get().await.unwrap().into_body().collect().await.unwrap();
     assert_eq!(collected.trailers().unwrap()["x-sum"], "42");
@@ -48,10 +49,10 @@ async fn every_shape_of_answer_passes_and_those_with_an_end_keep_the_connection(
     assert_eq!(bench.text().await, "ok");
     origin.set(Behaviour::CloseDelimited);
     assert_eq!(bench.text().await, "until the end");
-    assert_eq!(origin.record().connections, 1);
+    assert_eq!(origin.record().connections, 2, "an answer to HEAD that speaks of a body ends its connection");
     origin.set(Behaviour::Ok(vec![]));
     bench.text().await;
-    assert_eq!(origin.record().connections, 2, "a close-delimited answer ends its connection");
+    assert_eq!(origin.record().connections, 3, "a close-delimited answer ends its connection");
 }
 
 #[tokio::test]
@@ -83,4 +84,28 @@ async fn bodies_go_up_whole_with_a_length_or_in_chunks() {
         assert_eq!(text(bench.send(request).await.unwrap()).await, "one two", "{method}");
     }
     assert_eq!(origin.record().connections, 1);
+}
+
+/// What an app wrongly sends after its answer to HEAD must not be the answer of the next client.
+#[tokio::test]
+async fn a_body_behind_an_answer_to_head_reaches_nobody() {
+    let origin = Origin::start(Behaviour::Raw(
+        b"HTTP/1.1 200 OK\r\nContent-Length: 42\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nEVIL".to_vec(),
+    ))
+    .await;
+    let mut bench = Bench::at(origin.address());
+    let head = Request::head("/").header("host", "origin").body(full("")).unwrap();
+    assert_eq!(bench.send(head).await.unwrap().status(), 200);
+    origin.set(Behaviour::Ok(b"mine".to_vec()));
+    assert_eq!(bench.text().await, "mine");
+}
+
+#[tokio::test]
+async fn a_transfer_coding_that_is_not_chunked_alone_is_refused() {
+    for coding in ["gzip, chunked", "chunked, chunked", "gzip", "identity"] {
+        let answer = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: {coding}\r\n\r\n5\r\nhello\r\n0\r\n\r\n");
+        let origin = Origin::start(Behaviour::RawThenClose(answer.into_bytes())).await;
+        let failure = Bench::at(origin.address()).get().await.unwrap_err();
+        assert_eq!((failure.cause, failure.sent), (Cause::InvalidHead, true), "{coding}");
+    }
 }

@@ -85,6 +85,10 @@ pub(super) async fn run(cast: &mut Cast, facts: &mpsc::Sender<Fact>, port: u16, 
                 // Its answer is told by the narrator, as for anybody who asks.
                 Act::AskAllDown => drop(traffic::get(port, DOWN_PATH).await),
             }
+            if step.trouble {
+                // Before the checks have taken it out, somebody must have met it.
+                traffic::burst(port).await;
+            }
             sleep(Duration::from_secs(step.then)).await;
         }
         if once {

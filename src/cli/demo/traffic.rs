@@ -17,6 +17,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Requests under way at once; beyond it the pace slackens.
 const AT_ONCE: usize = 64;
 
+/// Requests of a burst.
+const BURST: u32 = 9;
+
 /// What came of the demo's own requests.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
@@ -49,6 +52,12 @@ pub(super) async fn run(port: u16, tally: &Tally) {
             }
         }
     }
+}
+
+/// A few requests at once: spread by what is in flight, they meet every upstream.
+pub(super) async fn burst(port: u16) {
+    let mut under_way: JoinSet<_> = (0..BURST).map(|_| get(port, "/")).collect();
+    while under_way.join_next().await.is_some() {}
 }
 
 /// One GET over a connection of its own: the status.
