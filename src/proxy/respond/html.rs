@@ -118,7 +118,7 @@ fn card(out: &mut String, row: &Row<'_>) {
     let _ = writeln!(
         out,
         "<li class=\"{}\"><div class=\"row\"><span class=\"mark\">{mark}</span> <b>{upstream}</b> \
-         <code>{word}</code>{time}</div>",
+         <span class=\"how\"><code>{word}</code>{time}</span></div>",
         class(row)
     );
     paragraph(out, &row.hint);
