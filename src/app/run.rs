@@ -14,6 +14,9 @@ use super::{Hooks, Server};
 /// How long the last lines may take to get out.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
+/// How often it is looked whether lines of the access log were lost.
+const LOOK_FOR_LOST_LINES: Duration = Duration::from_secs(10);
+
 /// Runs the proxy until it is told to end. 0 after a drain (also one that had to cut), 1 when something broke.
 #[must_use]
 pub fn run(config: Config) -> ExitCode {
@@ -63,8 +66,17 @@ fn start(config: Config) -> Result<(tokio::runtime::Runtime, Server, Signals), S
 async fn serve(server: &Server, signals: &mut Signals, log: &Events) -> ExitCode {
     let mut first_checks = std::pin::pin!(first_checks(server));
     let mut told = false;
+    let mut lost = 0;
+    let mut look = tokio::time::interval(LOOK_FOR_LOST_LINES);
     let (code, why) = loop {
         tokio::select! {
+            _ = look.tick() => {
+                let now_lost = server.lost_lines();
+                if now_lost > lost {
+                    events::access_log_dropped(now_lost - lost);
+                    lost = now_lost;
+                }
+            }
             () = &mut first_checks, if !told => told = true,
             ask = signals.next() => match ask {
                 Ask::End(signal) => break (ExitCode::SUCCESS, signal),

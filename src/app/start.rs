@@ -186,6 +186,12 @@ impl Server {
         }
     }
 
+    /// Lines of the access log that were lost because its reader was too slow, since the start.
+    #[must_use]
+    pub fn lost_lines(&self) -> u64 {
+        self.access_log.dropped()
+    }
+
     /// Open connections, tunnels included.
     #[must_use]
     pub fn connections(&self) -> usize {

@@ -1,5 +1,6 @@
 //! What passes, and in which shapes.
 
+use causeway::cause::Cause;
 use causeway::cause::Phase;
 use http::Request;
 use http_body::Body as _;

@@ -121,6 +121,14 @@ pub fn no_reload() {
     warn!(event = "no_reload", "HUP: this version cannot reload its configuration; restart it to apply changes");
 }
 
+/// Lines of the access log were lost since the last time this was said.
+pub fn access_log_dropped(lines: u64) {
+    warn!(
+        event = "access_log_dropped",
+        lines, "{lines} lines of the access log were lost: whoever reads log.access_to is too slow"
+    );
+}
+
 // ---- listeners
 
 /// Accepting failed for want of files or memory; it goes on after `pause`.
