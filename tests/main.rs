@@ -18,6 +18,7 @@ mod observe;
 mod pools;
 mod probe;
 mod readme;
+mod real_apps;
 mod respond;
 mod simulation;
 mod soak;

@@ -61,7 +61,7 @@ impl std::error::Error for StartError {
     }
 }
 
-/// A running proxy. Dropping it does not stop it: [`Server::drain`] or [`Server::cut`] do.
+/// A running proxy. Dropping it does not stop it: [`Server::drain`] and [`Server::finish`] do.
 #[derive(Debug)]
 pub struct Server {
     addresses: Vec<(Arc<str>, Vec<SocketAddr>)>,

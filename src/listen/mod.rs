@@ -1,6 +1,6 @@
 //! Inbound I/O: sockets, connections, and the HTTP/1.1 server side of each.
 //!
-//! [`bind`] opens a listener's sockets; [`accept`] takes connections under a limit; [`conn`] drives one connection (clocks,
+//! [`mod@bind`] opens a listener's sockets; [`accept`] takes connections under a limit; [`conn`] drives one connection (clocks,
 //! refusals with a full answer, lingering close, client gone) over a [`wire`]; [`answer`] and [`body`] are the two sides of
 //! an exchange, [`turn`] what these tell each other; [`refusal`] names what was wrong with a head; [`drain`] is the word
 //! that everything must come to an end. Nothing here knows routes or upstreams: what to answer is asked of a [`Handler`].

@@ -1,7 +1,7 @@
 //! The annotated error: from the record of an exchange to a complete answer that says which upstream failed, how, and
 //! what to do.
 //!
-//! [`verdict`] picks status and leading cause; [`detail`] says who is told addresses; [`accept`] picks the form;
+//! [`mod@verdict`] picks status and leading cause; [`detail`] says who is told addresses; [`accept`] picks the form;
 //! `words` is what it says; `json`, `text` and `html` are how it looks. Nothing here decides whether to try again, and
 //! nothing waits.
 
