@@ -49,17 +49,7 @@ fn start(config: Config) -> Result<(tokio::runtime::Runtime, Server, Signals), S
     // Handlers first: a signal during the start must not kill.
     let signals =
         runtime.block_on(async { Signals::install() }).map_err(|error| format!("cannot take signals: {error}"))?;
-    let file = config.file.clone();
     let server = Server::start(config, Hooks::default()).map_err(|error| error.to_string())?;
-    events::starting(file.as_deref(), server.workers());
-    for (name, addresses) in server.addresses() {
-        for address in addresses {
-            events::listening(name, *address, address.is_ipv6() && address.ip().is_unspecified());
-        }
-    }
-    if let Some(address) = server.admin_address() {
-        events::admin_listening(address);
-    }
     Ok((runtime, server, signals))
 }
 

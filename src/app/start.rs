@@ -75,7 +75,6 @@ pub struct Server {
     stop: CancellationToken,
     crew: Option<Crew>,
     ends: Mutex<mpsc::UnboundedReceiver<Ended>>,
-    workers: usize,
     from_file: bool,
 }
 
@@ -107,11 +106,12 @@ impl Server {
         let (mut crew, ends) = Crew::new();
         let (drain, stop) = (Drain::default(), CancellationToken::new());
         let admin_state = Arc::new(Admin::new(pools.clone()));
-        let addresses =
+        let addresses: Vec<_> =
             listeners.iter().map(|(listener, bound)| (Arc::clone(&listener.name), bound.addresses.clone())).collect();
         let admin = admin_bound.as_ref().and_then(|bound| bound.addresses.first().copied());
         let admin_sockets = admin_bound.into_iter().flat_map(|bound| bound.workers).flatten().collect();
         let (shutdown, from_file) = (config.shutdown, config.file.is_some());
+        announce(&config, count, &addresses, admin);
 
         let control = Control {
             pools: pools.clone(),
@@ -144,7 +144,6 @@ impl Server {
             stop,
             crew: Some(crew),
             ends: Mutex::new(ends),
-            workers: count,
             from_file,
         })
     }
@@ -165,12 +164,6 @@ impl Server {
     #[must_use]
     pub fn pools(&self) -> &[Arc<Pool>] {
         &self.pools
-    }
-
-    /// How many workers run.
-    #[must_use]
-    pub const fn workers(&self) -> usize {
-        self.workers
     }
 
     /// Opens log files again.
@@ -242,6 +235,19 @@ fn start_threads(crew: &mut Crew, control: Control, workers: Vec<Worker>) -> io:
         crew.start(&format!("worker-{index}"), move || worker.run())?;
     }
     Ok(())
+}
+
+/// The first lines of the log: before any thread has something to say.
+fn announce(config: &Config, workers: usize, listeners: &[(Arc<str>, Vec<SocketAddr>)], admin: Option<SocketAddr>) {
+    events::starting(config.file.as_deref(), workers);
+    for (name, addresses) in listeners {
+        for address in addresses {
+            events::listening(name, *address, address.is_ipv6() && address.ip().is_unspecified());
+        }
+    }
+    if let Some(address) = admin {
+        events::admin_listening(address);
+    }
 }
 
 /// What runs on the control thread.

@@ -2,7 +2,7 @@
 //!
 //! Pure; how it is answered is the [`Handler`](super::Handler)'s business.
 
-use crate::cause::{Cause, Failure, spoken};
+use crate::cause::{Cause, Failure, sized, spoken};
 use crate::config::model::Listener;
 
 /// hyper's own bound on a target.
@@ -42,14 +42,14 @@ fn too_large(raw: &[u8], listener: &Listener) -> Failure {
             return too_large.status(414).limit(format!("{TARGET_LIMIT} bytes")).seen(seen);
         }
         Some(_) if !ended => {
-            let limit = size(listener.head_limit);
+            let limit = sized(listener.head_limit as u64);
             let seen = format!("the request line is longer than {limit} (limit: limits.head)");
             return too_large.status(414).limit(limit).seen(seen);
         }
         _ => {}
     }
     if head_length(raw) >= listener.head_limit {
-        let limit = size(listener.head_limit);
+        let limit = sized(listener.head_limit as u64);
         let seen = format!("the head is larger than {limit} (limit: limits.head)");
         too_large.status(431).limit(limit).seen(seen)
     } else {
@@ -63,12 +63,4 @@ fn too_large(raw: &[u8], listener: &Listener) -> Failure {
 fn head_length(raw: &[u8]) -> usize {
     let lines = |end: &[u8]| raw.windows(end.len()).position(|window| window == end).map(|at| at + end.len());
     lines(b"\r\n\r\n").or_else(|| lines(b"\n\n")).unwrap_or(raw.len())
-}
-
-fn size(bytes: usize) -> String {
-    match bytes {
-        _ if bytes.is_multiple_of(1 << 20) => format!("{} MiB", bytes >> 20),
-        _ if bytes.is_multiple_of(1 << 10) => format!("{} KiB", bytes >> 10),
-        _ => format!("{bytes} bytes"),
-    }
 }

@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 
-use crate::cause::{Cause, Failure};
+use crate::cause::{Cause, Failure, sized};
 use crate::listen::RequestBody;
 
 /// A request's body; hands out a [`ReplayBody`] to each attempt. Without a body it costs nothing.
@@ -247,18 +247,12 @@ impl Source {
 
 /// The refusal of a body over `max_body`; `announced`: its Content-Length, if that is how it is known.
 pub(super) fn too_large(announced: Option<u64>, max: u64) -> Failure {
-    let failure = Failure::new(Cause::ClientTooLarge).limit(size(max));
+    let failure = Failure::new(Cause::ClientTooLarge).limit(sized(max));
     match announced {
-        Some(length) => failure.seen(format!("a body of {} where {} are allowed (max_body)", size(length), size(max))),
-        None => failure.seen(format!("a body of more than the {} that are allowed (max_body)", size(max))),
-    }
-}
-
-fn size(bytes: u64) -> String {
-    match bytes {
-        b if b >= 1 << 20 && b % (1 << 20) == 0 => format!("{} MiB", b >> 20),
-        b if b >= 1 << 10 && b % (1 << 10) == 0 => format!("{} KiB", b >> 10),
-        b => format!("{b} bytes"),
+        Some(length) => {
+            failure.seen(format!("a body of {} where {} are allowed (max_body)", sized(length), sized(max)))
+        }
+        None => failure.seen(format!("a body of more than the {} that are allowed (max_body)", sized(max))),
     }
 }
 
