@@ -160,7 +160,7 @@ causes! {
     StaleConnection = "stale_connection", "connection_terminated", 502, Head, Upstream, Idempotent, false,
         "the upstream closed a kept connection just as the request went out on it",
         "it closed a kept connection just as the request went out on it", "kept connection closed as the request went out",
-        "{address} closed a kept connection just as this request went out on it. Set connections.idle below the app's own keep-alive time.", "curl -i http://{address}/";
+        "{address} closed a kept connection as this request went out on it. Did the app crash or restart? If it happens again and again, set connections.idle below the app's own keep-alive time.", "curl -i http://{address}/";
     ClosedWithoutResponse = "closed_without_response", "connection_terminated", 502, Head, Upstream, Idempotent, false,
         "the upstream took the request and closed without a byte of an answer",
         "it took the request, then closed without a byte of an answer", "closed before the first byte of a response",
