@@ -266,3 +266,20 @@ async fn retry_rules_of_the_route_hold() {
         assert!(reason.is_empty() || body["not_tried"][0]["reason"] == reason, "{path}");
     }
 }
+
+/// The app's idle clock costs a GET nothing, even with one upstream and `attempts = 1`; a POST that was sent is not repeated.
+#[tokio::test]
+async fn a_kept_connection_that_dies_is_no_attempt() {
+    let app = Origin::start(Behaviour::StaleOnNext).await;
+    let proxy = Proxy::unchecked(&[app.address()], "retry.attempts = 1\n");
+    let mut client = Raw::connect(proxy.address).await;
+    for round in 0..4 {
+        assert_eq!(client.get("/").await.status, 200, "round {round}");
+    }
+    let seen = proxy.exchange(3).await;
+    assert_eq!((seen.attempts.len(), seen.rescued), (1, false), "{seen:?}");
+    let proxy = Proxy::unchecked(&[app.address()], "retry.resend = 0\n");
+    let mut client = Raw::connect(proxy.address).await;
+    assert_eq!(client.get("/").await.status, 200);
+    assert_eq!(client.get("/").await.status, 502, "resend = 0 forbids it");
+}

@@ -75,14 +75,16 @@ impl Setting<'_> {
         };
         let work = async {
             let mut sent = self.service.client.send(order, self.request(upstream), progress).await;
-            // A kept connection that died is no attempt and blames nobody; the request goes out again on a fresh one, unless
-            // it may have acted.
             if let Err(failure) = &sent
-                && failure.cause == Cause::StaleConnection
-                && judge(&self.case(cause::Retry::Any, tally, failure.sent), &self.forward.retry) == Verdict::Next
+                && self.replaces(failure, choice, tally)
             {
+                let before = failure.sent;
                 order.fresh = true;
                 sent = self.service.client.send(order, self.request(upstream), progress).await;
+                sent = sent.map_err(|failure| {
+                    let sent = failure.sent || before;
+                    failure.sent(sent)
+                });
             }
             self.received(sent?).await
         };
@@ -94,6 +96,15 @@ impl Setting<'_> {
                 Err(Failure::new(Cause::Evicted).in_phase(progress.phase()).sent(progress.sent()))
             }
         }
+    }
+
+    /// A kept connection that died is no attempt and blames nobody: the request goes out again on a fresh one, if nothing was
+    /// sent; or if it may be resent and there is nobody else to take it.
+    fn replaces(&self, failure: &Failure, choice: &Choice, tally: Tally) -> bool {
+        let no_attempt = Tally { attempts: 0, ..tally };
+        failure.cause == Cause::StaleConnection
+            && (!failure.sent || choice.untried().next().is_none())
+            && judge(&self.case(cause::Retry::Any, no_attempt, failure.sent), &self.forward.retry) == Verdict::Next
     }
 
     fn request_timeout(&self, progress: &Progress) -> Failure {

@@ -356,7 +356,7 @@ impl Service {
         if status != StatusCode::NO_CONTENT {
             response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         }
-        response.headers_mut().insert(headers::X_REQUEST_ID, asked.request_id.clone());
+        response.headers_mut().insert(respond::X_REQUEST_ID, asked.request_id.clone());
         self.own(open, asked, response)
     }
 
