@@ -1,0 +1,120 @@
+//! The table: every answer to every kind of request, in one piece, byte by byte, and cut in two at every place.
+
+use std::collections::HashSet;
+
+use super::compare::{Again, Case, End, Kind, Observed, Tail, oracle, rule, subject, timeless, unsplit};
+use super::table::{self, Row, Verdict};
+
+/// Longer answers are cut at these places only: their first and last bytes, and one in so many between.
+const CUT_EVERYWHERE: usize = 700;
+
+impl Row {
+    fn case(&self, kind: Kind, tail: Tail) -> Case<'_> {
+        Case { kind, answer: &self.answer, cuts: &[], pauses: false, early: self.early, tail }
+    }
+
+    fn cuts(&self) -> impl Iterator<Item = usize> {
+        let length = self.answer.len();
+        let step = 1 + length / CUT_EVERYWHERE;
+        (1..length).filter(move |at| step == 1 || *at < 60 || *at > length - 60 || at % (7 * step) == 0)
+    }
+}
+
+fn verdict(observed: &Observed) -> Option<Verdict> {
+    match observed {
+        Observed::Refused(_) => Some(Verdict::Refused),
+        Observed::Answered(answer) => match (&answer.end, &answer.again) {
+            (End::Waits, _) => None,
+            (End::Cut(_), _) => Some(Verdict::Cut),
+            (End::Tunnel(_), _) => Some(Verdict::Tunnel),
+            (End::Complete, Again::Answered) => Some(Verdict::Kept),
+            (End::Complete, _) => Some(Verdict::Once),
+        },
+    }
+}
+
+#[test]
+fn no_row_stands_twice() {
+    let (mut names, mut answers) = (HashSet::new(), HashSet::new());
+    for row in table::rows() {
+        assert!(names.insert(row.name), "{}", row.name);
+        assert!(answers.insert((row.early, row.answer)), "{} has the answer of another row", row.name);
+    }
+}
+
+#[test]
+fn every_row_has_its_verdict() {
+    let runtime = timeless();
+    let mut wrong = Vec::new();
+    for row in table::rows() {
+        let open = runtime.block_on(subject::observe(&row.case(Kind::Get, Tail::Silence)));
+        let closed = runtime.block_on(subject::observe(&row.case(Kind::Get, Tail::Eof)));
+        let found = verdict(&open).or(verdict(&closed));
+        if found != Some(row.verdict) {
+            wrong.push(format!("{}: {found:?}, not {:?}", row.name, row.verdict));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn no_answer_is_taken_more_loosely_than_by_hyper() {
+    let runtime = timeless();
+    let (mut wrong, mut used) = (Vec::new(), HashSet::new());
+    for row in table::rows() {
+        for kind in Kind::ALL {
+            for tail in [Tail::Silence, Tail::Eof, Tail::Reset] {
+                let case = row.case(kind, tail);
+                let hyper = runtime.block_on(oracle::observe(&case));
+                let codec = runtime.block_on(subject::observe(&case));
+                match rule::judge(&case, &hyper, &codec) {
+                    Ok(names) => used.extend(names),
+                    Err(words) => wrong.push(format!("{}: {words}", row.name)),
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let dead: Vec<_> = rule::ALLOWED.iter().map(|a| a.name).filter(|name| !used.contains(name)).collect();
+    assert!(dead.is_empty(), "no row needs these allowances: {dead:?}");
+}
+
+fn splits_change_nothing(kind: Kind) {
+    let runtime = timeless();
+    for row in table::rows() {
+        for tail in [Tail::Silence, Tail::Eof] {
+            let whole = row.case(kind, tail);
+            let codec = runtime.block_on(subject::observe(&whole));
+            let check = |case: Case<'_>| {
+                let same = runtime.block_on(unsplit(&case, &codec));
+                assert!(same.is_ok(), "{}: {}", row.name, same.unwrap_err());
+            };
+            let bytes: Vec<_> = row.cuts().collect();
+            check(Case { cuts: &bytes, ..whole });
+            check(Case { cuts: &bytes, pauses: true, ..whole });
+            for at in bytes {
+                check(Case { cuts: &[at], pauses: at % 2 == 0, ..whole });
+            }
+        }
+    }
+}
+
+#[test]
+fn splits_change_nothing_in_answers_to_get() {
+    splits_change_nothing(Kind::Get);
+}
+
+#[test]
+fn splits_change_nothing_in_answers_to_head() {
+    splits_change_nothing(Kind::Head);
+}
+
+#[test]
+fn splits_change_nothing_in_answers_to_post() {
+    splits_change_nothing(Kind::Post);
+}
+
+#[test]
+fn splits_change_nothing_in_answers_to_upgrade() {
+    splits_change_nothing(Kind::Upgrade);
+}
