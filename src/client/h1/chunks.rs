@@ -241,9 +241,25 @@ mod tests {
     #[test]
     fn what_is_no_chunk_is_refused() {
         for bad in [
-            "\r\n", "g\r\n", "-1\r\n", "+1\r\n", "0x1\r\n", " 1\r\n", "1\nx", "1\rx", "1;a\nx", "1;\0\r\nx", "1 2\r\n",
-            "1\r\nxy", "1\r\nx\n", "1\r\nx\rz", "10000000000000000\r\n", "0\r\nbad line\r\n\r\n", "0\r\na: b\n\r\n",
-            "0\r\n\n", "0\r\na: b\r\n c\r\n\r\n",
+            "\r\n",
+            "g\r\n",
+            "-1\r\n",
+            "+1\r\n",
+            "0x1\r\n",
+            " 1\r\n",
+            "1\nx",
+            "1\rx",
+            "1;a\nx",
+            "1;\0\r\nx",
+            "1 2\r\n",
+            "1\r\nxy",
+            "1\r\nx\n",
+            "1\r\nx\rz",
+            "10000000000000000\r\n",
+            "0\r\nbad line\r\n\r\n",
+            "0\r\na: b\n\r\n",
+            "0\r\n\n",
+            "0\r\na: b\r\n c\r\n\r\n",
         ] {
             assert!(!matches!(read(&[bad.as_bytes()]), Ok(_) | Err("more")), "{bad:?}");
         }

@@ -310,12 +310,7 @@ where
         }
     }
 
-    fn no_head(
-        &mut self,
-        order: &Order<'_>,
-        codec: Codec,
-        source: impl Into<Box<dyn Error + Send + Sync>>,
-    ) -> Failure {
+    fn no_head(&mut self, order: &Order<'_>, codec: Codec, source: impl Into<Box<dyn Error + Send + Sync>>) -> Failure {
         self.facts.head = self.input[..self.input.len().min(facts::KEPT_HEAD)].to_vec();
         let on = On { reused: self.reused, head_limit: order.buffers.response_head, fields_limit: MAX_FIELDS };
         classify::no_head(&mut self.facts, codec, on, source)

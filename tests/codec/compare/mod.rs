@@ -4,10 +4,10 @@
 pub mod oracle;
 pub mod rule;
 pub mod script;
-pub use oracle as subject;
+pub mod subject;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode, Version};
 use http_body::Body;
 use http_body_util::Full;
 use std::time::Duration;
@@ -70,6 +70,7 @@ pub enum Observed {
 /// A final head, and what came behind it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
+    pub version: Version,
     pub status: StatusCode,
     pub fields: Fields,
     pub body: Bytes,

@@ -28,7 +28,7 @@ async fn exchange(sender: &mut SendRequest<RequestBody>, kind: Kind, script: &Sc
         Ok(Err(error)) => return Observed::Refused(format!("{error:?}")),
         Err(_elapsed) => return Observed::Refused("silence".into()),
     };
-    let (status, fields) = (response.status(), super::fields(response.headers()));
+    let (version, status, fields) = (response.version(), response.status(), super::fields(response.headers()));
     if status == http::StatusCode::SWITCHING_PROTOCOLS {
         let end = match timeout(SILENCE, hyper::upgrade::on(&mut response)).await {
             Ok(Ok(upgraded)) => End::Tunnel(super::drain(TokioIo::new(upgraded)).await),
@@ -36,6 +36,7 @@ async fn exchange(sender: &mut SendRequest<RequestBody>, kind: Kind, script: &Sc
             Err(_elapsed) => End::Waits,
         };
         return Observed::Answered(Answer {
+            version,
             status,
             fields,
             body: bytes::Bytes::new(),
@@ -46,7 +47,7 @@ async fn exchange(sender: &mut SendRequest<RequestBody>, kind: Kind, script: &Sc
     }
     let (body, trailers, end) = super::read(response.into_body()).await;
     let again = if end == End::Complete { again(sender, script).await } else { Again::Closed };
-    Observed::Answered(Answer { status, fields, body, trailers, end, again })
+    Observed::Answered(Answer { version, status, fields, body, trailers, end, again })
 }
 
 async fn again(sender: &mut SendRequest<RequestBody>, script: &Script) -> Again {

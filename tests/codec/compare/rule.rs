@@ -1,5 +1,7 @@
 //! The rule: the same message from both, or a refusal by both, or a listed way of being stricter. Never looser.
 
+use http::Version;
+
 use super::{Again, Answer, Case, End, Fields, Kind, Observed};
 
 /// A way in which the codec may be stricter than hyper.
@@ -22,24 +24,68 @@ enum What {
 /// All of them. Each is needed by a row of the table.
 pub const ALLOWED: &[Allowance] = &[
     // RFC 9112 §6.1 lets a recipient know other codings; a proxy that does not would pass coded bytes on as plain ones.
-    Allowance { name: "a coding other than a single chunked", what: What::Refuse, holds: |_, seen| is_coded(seen) },
-    // RFC 9112 §6.3: the length may have been meant for somebody on the way; the rest of it is the next answer here.
-    Allowance {
-        name: "both framings",
-        what: What::Close,
-        holds: |_, seen| has(seen, "content-length") && has(seen, CODING),
-    },
+    allowance("a coding other than a single chunked, or in 1.0", What::Refuse, |_, seen| {
+        has(seen, CODING) && (!is_chunked(seen) || seen.version == Version::HTTP_10)
+    }),
+    // RFC 9112 §6.3: one of the two was meant for somebody on the way, who may have read another message than we do.
+    allowance("both framings", What::Refuse, |_, seen| has(seen, LENGTH) && has(seen, CODING)),
+    // hyper does not look at the length of what has no body: HEAD, 204, 304.
+    allowance("a length that is none, where no body follows", What::Refuse, |_, seen| {
+        has(seen, LENGTH) && one_length(seen).is_none()
+    }),
+    // RFC 9112 §7.1.1: extensions are tokens and quoted strings.
+    allowance("a control byte in a chunk's extension", What::Refuse, |case, seen| {
+        let control = |byte: &u8| byte.is_ascii_control() && !b"\r\n\t".contains(byte);
+        is_chunked(seen) && case.answer.iter().any(control)
+    }),
+    // RFC 9112 §2.2 lets a recipient take a LF alone for the end of a line; what takes it for data sees another message.
+    allowance("a line of trailers that ends in LF alone", What::Refuse, |case, seen| {
+        is_chunked(seen) && case.answer.windows(2).any(|two| two[1] == b'\n' && two[0] != b'\r')
+    }),
+    allowance("more than a hundred trailers", What::Refuse, |_, seen| {
+        seen.trailers.as_ref().is_some_and(|trailers| trailers.len() > 100)
+    }),
     // Some apps send the body all the same, a moment later.
-    Allowance {
-        name: "an answer to HEAD that speaks of a body",
-        what: What::Close,
-        holds: |case, seen| {
-            case.kind == Kind::Head && (has(seen, CODING) || values(seen, "content-length").any(|length| length != "0"))
-        },
-    },
+    allowance("an answer to HEAD that speaks of a body", What::Close, |case, seen| {
+        case.kind == Kind::Head && (has(seen, CODING) || one_length(seen).is_some_and(|length| length > 0))
+    }),
+    // hyper passes over a Connection line with bytes that are no ASCII.
+    allowance("close next to obs-text", What::Close, |_, seen| {
+        values(seen, "connection")
+            .any(|line| !line.is_ascii() && line.to_ascii_lowercase().windows(5).any(|w| w == b"close"))
+    }),
+];
+
+/// Fields that do not pass behind a body: framing, routing, security and the reading of the body stand on them, or they
+/// belong to one connection (RFC 9110 §6.5.1).
+const NEVER_TRAIL: [&str; 19] = [
+    "authorization",
+    "cache-control",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-range",
+    "content-type",
+    "cookie",
+    "expect",
+    "host",
+    "keep-alive",
+    "max-forwards",
+    "proxy-authorization",
+    "range",
+    "set-cookie",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
 ];
 
 const CODING: &str = "transfer-encoding";
+const LENGTH: &str = "content-length";
+
+const fn allowance(name: &'static str, what: What, holds: fn(&Case<'_>, &Answer) -> bool) -> Allowance {
+    Allowance { name, what, holds }
+}
 
 fn values<'a>(seen: &'a Answer, name: &'a str) -> impl Iterator<Item = &'a bytes::Bytes> {
     seen.fields.iter().filter(move |(field, _)| field == name).map(|(_, value)| value)
@@ -49,10 +95,17 @@ fn has(seen: &Answer, name: &str) -> bool {
     values(seen, name).next().is_some()
 }
 
-/// With a coding that is not a single `chunked`.
-fn is_coded(seen: &Answer) -> bool {
+/// In a single `chunked`.
+fn is_chunked(seen: &Answer) -> bool {
     let codings: Vec<_> = values(seen, CODING).collect();
-    !codings.is_empty() && !matches!(codings[..], [only] if only.trim_ascii().eq_ignore_ascii_case(b"chunked"))
+    matches!(codings[..], [only] if only.trim_ascii().eq_ignore_ascii_case(b"chunked"))
+}
+
+/// The length that every Content-Length gives.
+fn one_length(seen: &Answer) -> Option<u64> {
+    let mut members = values(seen, LENGTH).flat_map(|line| line.split(|byte| *byte == b',')).map(number);
+    let length = members.next()??;
+    members.all(|other| other == Some(length)).then_some(length)
 }
 
 /// Holds what the codec saw against what hyper saw. Gives the names of the allowances that were needed.
@@ -74,15 +127,14 @@ pub fn judge(case: &Case<'_>, hyper: &Observed, codec: &Observed) -> Result<Vec<
         }
         (Observed::Answered(seen), Observed::Answered(got)) => (seen, got),
     };
-    if got.status != seen.status || plain(&got.fields) != plain(&seen.fields) {
+    if (got.version, got.status) != (seen.version, seen.status) || plain(&got.fields) != plain(&seen.fields) {
         return wrong("another head");
     }
-    if got.fields.iter().any(|(name, _)| name == CODING) && got.fields.iter().any(|(name, _)| name == "content-length")
-    {
+    if !matches!(got.end, End::Tunnel(_)) && has(got, CODING) && has(got, LENGTH) {
         return wrong("both framings are passed on");
     }
     match (&seen.end, &got.end) {
-        (End::Complete, End::Complete) if seen.body == got.body && seen.trailers == got.trailers => {}
+        (End::Complete, End::Complete) if seen.body == got.body && passing(&seen.trailers) == got.trailers => {}
         (End::Waits, End::Waits) if seen.body == got.body => {}
         (End::Tunnel(theirs), End::Tunnel(ours)) if theirs == ours => {}
         // What passes before a body breaks is never more, nor different.
@@ -109,7 +161,7 @@ fn plain(fields: &Fields) -> Fields {
     let mut plain = fields.clone();
     let mut lengths = 0;
     plain.retain_mut(|(name, value)| {
-        if name != "content-length" {
+        if name != LENGTH {
             return true;
         }
         lengths += 1;
@@ -124,6 +176,15 @@ fn plain(fields: &Fields) -> Fields {
     plain
 }
 
+/// The trailers that may pass.
+fn passing(trailers: &Option<Fields>) -> Option<Fields> {
+    let passing: Fields =
+        trailers.iter().flatten().filter(|(name, _)| !NEVER_TRAIL.contains(&name.as_str())).cloned().collect();
+    (!passing.is_empty()).then_some(passing)
+}
+
 fn number(digits: &[u8]) -> Option<u64> {
-    std::str::from_utf8(digits.trim_ascii()).ok()?.parse().ok()
+    let digits = digits.trim_ascii();
+    let are = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(digits).ok().filter(|_| are)?.parse().ok()
 }

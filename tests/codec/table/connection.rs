@@ -34,7 +34,7 @@ pub fn rows() -> Vec<Row> {
             "Connection with obs-text",
             [&b"HTTP/1.1 200 OK\r\nConnection: \xe9\r\nContent-Length: 5\r\n\r\nhello"[..]].concat(),
         ),
-        kept(
+        once(
             "close next to obs-text",
             [&b"HTTP/1.1 200 OK\r\nConnection: close, \xe9\r\nContent-Length: 5\r\n\r\nhello"[..]].concat(),
         ),
@@ -48,6 +48,10 @@ pub fn rows() -> Vec<Row> {
         once("1.0 that says close", old(&["Connection: close"])),
         once("1.0 that says both", old(&["Connection: keep-alive, close"])),
         once("1.0 that says both on two lines", old(&["Connection: keep-alive", "Connection: close"])),
+        once(
+            "1.0 that says keep-alive next to obs-text",
+            b"HTTP/1.0 200 OK\r\nConnection: keep-alive, \xe9\r\nContent-Length: 5\r\n\r\nhello",
+        ),
         once("1.0 with Keep-Alive alone", old(&["Keep-Alive: timeout=5"])),
         kept("204 in 1.0 that says keep-alive", message("HTTP/1.0 204 No", &["Connection: keep-alive"], "")),
         once("a byte behind the end", behind("x")),

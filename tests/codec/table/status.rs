@@ -59,7 +59,7 @@ pub fn rows() -> Vec<Row> {
         refused("a TLS alert", b"\x15\x03\x01\x00\x02\x02\x0a"),
         refused("an h2 SETTINGS frame", b"\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x64"),
         refused("the h2 preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
-        refused("nothing at all", b""),
+        refused("no head at all", b""),
         refused("a body without a head", b"hello"),
         refused("half a status line", b"HTTP/1.1 20"),
         refused("a status line alone", b"HTTP/1.1 200 OK\r\n"),
