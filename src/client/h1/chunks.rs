@@ -209,8 +209,11 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Content, trailers and what is left, of bytes that come in these pieces.
-    fn read(pieces: &[&[u8]]) -> Result<(Vec<u8>, Option<HeaderMap>, Vec<u8>), &'static str> {
+    /// Content, trailers, and what is left behind them.
+    type Read = (Vec<u8>, Option<HeaderMap>, Vec<u8>);
+
+    /// What there is in bytes that come in these pieces.
+    fn read(pieces: &[&[u8]]) -> Result<Read, &'static str> {
         let (mut chunks, mut input, mut content) = (Chunks::new(), BytesMut::new(), Vec::new());
         let mut end = None;
         for piece in pieces {
@@ -241,9 +244,25 @@ mod tests {
     #[test]
     fn what_is_no_chunk_is_refused() {
         for bad in [
-            "\r\n", "g\r\n", "-1\r\n", "+1\r\n", "0x1\r\n", " 1\r\n", "1\nx", "1\rx", "1;a\nx", "1;\0\r\nx", "1 2\r\n",
-            "1\r\nxy", "1\r\nx\n", "1\r\nx\rz", "10000000000000000\r\n", "0\r\nbad line\r\n\r\n", "0\r\na: b\n\r\n",
-            "0\r\n\n", "0\r\na: b\r\n c\r\n\r\n",
+            "\r\n",
+            "g\r\n",
+            "-1\r\n",
+            "+1\r\n",
+            "0x1\r\n",
+            " 1\r\n",
+            "1\nx",
+            "1\rx",
+            "1;a\nx",
+            "1;\0\r\nx",
+            "1 2\r\n",
+            "1\r\nxy",
+            "1\r\nx\n",
+            "1\r\nx\rz",
+            "10000000000000000\r\n",
+            "0\r\nbad line\r\n\r\n",
+            "0\r\na: b\n\r\n",
+            "0\r\n\n",
+            "0\r\na: b\r\n c\r\n\r\n",
         ] {
             assert!(!matches!(read(&[bad.as_bytes()]), Ok(_) | Err("more")), "{bad:?}");
         }

@@ -123,6 +123,11 @@ impl<T, B> Connection<T, B> {
         })))
     }
 
+    /// What it runs over.
+    pub(super) fn io(&self) -> Option<&T> {
+        self.0.as_ref().map(|core| &core.io)
+    }
+
     /// Whose connection it is ([`crate::config::Endpoint::key`]), and what it must stay within while it is idle.
     pub(super) fn resting(&self) -> Option<(u64, Limits)> {
         self.0.as_ref().map(|core| (core.key, core.limits))
@@ -310,12 +315,7 @@ where
         }
     }
 
-    fn no_head(
-        &mut self,
-        order: &Order<'_>,
-        codec: Codec,
-        source: impl Into<Box<dyn Error + Send + Sync>>,
-    ) -> Failure {
+    fn no_head(&mut self, order: &Order<'_>, codec: Codec, source: impl Into<Box<dyn Error + Send + Sync>>) -> Failure {
         self.facts.head = self.input[..self.input.len().min(facts::KEPT_HEAD)].to_vec();
         let on = On { reused: self.reused, head_limit: order.buffers.response_head, fields_limit: MAX_FIELDS };
         classify::no_head(&mut self.facts, codec, on, source)
