@@ -8,8 +8,8 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 /// Bytes of extensions and padding in all the lines of one body: nobody has a use for them.
 const MAX_EXTENSIONS: usize = 16 << 10;
-/// Bytes of all trailers.
-const MAX_TRAILERS: usize = 16 << 10;
+/// Bytes of all trailers: the least that may be allowed to a head.
+const MAX_TRAILERS: usize = 8 << 10;
 /// Trailers.
 const MAX_FIELDS: usize = 100;
 
