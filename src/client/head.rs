@@ -61,7 +61,11 @@ impl Head {
         let mut bytes = Vec::with_capacity(ROOM);
         bytes.extend_from_slice(method.as_str().as_bytes());
         bytes.push(b' ');
-        bytes.extend_from_slice(target.map_or("/", PathAndQuery::as_str).as_bytes());
+        let target = target.map_or("/", PathAndQuery::as_str);
+        if target.starts_with('?') {
+            bytes.push(b'/'); // an absolute target may leave an empty path out (RFC 9112 §3.2.1)
+        }
+        bytes.extend_from_slice(target.as_bytes());
         bytes.extend_from_slice(b" HTTP/1.1\r\n");
         let announces = matches!(*method, Method::POST | Method::PUT | Method::PATCH);
         Self { bytes, to_head: *method == Method::HEAD, announces }
@@ -129,6 +133,8 @@ mod tests {
         assert_eq!(written(empty), "POST / HTTP/1.1\r\ncontent-length: 0\r\n\r\n");
         let said = Request::delete("/").header("content-length", "0").body(Empty::<Bytes>::new()).unwrap();
         assert_eq!(written(said), "DELETE / HTTP/1.1\r\ncontent-length: 0\r\n\r\n");
+        let bare = Request::get("http://a?y").body(Empty::<Bytes>::new()).unwrap();
+        assert_eq!(written(bare), "GET /?y HTTP/1.1\r\n\r\n");
         assert_eq!(written(Request::options("*").body(Empty::<Bytes>::new()).unwrap()), "OPTIONS * HTTP/1.1\r\n\r\n");
     }
 }

@@ -13,11 +13,14 @@ mod head;
 mod reuse;
 
 use std::fmt;
+use std::io;
+use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use http::Response;
+use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tower::Service;
@@ -153,7 +156,17 @@ where
     }
 
     fn kept(&self, order: &Order<'_>) -> Option<Connection<TcpStream, B>> {
-        if order.fresh { None } else { self.kept.take(order.endpoint.key, !order.replayable, Instant::now()) }
+        if order.fresh {
+            return None;
+        }
+        let now = Instant::now();
+        loop {
+            let connection = self.kept.take(order.endpoint.key, !order.replayable, now)?;
+            // The runtime may not have heard yet that it was closed, and such a request has only one try.
+            if order.replayable || connection.io().is_some_and(is_quiet) {
+                return Some(connection);
+            }
+        }
     }
 
     async fn fresh(&self, sending: Sending<'_, B>) -> Result<Response<Body>, Failure> {
@@ -169,10 +182,17 @@ where
     }
 }
 
+/// Neither closed by the other side nor with anything on its way in, as the kernel knows it.
+fn is_quiet(stream: &TcpStream) -> bool {
+    let mut byte = [MaybeUninit::uninit()];
+    let peeked = SockRef::from(stream).peek(&mut byte);
+    peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+}
+
 impl<B: Send + 'static> Home<TcpStream, B> for Kept<Connection<TcpStream, B>> {
     fn keep(self: Arc<Self>, connection: Connection<TcpStream, B>) {
         if let Some((key, limits)) = connection.resting() {
-            Kept::keep(&self, key, connection, limits);
+            Self::keep(&self, key, connection, limits);
         }
     }
 }

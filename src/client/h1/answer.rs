@@ -141,9 +141,11 @@ impl Said {
             self.codings += 1;
             self.chunked = value.trim_ascii().eq_ignore_ascii_case(b"chunked");
         } else if *name == header::CONNECTION {
+            // A line that is no text is believed when it says close, and only then.
+            let text = value.iter().all(|b| matches!(b, b'\t' | b' '..=b'~'));
             for option in value.split(|b| *b == b',').map(<[u8]>::trim_ascii) {
                 self.close |= option.eq_ignore_ascii_case(b"close");
-                self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+                self.keep_alive |= text && option.eq_ignore_ascii_case(b"keep-alive");
             }
         } else if name.as_str() == "keep-alive" && self.idle.is_none() {
             self.idle = idle(value);
@@ -178,10 +180,10 @@ impl Said {
     }
 }
 
-/// `1*DIGIT`, and nothing that is not one.
+/// `1*DIGIT`, and nothing that is not one; no more than a signed counter holds, which is what others may count with.
 fn number(digits: &[u8]) -> Option<u64> {
     let all = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
-    std::str::from_utf8(digits).ok().filter(|_| all)?.parse().ok()
+    std::str::from_utf8(digits).ok().filter(|_| all)?.parse().ok().filter(|length| *length <= i64::MAX as u64)
 }
 
 /// `timeout=N` of a Keep-Alive field.
@@ -212,7 +214,7 @@ mod tests {
         assert_eq!(framing("Content-Length: 0\r\nConnection: x, Close\r\n"), Ok((Framing::Empty, false)));
         assert_eq!(framing("Transfer-Encoding: Chunked\r\n"), Ok((Framing::Chunked, true)));
         assert_eq!(framing(""), Ok((Framing::UntilClose, false)));
-        for bad in ["5, 6", "+5", "-1", "", "5,", "0x5", "5 5", "18446744073709551616"] {
+        for bad in ["5, 6", "+5", "-1", "", "5,", "0x5", "5 5", "9223372036854775808"] {
             assert_eq!(framing(&format!("Content-Length: {bad}\r\n")), Err(Refused::Length), "{bad}");
         }
         assert_eq!(framing("Content-Length: 5\r\nContent-Length: 6\r\n"), Err(Refused::Length));

@@ -8,8 +8,8 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 /// Bytes of extensions and padding in all the lines of one body: nobody has a use for them.
 const MAX_EXTENSIONS: usize = 16 << 10;
-/// Bytes of all trailers.
-const MAX_TRAILERS: usize = 16 << 10;
+/// Bytes of all trailers: the least that may be allowed to a head.
+const MAX_TRAILERS: usize = 8 << 10;
 /// Trailers.
 const MAX_FIELDS: usize = 100;
 
@@ -209,8 +209,11 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Content, trailers and what is left, of bytes that come in these pieces.
-    fn read(pieces: &[&[u8]]) -> Result<(Vec<u8>, Option<HeaderMap>, Vec<u8>), &'static str> {
+    /// Content, trailers, and what is left behind them.
+    type Read = (Vec<u8>, Option<HeaderMap>, Vec<u8>);
+
+    /// What there is in bytes that come in these pieces.
+    fn read(pieces: &[&[u8]]) -> Result<Read, &'static str> {
         let (mut chunks, mut input, mut content) = (Chunks::new(), BytesMut::new(), Vec::new());
         let mut end = None;
         for piece in pieces {

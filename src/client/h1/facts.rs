@@ -28,7 +28,7 @@ pub(in crate::client) struct Facts {
     /// upstream closed (HTTP.md "Early answers from upstream").
     pub(in crate::client) write_error: Option<io::Error>,
     /// When that was.
-    pub(super) write_ended: Option<Instant>,
+    pub(in crate::client) write_ended: Option<Instant>,
     /// A write waits for the upstream since then.
     pub(in crate::client) blocked: Option<Instant>,
     /// The last byte of the request was written at this time.

@@ -82,6 +82,8 @@ pub(super) struct Core<T, B> {
     key: u64,
     born: Instant,
     reused: bool,
+    /// Something was sent on it, or is about to be.
+    asked: bool,
     /// As of the last answer.
     limits: Limits,
     keeps: bool,
@@ -112,6 +114,7 @@ impl<T, B> Connection<T, B> {
             key: order.endpoint.key,
             born,
             reused: false,
+            asked: false,
             limits: Limits { idle: order.connections.idle, until: born + order.connections.max_age, count: 0 },
             keeps: false,
             facts: Facts::default(),
@@ -121,6 +124,11 @@ impl<T, B> Connection<T, B> {
             download: Download::default(),
             clock: None,
         })))
+    }
+
+    /// What it runs over.
+    pub(super) fn io(&self) -> Option<&T> {
+        self.0.as_ref().map(|core| &core.io)
     }
 
     /// Whose connection it is ([`crate::config::Endpoint::key`]), and what it must stay within while it is idle.
@@ -212,6 +220,9 @@ where
     }
 
     fn poll_answer(&mut self, order: &Order<'_>, cx: &mut Context<'_>) -> Poll<Result<Answer, Failure>> {
+        if !self.asked {
+            self.check_silence(order, cx)?;
+        }
         loop {
             if let Err(stopped) = self.poll_upload(cx) {
                 let codec = Codec { short_body: stopped == Stopped::Length, ..Codec::default() };
@@ -226,6 +237,20 @@ where
                 Poll::Ready(Err(failure)) => return Poll::Ready(Err(failure)),
                 Poll::Pending => return self.poll_clocks(order, cx).map(Err),
             }
+        }
+    }
+
+    /// What an upstream says on a fresh connection before it was asked is not the answer to anything.
+    fn check_silence(&mut self, order: &Order<'_>, cx: &mut Context<'_>) -> Result<(), Failure> {
+        self.asked = true;
+        match self.poll_read(self.usual, cx) {
+            Poll::Pending => Ok(()),
+            Poll::Ready(Ok(0)) => Err(self.no_head(order, Codec::default(), "the connection was closed")),
+            Poll::Ready(Ok(_)) => {
+                let codec = Codec { parse: true, ..Codec::default() };
+                Err(self.no_head(order, codec, "the upstream spoke before it was asked"))
+            }
+            Poll::Ready(Err(error)) => Err(self.no_head(order, Codec::default(), error)),
         }
     }
 
