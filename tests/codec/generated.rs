@@ -182,7 +182,7 @@ fn generated() -> impl Strategy<Value = Generated> {
         prop_oneof![4 => Just(Kind::Get), 1 => Just(Kind::Head), 1 => Just(Kind::Post), 1 => Just(Kind::Upgrade)],
         prop_oneof![5 => Just(Tail::Silence), 3 => Just(Tail::Eof), 1 => Just(Tail::Reset)],
         any::<bool>(),
-        prop::bool::weighted(0.0),
+        prop::bool::weighted(0.02),
         prop::collection::vec(any::<Index>(), 0..6),
     );
     (answer, changes, manner).prop_map(|(answer, changes, (kind, tail, pauses, early, cuts))| {

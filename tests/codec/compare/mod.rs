@@ -141,14 +141,30 @@ pub async fn unsplit(case: &Case<'_>, whole: &Observed) -> Result<(), String> {
     if split.settled() == whole.settled() {
         return Ok(());
     }
-    Err(format!("{case}\n  whole: {whole:?}\n  split: {split:?}"))
+    Err(format!("{case}\n  whole: {}\n  split: {}", short(whole), short(&split)))
+}
+
+/// Long ones without their middle.
+pub fn short(observed: &Observed) -> String {
+    shortened(format!("{observed:?}"))
+}
+
+fn shortened(text: String) -> String {
+    const SHOWN: usize = 600;
+    if text.len() <= 2 * SHOWN {
+        return text;
+    }
+    // What is shown is printable ASCII.
+    format!("{} [{} bytes left out] {}", &text[..SHOWN], text.len() - 2 * SHOWN, &text[text.len() - SHOWN..])
 }
 
 impl std::fmt::Display for Case<'_> {
     /// For the reader of a failed test, to be copied into a new one.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { kind, tail, early, cuts, pauses, answer } = self;
-        write!(f, "{kind:?} {tail:?} early={early} pauses={pauses} cuts={cuts:?}\n  b\"{}\"", answer.escape_ascii())
+        let answer = shortened(answer.escape_ascii().to_string());
+        let cuts = if cuts.len() > 9 { &[] } else { *cuts };
+        write!(f, "{kind:?} {tail:?} early={early} pauses={pauses} cuts={cuts:?}\n  b\"{answer}\"")
     }
 }
 

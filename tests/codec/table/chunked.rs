@@ -1,12 +1,17 @@
 //! Chunked bodies: sizes, extensions, line ends, trailers, ends.
 
+use super::super::compare::HEAD_LIMIT;
 use super::{Row, cut, kept, ok, once};
+
+/// Of all trailers with the line that ends them, bytes.
+const TRAILERS_LIMIT: usize = HEAD_LIMIT;
 
 pub fn rows() -> Vec<Row> {
     let coded = |body: &str| ok(&["Transfer-Encoding: chunked"], body);
     let extension = |text: &str| coded(&format!("5{text}\r\nhello\r\n0\r\n\r\n"));
     let trailer = |text: &str| coded(&format!("5\r\nhello\r\n0\r\n{text}\r\n"));
     let many = |count: usize| "X-T: 1\r\n".repeat(count);
+    let sized = |bytes: usize| format!("X-T: {}\r\n", "a".repeat(bytes - "X-T: \r\n\r\n".len()));
     vec![
         kept("two chunks", coded("3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n")),
         kept("many chunks", coded(&format!("{}0\r\n\r\n", "1\r\nx\r\n".repeat(40)))),
@@ -95,7 +100,10 @@ pub fn rows() -> Vec<Row> {
         kept("a hundred trailers", trailer(&many(100))),
         cut("101 trailers", trailer(&many(101))),
         cut("257 trailers", trailer(&many(257))),
-        cut("trailers over the limit of a head", trailer(&format!("X-T: {}\r\n", "a".repeat(9000)))),
+        kept("trailers a byte below the limit", trailer(&sized(TRAILERS_LIMIT - 1))),
+        cut("trailers of the limit", trailer(&sized(TRAILERS_LIMIT))),
+        cut("trailers a byte above the limit", trailer(&sized(TRAILERS_LIMIT + 1))),
+        cut("trailers of twice the limit", trailer(&sized(2 * TRAILERS_LIMIT))),
         cut("a trailer without a colon", trailer("X-Sum\r\n")),
         cut("a trailer with a space before the colon", trailer("X-Sum : 42\r\n")),
         cut("a trailer without a name", trailer(": 42\r\n")),
