@@ -277,3 +277,188 @@ fn hex(mut number: usize, digits: &mut [u8; 16]) -> &[u8] {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::{HeaderMap, Method, Request};
+    use http_body::{Frame, SizeHint};
+    use http_body_util::{BodyExt, Full, StreamBody};
+    use std::collections::VecDeque;
+    use std::convert::Infallible;
+
+    /// Takes so much at a time, each time noted; at the end of its room it fails.
+    struct Taker {
+        writes: Vec<Vec<u8>>,
+        at_once: usize,
+        room: usize,
+    }
+
+    impl Taker {
+        fn new(at_once: usize) -> Self {
+            Self { writes: Vec::new(), at_once, room: usize::MAX }
+        }
+        fn text(&self) -> String {
+            String::from_utf8(self.writes.concat()).unwrap()
+        }
+    }
+
+    impl AsyncWrite for Taker {
+        fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+            self.poll_write_vectored(cx, &[IoSlice::new(buf)])
+        }
+        fn poll_write_vectored(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bufs: &[IoSlice<'_>],
+        ) -> Poll<io::Result<usize>> {
+            let mut all: Vec<u8> = bufs.iter().flat_map(|buf| buf.to_vec()).collect();
+            all.truncate(self.at_once.min(self.room));
+            if all.is_empty() {
+                return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+            }
+            self.room -= all.len();
+            self.writes.push(all);
+            Poll::Ready(Ok(self.writes[self.writes.len() - 1].len()))
+        }
+        fn is_write_vectored(&self) -> bool {
+            true
+        }
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// Frames, with a pause before each; a length that may be a lie.
+    struct Slow {
+        frames: VecDeque<Frame<Bytes>>,
+        paused: bool,
+        length: Option<u64>,
+    }
+
+    impl Body for Slow {
+        type Data = Bytes;
+        type Error = Infallible;
+        fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            self.paused = !self.paused;
+            if self.paused { Poll::Pending } else { Poll::Ready(self.frames.pop_front().map(Ok)) }
+        }
+        fn size_hint(&self) -> SizeHint {
+            self.length.map_or_else(SizeHint::default, SizeHint::with_exact)
+        }
+    }
+
+    fn slow(frames: &[&'static str], length: Option<u64>) -> Slow {
+        Slow { frames: frames.iter().map(|data| Frame::data((*data).into())).collect(), paused: false, length }
+    }
+
+    fn post<B>(body: B) -> Outgoing<B> {
+        Request::builder().method(Method::POST).uri("/").body(body).unwrap().into()
+    }
+
+    /// Polls until it is written, stopped or stuck.
+    fn run<B>(upload: &mut Upload<B>, io: &mut Taker, facts: &mut Facts) -> Poll<Result<(), Stopped>>
+    where
+        B: Body<Data = Bytes> + Unpin,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let mut polled = Poll::Pending;
+        for _ in 0..20 {
+            polled = upload.poll(io, facts, &mut cx);
+            if polled.is_ready() {
+                break;
+            }
+        }
+        polled
+    }
+
+    #[test]
+    fn a_short_body_goes_out_with_its_head_in_one_write() {
+        for frames in [&["hello"][..], &["hel", "lo"]] {
+            let (mut io, mut facts) = (Taker::new(usize::MAX), Facts::default());
+            let mut upload = Upload::new(post(slow(frames, Some(5))), false);
+            assert_eq!(run(&mut upload, &mut io, &mut facts), Poll::Ready(Ok(())));
+            assert_eq!(io.text(), "POST / HTTP/1.1\r\ncontent-length: 5\r\n\r\nhello");
+            assert_eq!(io.writes.len(), frames.len(), "the head waits once");
+            assert!(facts.finished.is_some() && facts.written == io.text().len() as u64);
+        }
+    }
+
+    #[test]
+    fn any_body_arrives_as_it_is_however_little_is_taken_at_once() {
+        let large = "x".repeat(SMALL + 1);
+        for at_once in [1, 7, 4096, usize::MAX] {
+            let (mut io, mut facts) = (Taker::new(at_once), Facts::default());
+            let body = Full::new(Bytes::from(large.clone()));
+            assert_eq!(run(&mut Upload::new(post(body), false), &mut io, &mut facts), Poll::Ready(Ok(())));
+            assert!(io.text().ends_with(&format!("content-length: 4097\r\n\r\n{large}")));
+
+            let (mut io, mut facts) = (Taker::new(at_once), Facts::default());
+            let mut body = slow(&["one", ""], None);
+            body.frames.push_back(Frame::data(large.clone().into()));
+            let trailers = [("x-sum", "1"), ("content-length", "9")];
+            body.frames.push_back(Frame::trailers(HeaderMap::from_iter(
+                trailers.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())),
+            )));
+            assert_eq!(run(&mut Upload::new(post(body), false), &mut io, &mut facts), Poll::Ready(Ok(())));
+            let wanted = format!(
+                "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n1001\r\n{large}\r\n0\r\nx-sum: 1\r\n\r\n"
+            );
+            assert_eq!(io.text(), wanted);
+        }
+    }
+
+    #[test]
+    fn a_body_that_is_not_as_long_as_it_says_or_fails_stops() {
+        for (frames, length) in [(&["hell"][..], 5), (&["hello!"], 5), (&["hel", "lo!"], 5)] {
+            let (mut io, mut facts) = (Taker::new(usize::MAX), Facts::default());
+            let mut upload = Upload::new(post(slow(frames, Some(length))), false);
+            assert_eq!(run(&mut upload, &mut io, &mut facts), Poll::Ready(Err(Stopped::Length)), "{frames:?}");
+        }
+        let (mut io, mut facts) = (Taker::new(usize::MAX), Facts::default());
+        let failing = StreamBody::new(futures_util::stream::iter([Err(io::Error::other("gone"))]));
+        let mut upload = Upload::new(post(failing.map_frame(|frame: Frame<Bytes>| frame)), false);
+        assert_eq!(run(&mut upload, &mut io, &mut facts), Poll::Ready(Err(Stopped::Failed)));
+        assert_eq!(facts.body_error.map(|error| error.to_string()).as_deref(), Some("gone"));
+    }
+
+    #[test]
+    fn after_a_write_error_nothing_is_asked_for_or_sent() {
+        let (mut io, mut facts) = (Taker::new(10), Facts::default());
+        io.room = 30;
+        let mut upload = Upload::new(post(slow(&["hello"], Some(5))), false);
+        assert_eq!(run(&mut upload, &mut io, &mut facts), Poll::Pending);
+        assert_eq!((facts.written, facts.finished.is_some()), (30, false));
+        assert_eq!(facts.write_error.map(|error| error.kind()), Some(io::ErrorKind::BrokenPipe));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_body_waits_for_a_100_or_a_second_and_for_ever_once_answered() {
+        let head = "POST / HTTP/1.1\r\ncontent-length: 4\r\n\r\n";
+        for (continued, headed) in [(true, false), (false, false), (false, true)] {
+            let (mut io, mut facts) = (Taker::new(usize::MAX), Facts::default());
+            let mut upload = Upload::new(post(Full::<Bytes>::from("body")), true);
+            assert_eq!(run(&mut upload, &mut io, &mut facts), Poll::Pending);
+            assert_eq!(io.text(), head);
+            (facts.continued, facts.headed) = (continued, headed);
+            if !continued {
+                assert_eq!(run(&mut upload, &mut io, &mut facts), Poll::Pending);
+                tokio::time::advance(CONTINUE).await;
+            }
+            let sent = !headed;
+            assert_eq!(run(&mut upload, &mut io, &mut facts).is_ready(), sent);
+            assert_eq!(io.text(), if sent { format!("{head}body") } else { head.into() });
+        }
+    }
+
+    #[test]
+    fn hexadecimal_is_that_of_the_standard_library() {
+        for number in [0, 1, 15, 16, 255, 4096, 65_535, usize::MAX] {
+            assert_eq!(hex(number, &mut [0; 16]), format!("{number:x}").as_bytes());
+        }
+    }
+}
