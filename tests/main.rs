@@ -6,6 +6,7 @@
 mod causes;
 mod cli;
 mod client;
+mod codec;
 mod config;
 mod docker;
 mod failover;

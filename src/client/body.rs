@@ -1,80 +1,89 @@
-//! What comes after a response head: the body, under its silence clock and with its failures named, or the tunnel of a
-//! 101. Both hold the connection, and give it back or end it.
+//! What comes after a response head: the body, or the tunnel of a 101. Both hold the connection while something of it is to
+//! come, and give it back or end it. What is read and how it fails is the codec's business (`h1`).
 
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
-use bytes::Bytes;
-use http::Response;
+use bytes::{Buf, Bytes};
+use http::{HeaderMap, Response};
 use http_body::{Frame, SizeHint};
-use hyper::body::Incoming;
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep};
 
-use super::classify;
-use super::io::Wire;
-use crate::cause::{Cause, Failure, Phase, spoken};
-
-/// The connection that an answer comes on. Dropping it closes it.
-pub(super) trait Lease: Send {
-    /// What was seen on it.
-    fn wire(&self) -> &Wire;
-    /// The answer was read to its end.
-    fn settle(self: Box<Self>);
-}
+use crate::cause::Failure;
 
 /// A response body: its frames under the silence clock (`timeouts.body`), its failures named. Dropped before its end, it
 /// ends its connection.
-pub struct Body {
-    /// `None`: at its end.
-    open: Option<Open>,
+pub struct Body(State);
+
+enum State {
+    Ended,
+    /// All of it, come with the head: the connection is free already.
+    Once(Bytes),
+    /// Nothing but these is left; the connection is free already.
+    Trailers(Box<HeaderMap>),
+    Open(Box<dyn Streaming>),
 }
 
-struct Open {
-    incoming: Incoming,
-    lease: Box<dyn Lease>,
-    limit: Duration,
-    /// As the head said.
-    wanted: Option<u64>,
-    got: u64,
-    /// Silent since then, asked for more.
-    silent: Option<Instant>,
-    /// Made at the first silence; moved on only when it fires.
-    clock: Option<Pin<Box<Sleep>>>,
+/// What a connection gives of a body.
+#[derive(Debug)]
+pub(super) enum Got {
+    /// Content; with its end, if that is known already, and the trailers behind that.
+    Data(Bytes, Option<Option<Box<HeaderMap>>>),
+    /// The end, with trailers or none.
+    End(Option<Box<HeaderMap>>),
+}
+
+/// A connection whose answer is still coming. Dropping it closes it.
+pub(super) trait Streaming: Send {
+    /// The next of the body.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Got, Failure>>;
+    /// Bytes to come, if that is known.
+    fn left(&self) -> Option<u64>;
+    /// A body of known length is to come in one piece.
+    fn wants_whole(&mut self);
+    /// The answer was read to its end.
+    fn settle(self: Box<Self>);
+    /// The request was sent to its end.
+    fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>>;
+    /// The connection as another protocol's.
+    fn into_tunnel(self: Box<Self>) -> Tunnel;
 }
 
 impl Body {
     /// No body.
     #[must_use]
     pub const fn empty() -> Self {
-        Self { open: None }
+        Self(State::Ended)
     }
 
-    /// The body that follows a head; `switches`: none does, the connection becomes a tunnel ([`upgraded`]).
-    pub(super) fn new(incoming: Incoming, lease: Box<dyn Lease>, limit: Duration, switches: bool) -> Self {
-        let wanted = http_body::Body::size_hint(&incoming).exact();
-        let open = Open { incoming, lease, limit, wanted, got: 0, silent: None, clock: None };
-        let mut body = Self { open: Some(open) };
-        if !switches {
-            body.settle_at_end();
+    pub(super) const fn once(bytes: Bytes) -> Self {
+        Self(State::Once(bytes))
+    }
+
+    pub(super) fn stream(connection: Box<dyn Streaming>) -> Self {
+        Self(State::Open(connection))
+    }
+
+    /// All of a body of known length, in one piece. Its trailers are not asked for: it has none (RFC 9112 §6.3).
+    ///
+    /// # Errors
+    /// The failure that cut it.
+    pub async fn whole(mut self) -> Result<Bytes, Failure> {
+        if let State::Open(connection) = &mut self.0 {
+            connection.wants_whole();
         }
-        body
+        let frame = std::future::poll_fn(|cx| http_body::Body::poll_frame(Pin::new(&mut self), cx)).await;
+        Ok(frame.transpose()?.and_then(|frame| frame.into_data().ok()).unwrap_or_default())
     }
 
-    fn settle_at_end(&mut self) {
-        if self.open.as_ref().is_some_and(|open| http_body::Body::is_end_stream(&open.incoming)) {
-            self.settle();
-        }
-    }
-
-    fn settle(&mut self) {
-        if let Some(open) = self.open.take() {
-            open.lease.settle();
+    /// The end of the body is here: the connection goes home, before anybody sees the last piece.
+    fn end(&mut self, trailers: Option<Box<HeaderMap>>) {
+        let next = trailers.map_or(State::Ended, State::Trailers);
+        if let State::Open(connection) = std::mem::replace(&mut self.0, next) {
+            connection.settle();
         }
     }
 }
@@ -83,67 +92,45 @@ impl http_body::Body for Body {
     type Data = Bytes;
     type Error = Failure;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
-        let this = self.get_mut();
-        let Some(open) = &mut this.open else { return Poll::Ready(None) };
-        match Pin::new(&mut open.incoming).poll_frame(cx) {
-            Poll::Ready(Some(Ok(frame))) => {
-                open.silent = None;
-                open.got += frame.data_ref().map_or(0, |data| data.len() as u64);
-                this.settle_at_end(); // callers stop asking when `is_end_stream` says so
-                Poll::Ready(Some(Ok(frame)))
-            }
-            Poll::Ready(None) => {
-                this.settle();
-                Poll::Ready(None)
-            }
-            Poll::Ready(Some(Err(error))) => {
-                let failure = classify::cut_body(&mut open.lease.wire().facts(), open.got, open.wanted, error);
-                this.open = None;
-                Poll::Ready(Some(Err(failure)))
-            }
-            Poll::Pending => {
-                ready!(open.poll_silence(cx));
-                let failure =
-                    Failure::new(Cause::BodyTimeout).in_phase(Phase::Body).sent(true).limit(spoken(open.limit));
-                this.open = None;
-                Poll::Ready(Some(Err(failure)))
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        if let State::Open(connection) = &mut self.0 {
+            match ready!(connection.poll_next(cx)) {
+                Ok(Got::Data(data, end)) => {
+                    if let Some(trailers) = end {
+                        self.end(trailers); // callers stop asking when `is_end_stream` says so
+                    }
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                }
+                Ok(Got::End(trailers)) => self.end(trailers),
+                Err(failure) => {
+                    self.0 = State::Ended;
+                    return Poll::Ready(Some(Err(failure)));
+                }
             }
         }
+        Poll::Ready(match std::mem::replace(&mut self.0, State::Ended) {
+            State::Once(bytes) => Some(Ok(Frame::data(bytes))),
+            State::Trailers(trailers) => Some(Ok(Frame::trailers(*trailers))),
+            State::Ended | State::Open(_) => None,
+        })
     }
 
     fn is_end_stream(&self) -> bool {
-        self.open.as_ref().is_none_or(|open| open.incoming.is_end_stream())
+        matches!(self.0, State::Ended)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.open.as_ref().map_or_else(|| SizeHint::with_exact(0), |open| open.incoming.size_hint())
-    }
-}
-
-impl Open {
-    /// Ready when the upstream was silent for too long. Time in which nobody asked does not count.
-    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let due = *self.silent.get_or_insert_with(Instant::now) + self.limit;
-        let clock = self.clock.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
-        while clock.as_mut().poll(cx).is_ready() {
-            if Instant::now() >= due {
-                return Poll::Ready(());
-            }
-            clock.as_mut().reset(due);
+        match &self.0 {
+            State::Ended | State::Trailers(_) => SizeHint::with_exact(0),
+            State::Once(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            State::Open(connection) => connection.left().map_or_else(SizeHint::default, SizeHint::with_exact),
         }
-        Poll::Pending
     }
 }
 
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut body = f.debug_struct("Body");
-        match &self.open {
-            Some(open) => body.field("got", &open.got).field("wanted", &open.wanted),
-            None => body.field("ended", &true),
-        };
-        body.finish()
+        f.debug_tuple("Body").field(&http_body::Body::size_hint(self)).finish()
     }
 }
 
@@ -155,30 +142,23 @@ pub fn upgraded(response: &mut Response<Body>) -> Option<Upgrade> {
     if response.status() != http::StatusCode::SWITCHING_PROTOCOLS {
         return None;
     }
-    let on = hyper::upgrade::on(&mut *response);
-    let lease = response.body_mut().open.take()?.lease;
-    Some(Upgrade { on, lease })
+    match std::mem::replace(&mut response.body_mut().0, State::Ended) {
+        State::Open(connection) => Some(Upgrade(Some(connection))),
+        State::Ended | State::Once(_) | State::Trailers(_) => None,
+    }
 }
 
 /// Becomes the [`Tunnel`] when the request was sent to its end.
 #[must_use = "dropping it ends the connection"]
-pub struct Upgrade {
-    on: hyper::upgrade::OnUpgrade,
-    lease: Box<dyn Lease>,
-}
+pub struct Upgrade(Option<Box<dyn Streaming>>);
 
 impl Future for Upgrade {
     type Output = Result<Tunnel, Failure>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let result = ready!(Pin::new(&mut self.on).poll(cx));
-        Poll::Ready(match result {
-            Ok(upgraded) => Ok(Tunnel { io: TokioIo::new(upgraded) }),
-            Err(error) => {
-                let source = self.lease.wire().facts().body_error.take().unwrap_or_else(|| error.into());
-                Err(Failure::new(Cause::UpgradeFailed).sent(true).seen("the connection ended").from(source))
-            }
-        })
+        let Some(connection) = &mut self.0 else { return Poll::Pending };
+        ready!(connection.poll_sent(cx))?;
+        self.0.take().map_or(Poll::Pending, |connection| Poll::Ready(Ok(connection.into_tunnel())))
     }
 }
 
@@ -189,14 +169,35 @@ impl fmt::Debug for Upgrade {
 }
 
 /// An upgraded connection: bytes both ways, those first that came right behind the 101.
-#[derive(Debug)]
 pub struct Tunnel {
-    io: TokioIo<hyper::upgrade::Upgraded>,
+    first: Bytes,
+    io: Box<dyn Duplex>,
+}
+
+trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
+
+impl Tunnel {
+    pub(super) fn new(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, first: Bytes) -> Self {
+        Self { first, io: Box::new(io) }
+    }
+}
+
+impl fmt::Debug for Tunnel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tunnel").finish_non_exhaustive()
+    }
 }
 
 impl AsyncRead for Tunnel {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buf)
+        if self.first.is_empty() {
+            return Pin::new(&mut self.io).poll_read(cx, buf);
+        }
+        let length = self.first.len().min(buf.remaining());
+        buf.put_slice(&self.first[..length]);
+        self.first.advance(length);
+        Poll::Ready(Ok(()))
     }
 }
 

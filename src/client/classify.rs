@@ -5,7 +5,7 @@ use std::error::Error;
 
 use crate::cause::{Cause, Failure, Phase, escape, sized};
 
-use super::io::{End, Facts};
+use super::h1::{End, Facts};
 
 /// What the codec says of an answer's head that did not come.
 #[derive(Clone, Copy, Debug, Default)]

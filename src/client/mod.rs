@@ -1,39 +1,42 @@
 //! One request to one endpoint: an answer, or a [`Failure`] with its exact cause.
 //!
 //! This is the whole seam between causeway and the wire to an upstream. Behind it: [`connect`] (dial), `reuse` (kept
-//! connections), `io` (the wrapper that counts bytes and remembers what it saw), `gate` (in front of the request body),
-//! `h1` (the codec and the clocks), `classify` (facts to a [`Failure`]) and `body` (what follows a head). A client
-//! belongs to one worker. Nothing here chooses an upstream, retries one that failed, or knows health.
+//! connections), `head` (the request's head as bytes), [`h1`] (the codec and the clocks), `classify` (facts to a [`Failure`])
+//! and `body` (what follows a head). A client belongs to one worker. Nothing here chooses an upstream, retries one that
+//! failed, or knows health.
 
 mod body;
 mod classify;
 pub mod connect;
-mod gate;
-mod h1;
-mod io;
+pub mod h1;
+mod head;
 mod reuse;
 
 use std::fmt;
+use std::io;
+use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::Response;
+use socket2::SockRef;
+use tokio::net::TcpStream;
 use tokio::time::Instant;
+use tower::Service;
 
 use crate::cause::{Failure, Phase};
 use crate::config::Endpoint;
 use crate::config::model::{Buffers, Connections, Timeouts};
 
 pub use body::{Body, Tunnel, Upgrade, upgraded};
-use h1::{Connection, Home, Unanswered};
-
-/// How many kept connections one request may find dead before it gets a fresh one.
-const KEPT_TRIES: usize = 2;
+use h1::{Connection, Exchange, Home, Sending};
+pub use head::{Head, Outgoing};
+use reuse::Kept;
 
 /// The worker's client: kept connections for every endpoint, for requests with bodies of type `B`.
 pub struct Client<B> {
-    kept: Arc<Home<B>>,
+    kept: Arc<Kept<Connection<TcpStream, B>>>,
 }
 
 impl<B> fmt::Debug for Client<B> {
@@ -124,13 +127,13 @@ where
     /// A client with no connections.
     #[must_use]
     pub fn new() -> Self {
-        Self { kept: Arc::new(Home::new()) }
+        Self { kept: Arc::new(Kept::new()) }
     }
 
-    /// Sends the request (origin-form target, final header fields) and waits for the response head, under the clocks of
-    /// `order`. A kept connection found dead with nothing sent is replaced in silence: once by another kept one, then by
-    /// a fresh one. One whose death shows only as the request is written takes the request along: then the failure is
-    /// [`crate::cause::Cause::StaleConnection`] with nothing sent, and the caller sends it again with [`Order::fresh`]. Dropping the future ends the attempt and its connection.
+    /// Sends the request and waits for the response head, under the clocks of `order`. A kept connection that is found dead
+    /// is passed over in silence. One whose death shows only as the request is written takes the request along: then the
+    /// failure is [`crate::cause::Cause::StaleConnection`], and the caller sends it again with [`Order::fresh`]. Dropping
+    /// the future ends the attempt and its connection.
     ///
     /// # Errors
     /// The one [`Failure`] that ended it, with phase and `sent`. A failure of the request body itself (the client's
@@ -138,28 +141,58 @@ where
     pub async fn send(
         &self,
         order: Order<'_>,
-        request: Request<B>,
+        request: impl Into<Outgoing<B>>,
         progress: &Arc<Progress>,
     ) -> Result<Response<Body>, Failure> {
-        let mut request = h1::prepared(request);
-        for _ in 0..if order.fresh { 0 } else { KEPT_TRIES } {
-            let Some(connection) = self.kept.take(order.endpoint.key, !order.replayable, Instant::now()) else { break };
-            progress.reused.store(true, Relaxed);
-            match connection.exchange(order, request, progress).await {
-                Ok(response) => return Ok(response),
-                Err(Unanswered::Failed(failure)) => return Err(failure),
-                Err(Unanswered::Unsent(back, _died_idle)) => request = *back,
+        let sending = Sending { order, request: request.into(), progress };
+        match self.kept(&order) {
+            Some(mut connection) => {
+                progress.reused.store(true, Relaxed);
+                connection.call(sending).await
+            }
+            // Seldom, and large: not a part of every request's future.
+            None => Box::pin(self.fresh(sending)).await,
+        }
+    }
+
+    fn kept(&self, order: &Order<'_>) -> Option<Connection<TcpStream, B>> {
+        if order.fresh {
+            return None;
+        }
+        let now = Instant::now();
+        loop {
+            let connection = self.kept.take(order.endpoint.key, !order.replayable, now)?;
+            // The runtime may not have heard yet that it was closed, and such a request has only one try.
+            if order.replayable || connection.io().is_some_and(is_quiet) {
+                return Some(connection);
             }
         }
+    }
+
+    async fn fresh(&self, sending: Sending<'_, B>) -> Result<Response<Body>, Failure> {
+        let Sending { order, progress, .. } = sending;
         progress.reused.store(false, Relaxed);
         progress.set_phase(Phase::Connect);
         let start = Instant::now();
         let stream = connect::dial(order.endpoint, order.timeouts.connect).await?;
         progress.set_connect(start.elapsed());
-        let connection = Connection::open(stream, order, &self.kept).await?;
-        match connection.exchange(order, request, progress).await {
-            Ok(response) => Ok(response),
-            Err(Unanswered::Failed(failure) | Unanswered::Unsent(_, failure)) => Err(failure),
+        let home: Arc<dyn Home<TcpStream, B>> = self.kept.clone();
+        let exchange: Exchange<'_, _, _> = Connection::new(stream, order, Arc::downgrade(&home)).call(sending);
+        exchange.await
+    }
+}
+
+/// Neither closed by the other side nor with anything on its way in, as the kernel knows it.
+fn is_quiet(stream: &TcpStream) -> bool {
+    let mut byte = [MaybeUninit::uninit()];
+    let peeked = SockRef::from(stream).peek(&mut byte);
+    peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+}
+
+impl<B: Send + 'static> Home<TcpStream, B> for Kept<Connection<TcpStream, B>> {
+    fn keep(self: Arc<Self>, connection: Connection<TcpStream, B>) {
+        if let Some((key, limits)) = connection.resting() {
+            Self::keep(&self, key, connection, limits);
         }
     }
 }

@@ -13,7 +13,10 @@ const SWEEP: Duration = Duration::from_millis(500);
 /// Something that can be kept while it is idle. Dropping it closes it.
 pub(super) trait Keep: Send + 'static {
     /// The other side has not closed it, and nothing is on its way in.
-    fn is_open(&self) -> bool;
+    fn is_open(&mut self) -> bool;
+
+    /// It has been idle for a while: what it holds only for speed can go.
+    fn rest(&mut self);
 }
 
 /// What a kept connection must stay within.
@@ -81,7 +84,7 @@ impl<C: Keep> Kept<C> {
     pub(super) fn take(&self, key: u64, briefly: bool, now: Instant) -> Option<C> {
         let mut shelf = self.shelf();
         let queue = shelf.endpoints.get_mut(&key)?;
-        while let Some(idle) = queue.pop_back() {
+        while let Some(mut idle) = queue.pop_back() {
             if idle.is_past(now) || !idle.connection.is_open() {
                 continue;
             }
@@ -113,7 +116,9 @@ impl<C: Keep> Kept<C> {
     fn sweep(&self, now: Instant) -> bool {
         let mut shelf = self.shelf();
         shelf.endpoints.retain(|_, queue| {
-            queue.retain(|idle| !idle.is_past(now) && idle.connection.is_open());
+            queue.retain_mut(|idle| !idle.is_past(now) && idle.connection.is_open());
+            let long_idle = |idle: &&mut Idle<C>| now.saturating_duration_since(idle.since) >= SWEEP;
+            queue.iter_mut().filter(long_idle).for_each(|idle| idle.connection.rest());
             !queue.is_empty()
         });
         shelf.swept = !shelf.endpoints.is_empty();
@@ -135,9 +140,10 @@ mod tests {
 
     struct Fake(u32, bool);
     impl Keep for Fake {
-        fn is_open(&self) -> bool {
+        fn is_open(&mut self) -> bool {
             self.1
         }
+        fn rest(&mut self) {}
     }
     impl Drop for Fake {
         fn drop(&mut self) {

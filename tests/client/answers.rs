@@ -57,16 +57,19 @@ async fn every_shape_of_answer_passes_and_those_with_an_end_keep_the_connection(
 }
 
 #[tokio::test]
-async fn two_framings_are_one_and_the_connection_is_not_trusted_again() {
-    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
-    let origin = Origin::start(Behaviour::Raw(answer.to_vec())).await;
-    let mut bench = Bench::at(origin.address());
-    for _ in 0..2 {
-        let response = bench.get().await.unwrap();
-        assert!(!response.headers().contains_key("content-length"));
-        assert_eq!(text(response).await, "hello");
+async fn two_framings_are_refused_and_so_are_two_lengths() {
+    for (framing, seen) in [
+        ("Content-Length: 3\r\nTransfer-Encoding: chunked", "both Content-Length and Transfer-Encoding"),
+        ("Transfer-Encoding: chunked\r\nContent-Length: 3", "both Content-Length and Transfer-Encoding"),
+        ("Content-Length: 3\r\nContent-Length: 5", "Content-Length 5"),
+    ] {
+        let answer = format!("HTTP/1.1 200 OK\r\n{framing}\r\n\r\n5\r\nhello\r\n0\r\n\r\n");
+        let origin = Origin::start(Behaviour::Raw(answer.into_bytes())).await;
+        let failure = Bench::at(origin.address()).get().await.unwrap_err();
+        assert_eq!((failure.cause, failure.phase, failure.sent), (Cause::InvalidHead, Phase::Head, true), "{framing}");
+        assert_eq!(failure.seen.as_deref(), Some(seen));
+        origin.until(|record| record.ended == 1).await;
     }
-    assert_eq!(origin.record().connections, 2);
 }
 
 #[tokio::test]

@@ -159,6 +159,22 @@ pub fn untrusted_forwarded(peer: IpAddr, now: Instant) {
 
 // ---- upstreams
 
+/// An upstream (`host:port`) sent bytes behind the end of its answer, or unasked: nobody gets them. One line in ten seconds for
+/// each upstream.
+pub fn unasked_bytes(upstream: &str, seen: &[u8], now: Instant) {
+    static THROTTLE: Throttle<String> = Throttle::new(Duration::from_secs(10), 64);
+    if let Some(held) = THROTTLE.pass(now, |name| name == upstream, || upstream.to_owned()) {
+        let (seen, more) = (escape(seen), more(held));
+        warn!(
+            event = "unasked_bytes",
+            upstream,
+            seen,
+            "{upstream} sent bytes that belong to no answer ({seen}): the connection was dropped, so that no client gets \
+             them. The app's Content-Length may be too small, or it answers HEAD, 204 or 304 with a body{more}"
+        );
+    }
+}
+
 /// An upstream's first check passed. `how`: `TCP connect in 0.2 ms`.
 pub fn upstream_ready(pool: &str, upstream: &str, how: &str) {
     info!(event = "upstream_ready", pool, upstream, by = "check", "{pool}/{upstream} ready: {how}");

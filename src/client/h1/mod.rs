@@ -1,0 +1,235 @@
+//! HTTP/1.1 to an upstream, over any connection: one exchange after the other, driven by whoever awaits its answer.
+//!
+//! ```text
+//!  exchange  from the request's first byte to the answer's head; its clocks
+//!    upload    head and body go out
+//!    answer    bytes → status, fields, framing                     ── refused → classify
+//!  download  what follows: a length, chunks, until the end, another protocol
+//! ```
+//!
+//! There is no task behind a connection and no channel in front of it: what is read and written, and when, is decided here,
+//! so that each failure is known to the byte. A connection goes back to its [`Home`] before the last piece of an answer is handed
+//! out, if the answer's framing ended cleanly and nothing is left over; otherwise it is dropped, which closes it.
+
+mod answer;
+mod chunks;
+mod download;
+mod exchange;
+mod facts;
+mod upload;
+
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::{Bytes, BytesMut};
+use http::Response;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
+use tower::Service;
+
+use super::body::Body;
+use super::head::Outgoing;
+use super::reuse::{Keep, Limits};
+use super::{Order, Progress};
+use crate::cause::{Cause, Failure};
+use crate::config::Endpoint;
+use crate::observe::events;
+use download::Download;
+pub use exchange::Exchange;
+pub(in crate::client) use facts::{End, Facts};
+use upload::Upload;
+
+/// A first read has room for this, until it is known how much this upstream sends.
+const FIRST_READ: usize = 8 << 10;
+/// How much is told of bytes that belong to no answer.
+const SEEN: usize = 64;
+
+/// A connection with no exchange on it. Dropping it closes it at once.
+///
+/// As a [`Service`] it is ready while the upstream has neither closed it nor sent anything unasked, and it serves one
+/// exchange: it goes along with the call, and comes back through its [`Home`].
+pub struct Connection<T, B>(Option<Box<Core<T, B>>>);
+
+/// A request for a connection.
+#[derive(Debug)]
+pub struct Sending<'a, B> {
+    /// Clocks and limits; not where to: the connection is there already.
+    pub order: Order<'a>,
+    /// Head and body.
+    pub request: Outgoing<B>,
+    /// How far it has come.
+    pub progress: &'a Arc<Progress>,
+}
+
+/// Where connections go between their exchanges.
+pub trait Home<T, B>: Send + Sync {
+    /// Here is one that may be used again.
+    fn keep(self: Arc<Self>, connection: Connection<T, B>);
+}
+
+/// What a connection is, and the exchange on it. One allocation for all exchanges of a connection.
+pub(super) struct Core<T, B> {
+    io: T,
+    home: Weak<dyn Home<T, B>>,
+    endpoint: Arc<Endpoint>,
+    born: Instant,
+    reused: bool,
+    /// Something was sent on it, or is about to be.
+    asked: bool,
+    /// As of the last answer.
+    limits: Limits,
+    keeps: bool,
+    facts: Facts,
+    upload: Option<Upload<B>>,
+    /// What was read and not used.
+    input: BytesMut,
+    /// What a first read makes room for: the last answer would fit.
+    usual: usize,
+    download: Download,
+    /// One timer for all clocks of the connection: set anew only for something earlier, or when it has fired.
+    clock: Option<Pin<Box<Sleep>>>,
+}
+
+impl<T, B> fmt::Debug for Connection<T, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").finish_non_exhaustive()
+    }
+}
+
+impl<T, B> Connection<T, B> {
+    /// Speaks HTTP/1.1 over `io` under the order's rules; `home` gets it back after each answer.
+    pub fn new(io: T, order: Order<'_>, home: Weak<dyn Home<T, B>>) -> Self {
+        let born = Instant::now();
+        Self(Some(Box::new(Core {
+            io,
+            home,
+            endpoint: order.endpoint.clone(),
+            born,
+            reused: false,
+            asked: false,
+            limits: Limits { idle: order.connections.idle, until: born + order.connections.max_age, count: 0 },
+            keeps: false,
+            facts: Facts::default(),
+            upload: None,
+            input: BytesMut::new(),
+            usual: FIRST_READ,
+            download: Download::default(),
+            clock: None,
+        })))
+    }
+
+    /// What it runs over.
+    pub(super) fn io(&self) -> Option<&T> {
+        self.0.as_ref().map(|core| &core.io)
+    }
+
+    /// Whose connection it is ([`crate::config::Endpoint::key`]), and what it must stay within while it is idle.
+    pub(super) fn resting(&self) -> Option<(u64, Limits)> {
+        self.0.as_ref().map(|core| (core.endpoint.key, core.limits))
+    }
+}
+
+impl<T: AsyncRead + Unpin + Send + 'static, B: Send + 'static> Keep for Connection<T, B> {
+    /// A close and bytes that nobody asked for are both an end.
+    fn is_open(&mut self) -> bool {
+        let Some(core) = &mut self.0 else { return false };
+        let (mut bytes, mut cx) = ([0; SEEN], Context::from_waker(Waker::noop()));
+        let mut read = ReadBuf::new(&mut bytes);
+        let open = Pin::new(&mut core.io).poll_read(&mut cx, &mut read).is_pending();
+        if !read.filled().is_empty() {
+            events::unasked_bytes(&core.endpoint.authority, read.filled(), Instant::now().into_std());
+        }
+        open
+    }
+
+    fn rest(&mut self) {
+        if let Some(core) = &mut self.0 {
+            (core.input, core.clock) = (BytesMut::new(), None);
+        }
+    }
+}
+
+impl<'a, T, B> Service<Sending<'a, B>> for Connection<T, B>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    type Response = Response<Body>;
+    type Error = Failure;
+    type Future = Exchange<'a, T, B>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        Poll::Ready(if self.is_open() { Ok(()) } else { Err(Failure::new(Cause::StaleConnection)) })
+    }
+
+    /// Sends the request and waits for the final response head, under the order's clocks.
+    fn call(&mut self, sending: Sending<'a, B>) -> Exchange<'a, T, B> {
+        let Sending { order, request, progress } = sending;
+        let mut core = self.0.take();
+        if let Some(core) = &mut core {
+            core.begin(&order, request, progress);
+        }
+        Exchange { core, order }
+    }
+}
+
+impl<T, B> Core<T, B> {
+    /// The next first read has room for a head and so many bytes behind it.
+    fn usual(&mut self, body: usize) {
+        const PAGE: usize = 4 << 10;
+        self.usual = (body + PAGE / 2).next_multiple_of(PAGE).min(download::LARGEST_READ + PAGE);
+    }
+}
+
+impl<T: Send + 'static, B: Send + 'static> Core<T, B> {
+    /// The answer has ended: home, if the request has too, and nothing is left over.
+    fn go_home(mut self: Box<Self>) {
+        let sent = self.facts.finished.is_some();
+        if !self.input.is_empty() {
+            let seen = &self.input[..self.input.len().min(SEEN)];
+            return events::unasked_bytes(&self.endpoint.authority, seen, Instant::now().into_std());
+        }
+        if !(self.keeps && sent && self.facts.write_error.is_none() && self.limits.count > 0) {
+            return;
+        }
+        (self.reused, self.upload, self.facts.progress) = (true, None, None);
+        if let Some(home) = self.home.upgrade() {
+            home.keep(Connection(Some(self)));
+        }
+    }
+}
+
+impl<T: AsyncRead + Unpin, B> Core<T, B> {
+    /// Reads once, with room for at least so many bytes.
+    fn poll_read(&mut self, room: usize, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.input.reserve(room);
+        let read = ready!(pin!(self.io.read_buf(&mut self.input)).poll(cx));
+        match &read {
+            Ok(0) => self.facts.end = Some(End::Eof),
+            Ok(count) => self.facts.read += *count as u64,
+            Err(_) => self.facts.end = Some(End::Broken),
+        }
+        Poll::Ready(read)
+    }
+
+    /// Ready once this moment has passed.
+    fn poll_clock(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let clock = self.clock.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        if deadline < clock.deadline() {
+            clock.as_mut().reset(deadline);
+        }
+        while clock.as_mut().poll(cx).is_ready() {
+            if Instant::now() >= deadline {
+                return Poll::Ready(());
+            }
+            clock.as_mut().reset(deadline);
+        }
+        Poll::Pending
+    }
+}

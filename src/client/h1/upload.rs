@@ -1,0 +1,464 @@
+//! The request on its way out: head, then body, by its length or in chunks (RFC 9112 §7.1), in as few writes as it takes.
+//!
+//! The body is not polled before the upstream wants it (`Expect: 100-continue`), nor after the upstream has stopped taking it.
+//! Its failures are left among the facts; nothing here names one.
+
+use std::error::Error;
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::Body;
+use tokio::io::AsyncWrite;
+use tokio::time::{Instant, Sleep};
+
+use super::chunks::may_trail;
+use super::facts::Facts;
+use crate::client::head::{Framed, Outgoing};
+
+/// How long an upstream may leave `Expect: 100-continue` unanswered (RFC 9110 §10.1.1: do not wait for ever).
+const CONTINUE: Duration = Duration::from_secs(1);
+/// Up to this, content is copied behind what waits before it: cheaper than a list of two.
+const SMALL: usize = 4 << 10;
+
+/// A request that is being written.
+pub(super) struct Upload<B> {
+    /// `None` once all of it was taken.
+    body: Option<B>,
+    door: Door,
+    /// In [`Framed::Length`]: what is still to come.
+    framed: Framed,
+    /// To be written, in this order: `out` from `at`, `content`, `tail`.
+    out: Vec<u8>,
+    at: usize,
+    content: Bytes,
+    tail: &'static [u8],
+    /// Something was written since the last flush.
+    unflushed: bool,
+    /// The head has waited once for the first bytes of the body.
+    held: bool,
+    done: bool,
+}
+
+enum Door {
+    Open,
+    /// Until the upstream's 100, or the clock; the clock starts at the first poll.
+    Waiting(Option<Pin<Box<Sleep>>>),
+}
+
+/// Why the request cannot be written to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stopped {
+    /// Its body failed: the error is among the facts.
+    Failed,
+    /// Its body is not as long as it said.
+    Length,
+}
+
+impl<B> Upload<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    /// `waits`: for the upstream's 100.
+    pub(super) fn new(request: Outgoing<B>, waits: bool) -> Self {
+        let Outgoing { head, body } = request;
+        let framed = Framed::of(&body);
+        Self {
+            out: head.finish(framed),
+            at: 0,
+            body: (framed != Framed::Empty).then_some(body),
+            door: if waits { Door::Waiting(None) } else { Door::Open },
+            framed,
+            content: Bytes::new(),
+            tail: b"",
+            unflushed: true,
+            held: false,
+            done: false,
+        }
+    }
+
+    /// All of it was written.
+    pub(super) const fn is_done(&self) -> bool {
+        self.done
+    }
+
+    /// Writes what can be written now. Pending for good after a write error.
+    pub(super) fn poll<T: AsyncWrite + Unpin>(
+        &mut self,
+        io: &mut T,
+        facts: &mut Facts,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Stopped>> {
+        while !self.done {
+            if facts.write_error.is_some() {
+                return Poll::Pending;
+            }
+            if self.body.is_some() && self.content.is_empty() && self.tail.is_empty() {
+                match self.fill(facts, cx) {
+                    Poll::Ready(filled) => filled?,
+                    // Its first bytes are often there a moment later: then head and body go out in one write.
+                    Poll::Pending if !self.held && self.at == 0 && matches!(self.door, Door::Open) => {
+                        self.held = true;
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                    Poll::Pending if self.at == self.out.len() && !self.unflushed => return Poll::Pending,
+                    Poll::Pending => {}
+                }
+            }
+            self.held = true;
+            if self.at < self.out.len() || !self.content.is_empty() || !self.tail.is_empty() {
+                let result = ready!(self.write(io, facts, cx));
+                self.wrote(facts, result);
+            } else if self.unflushed {
+                match ready!(Pin::new(&mut *io).poll_flush(cx)) {
+                    Ok(()) => self.unflushed = false,
+                    Err(error) => facts.write_failed(error),
+                }
+            } else if self.body.is_none() {
+                self.done = true;
+                facts.finish();
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Takes the next frame of the body.
+    fn fill(&mut self, facts: &mut Facts, cx: &mut Context<'_>) -> Poll<Result<(), Stopped>> {
+        let Some(body) = &mut self.body else { return Poll::Ready(Ok(())) };
+        if let Door::Waiting(clock) = &mut self.door {
+            if facts.headed {
+                return Poll::Pending; // answered without it
+            }
+            let clock = clock.get_or_insert_with(|| Box::pin(tokio::time::sleep(CONTINUE)));
+            if !facts.continued && clock.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            self.door = Door::Open;
+        }
+        let frame = match ready!(Pin::new(&mut *body).poll_frame(cx)) {
+            Some(Ok(frame)) => frame,
+            Some(Err(error)) => {
+                facts.body_error = Some(error.into());
+                return Poll::Ready(Err(Stopped::Failed));
+            }
+            None => return Poll::Ready(self.end()),
+        };
+        let last = body.is_end_stream();
+        let put = match frame.into_data() {
+            Ok(data) => self.put(data),
+            Err(frame) => {
+                if let Ok(trailers) = frame.into_trailers() {
+                    self.end_with(&trailers);
+                }
+                Ok(())
+            }
+        };
+        Poll::Ready(put.and_then(|()| if last && self.body.is_some() { self.end() } else { Ok(()) }))
+    }
+
+    fn put(&mut self, data: Bytes) -> Result<(), Stopped> {
+        if data.is_empty() {
+            return Ok(());
+        }
+        self.compact();
+        match &mut self.framed {
+            Framed::Length(left) => {
+                *left = left.checked_sub(data.len() as u64).ok_or(Stopped::Length)?;
+                if *left == 0 {
+                    self.body = None; // whether it is asked for its end or not
+                }
+            }
+            Framed::Chunked => {
+                let mut digits = [0; 16];
+                self.out.extend_from_slice(hex(data.len(), &mut digits));
+                self.out.extend_from_slice(b"\r\n");
+                self.tail = b"\r\n";
+            }
+            Framed::Empty => return Err(Stopped::Length),
+        }
+        if data.len() <= SMALL {
+            self.out.extend_from_slice(&data);
+            self.out.extend_from_slice(std::mem::take(&mut self.tail));
+        } else {
+            self.content = data;
+        }
+        Ok(())
+    }
+
+    /// The body has no more.
+    fn end(&mut self) -> Result<(), Stopped> {
+        self.body = None;
+        match self.framed {
+            Framed::Length(1..) => return Err(Stopped::Length),
+            Framed::Chunked if self.content.is_empty() => self.out.extend_from_slice(b"0\r\n\r\n"),
+            Framed::Chunked => self.tail = b"\r\n0\r\n\r\n",
+            Framed::Length(0) | Framed::Empty => {}
+        }
+        Ok(())
+    }
+
+    /// The same, and these fields behind it, if they may stand there. A body of known length has no place for them.
+    fn end_with(&mut self, trailers: &http::HeaderMap) {
+        self.body = None;
+        if self.framed == Framed::Chunked {
+            self.out.extend_from_slice(b"0\r\n");
+            for (name, value) in trailers.iter().filter(|(name, _)| may_trail(name)) {
+                self.out.extend_from_slice(name.as_str().as_bytes());
+                self.out.extend_from_slice(b": ");
+                self.out.extend_from_slice(value.as_bytes());
+                self.out.extend_from_slice(b"\r\n");
+            }
+            self.out.extend_from_slice(b"\r\n");
+        }
+    }
+
+    /// What was written makes room.
+    fn compact(&mut self) {
+        if self.at == self.out.len() {
+            self.out.clear();
+            self.at = 0;
+        }
+    }
+
+    fn write<T: AsyncWrite + Unpin>(
+        &mut self,
+        io: &mut T,
+        facts: &mut Facts,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let io = Pin::new(io);
+        let first = &self.out[self.at..];
+        let written = if self.content.is_empty() && self.tail.is_empty() {
+            io.poll_write(cx, first)
+        } else if io.is_write_vectored() {
+            let parts = [IoSlice::new(first), IoSlice::new(&self.content), IoSlice::new(self.tail)];
+            io.poll_write_vectored(cx, &parts)
+        } else {
+            let parts = [first, &self.content, self.tail];
+            io.poll_write(cx, parts.into_iter().find(|part| !part.is_empty()).unwrap_or_default())
+        };
+        if written.is_pending() && facts.blocked.is_none() {
+            facts.blocked = Some(Instant::now());
+        }
+        written
+    }
+
+    fn wrote(&mut self, facts: &mut Facts, result: io::Result<usize>) {
+        let mut count = match result {
+            Ok(0) => return facts.write_failed(io::ErrorKind::WriteZero.into()),
+            Ok(count) => count,
+            Err(error) => return facts.write_failed(error),
+        };
+        facts.wrote(count);
+        self.unflushed = true;
+        let step = count.min(self.out.len() - self.at);
+        self.at += step;
+        count -= step;
+        let step = count.min(self.content.len());
+        bytes::Buf::advance(&mut self.content, step);
+        self.tail = self.tail.get(count - step..).unwrap_or_default();
+    }
+}
+
+/// Lower-case hexadecimal digits.
+fn hex(mut number: usize, digits: &mut [u8; 16]) -> &[u8] {
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b"0123456789abcdef"[number & 15];
+        number >>= 4;
+        if number == 0 {
+            return &digits[at..];
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::{HeaderMap, Method, Request};
+    use http_body::{Frame, SizeHint};
+    use http_body_util::{BodyExt, Full, StreamBody};
+    use std::collections::VecDeque;
+    use std::convert::Infallible;
+
+    /// Takes so much at a time, each time noted; at the end of its room it fails.
+    struct Taker {
+        writes: Vec<Vec<u8>>,
+        at_once: usize,
+        room: usize,
+    }
+
+    impl Taker {
+        fn new(at_once: usize) -> Self {
+            Self { writes: Vec::new(), at_once, room: usize::MAX }
+        }
+        fn text(&self) -> String {
+            String::from_utf8(self.writes.concat()).unwrap()
+        }
+    }
+
+    impl AsyncWrite for Taker {
+        fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+            self.poll_write_vectored(cx, &[IoSlice::new(buf)])
+        }
+        fn poll_write_vectored(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bufs: &[IoSlice<'_>],
+        ) -> Poll<io::Result<usize>> {
+            let mut all: Vec<u8> = bufs.iter().flat_map(|buf| buf.to_vec()).collect();
+            all.truncate(self.at_once.min(self.room));
+            if all.is_empty() {
+                return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+            }
+            self.room -= all.len();
+            self.writes.push(all);
+            Poll::Ready(Ok(self.writes[self.writes.len() - 1].len()))
+        }
+        fn is_write_vectored(&self) -> bool {
+            true
+        }
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// Frames, with a pause before each; a length that may be a lie.
+    struct Slow {
+        frames: VecDeque<Frame<Bytes>>,
+        paused: bool,
+        length: Option<u64>,
+    }
+
+    impl Body for Slow {
+        type Data = Bytes;
+        type Error = Infallible;
+        fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            self.paused = !self.paused;
+            if self.paused { Poll::Pending } else { Poll::Ready(self.frames.pop_front().map(Ok)) }
+        }
+        fn size_hint(&self) -> SizeHint {
+            self.length.map_or_else(SizeHint::default, SizeHint::with_exact)
+        }
+    }
+
+    fn slow(frames: &[&'static str], length: Option<u64>) -> Slow {
+        Slow { frames: frames.iter().map(|data| Frame::data((*data).into())).collect(), paused: false, length }
+    }
+
+    fn post<B>(body: B) -> Outgoing<B> {
+        Request::builder().method(Method::POST).uri("/").body(body).unwrap().into()
+    }
+
+    /// Polls until it is written, stopped or stuck.
+    fn run<B>(upload: &mut Upload<B>, io: &mut Taker, facts: &mut Facts) -> Poll<Result<(), Stopped>>
+    where
+        B: Body<Data = Bytes> + Unpin,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let mut polled = Poll::Pending;
+        for _ in 0..20 {
+            polled = upload.poll(io, facts, &mut cx);
+            if polled.is_ready() {
+                break;
+            }
+        }
+        polled
+    }
+
+    #[test]
+    fn a_short_body_goes_out_with_its_head_in_one_write() {
+        for frames in [&["hello"][..], &["hel", "lo"]] {
+            let (mut io, mut facts) = (Taker::new(usize::MAX), Facts::default());
+            let mut upload = Upload::new(post(slow(frames, Some(5))), false);
+            assert_eq!(run(&mut upload, &mut io, &mut facts), Poll::Ready(Ok(())));
+            assert_eq!(io.text(), "POST / HTTP/1.1\r\ncontent-length: 5\r\n\r\nhello");
+            assert_eq!(io.writes.len(), frames.len(), "the head waits once");
+            assert!(facts.finished.is_some() && facts.written == io.text().len() as u64);
+        }
+    }
+
+    #[test]
+    fn any_body_arrives_as_it_is_however_little_is_taken_at_once() {
+        let large = "x".repeat(SMALL + 1);
+        for at_once in [1, 7, 4096, usize::MAX] {
+            let (mut io, mut facts) = (Taker::new(at_once), Facts::default());
+            let body = Full::new(Bytes::from(large.clone()));
+            assert_eq!(run(&mut Upload::new(post(body), false), &mut io, &mut facts), Poll::Ready(Ok(())));
+            assert!(io.text().ends_with(&format!("content-length: 4097\r\n\r\n{large}")));
+
+            let (mut io, mut facts) = (Taker::new(at_once), Facts::default());
+            let mut body = slow(&["one", ""], None);
+            body.frames.push_back(Frame::data(large.clone().into()));
+            let trailers = [("x-sum", "1"), ("content-length", "9")];
+            body.frames.push_back(Frame::trailers(HeaderMap::from_iter(
+                trailers.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())),
+            )));
+            assert_eq!(run(&mut Upload::new(post(body), false), &mut io, &mut facts), Poll::Ready(Ok(())));
+            let wanted = format!(
+                "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n1001\r\n{large}\r\n0\r\nx-sum: 1\r\n\r\n"
+            );
+            assert_eq!(io.text(), wanted);
+        }
+    }
+
+    #[test]
+    fn a_body_that_is_not_as_long_as_it_says_or_fails_stops() {
+        for (frames, length) in [(&["hell"][..], 5), (&["hello!"], 5), (&["hel", "lo!"], 5)] {
+            let (mut io, mut facts) = (Taker::new(usize::MAX), Facts::default());
+            let mut upload = Upload::new(post(slow(frames, Some(length))), false);
+            assert_eq!(run(&mut upload, &mut io, &mut facts), Poll::Ready(Err(Stopped::Length)), "{frames:?}");
+        }
+        let (mut io, mut facts) = (Taker::new(usize::MAX), Facts::default());
+        let failing = StreamBody::new(futures_util::stream::iter([Err(io::Error::other("gone"))]));
+        let mut upload = Upload::new(post(failing.map_frame(|frame: Frame<Bytes>| frame)), false);
+        assert_eq!(run(&mut upload, &mut io, &mut facts), Poll::Ready(Err(Stopped::Failed)));
+        assert_eq!(facts.body_error.map(|error| error.to_string()).as_deref(), Some("gone"));
+    }
+
+    #[test]
+    fn after_a_write_error_nothing_is_asked_for_or_sent() {
+        let (mut io, mut facts) = (Taker::new(10), Facts::default());
+        io.room = 30;
+        let mut upload = Upload::new(post(slow(&["hello"], Some(5))), false);
+        assert_eq!(run(&mut upload, &mut io, &mut facts), Poll::Pending);
+        assert_eq!((facts.written, facts.finished.is_some()), (30, false));
+        assert_eq!(facts.write_error.map(|error| error.kind()), Some(io::ErrorKind::BrokenPipe));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_body_waits_for_a_100_or_a_second_and_for_ever_once_answered() {
+        let head = "POST / HTTP/1.1\r\ncontent-length: 4\r\n\r\n";
+        for (continued, headed) in [(true, false), (false, false), (false, true)] {
+            let (mut io, mut facts) = (Taker::new(usize::MAX), Facts::default());
+            let mut upload = Upload::new(post(Full::<Bytes>::from("body")), true);
+            assert_eq!(run(&mut upload, &mut io, &mut facts), Poll::Pending);
+            assert_eq!(io.text(), head);
+            (facts.continued, facts.headed) = (continued, headed);
+            if !continued {
+                assert_eq!(run(&mut upload, &mut io, &mut facts), Poll::Pending);
+                tokio::time::advance(CONTINUE).await;
+            }
+            let sent = !headed;
+            assert_eq!(run(&mut upload, &mut io, &mut facts).is_ready(), sent);
+            assert_eq!(io.text(), if sent { format!("{head}body") } else { head.into() });
+        }
+    }
+
+    #[test]
+    fn hexadecimal_is_that_of_the_standard_library() {
+        for number in [0, 1, 15, 16, 255, 4096, 65_535, usize::MAX] {
+            assert_eq!(hex(number, &mut [0; 16]), format!("{number:x}").as_bytes());
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! The head of a request as it goes out: bytes, written field by field in one pass. Nothing that is put into it can end a
+//! line early, and the framing of the body is never the caller's: the codec writes it from the body itself.
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::uri::PathAndQuery;
+use http::{HeaderName, HeaderValue, Method, Request};
+
+/// Most heads fit without growing.
+const ROOM: usize = 1 << 10;
+
+/// A request on its way out: its head is written, its body is to come.
+#[derive(Debug)]
+pub struct Outgoing<B> {
+    pub(super) head: Head,
+    pub(super) body: B,
+}
+
+impl<B> Outgoing<B> {
+    /// This head, and this body behind it.
+    pub const fn new(head: Head, body: B) -> Self {
+        Self { head, body }
+    }
+}
+
+impl<B> From<Request<B>> for Outgoing<B> {
+    fn from(request: Request<B>) -> Self {
+        let mut head = Head::new(request.method(), request.uri().path_and_query());
+        for (name, value) in request.headers() {
+            head.field(name, value);
+        }
+        Self { head, body: request.into_body() }
+    }
+}
+
+/// Request line and fields (RFC 9112 §3, §5), without the empty line that ends them.
+#[derive(Debug)]
+pub struct Head {
+    bytes: Vec<u8>,
+    /// The method is HEAD: whatever the answer's fields say, no body follows it.
+    pub(super) to_head: bool,
+    /// An empty body is to be announced: the method expects one (RFC 9110 §8.6), or the fields say so.
+    announces: bool,
+}
+
+/// How the body behind a head is framed (RFC 9112 §6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Framed {
+    /// No body.
+    Empty,
+    /// So many bytes.
+    Length(u64),
+    /// Chunks.
+    Chunked,
+}
+
+impl Head {
+    /// `METHOD TARGET HTTP/1.1`; no target is `/`.
+    #[must_use]
+    pub fn new(method: &Method, target: Option<&PathAndQuery>) -> Self {
+        let mut bytes = Vec::with_capacity(ROOM);
+        bytes.extend_from_slice(method.as_str().as_bytes());
+        bytes.push(b' ');
+        let target = target.map_or("/", PathAndQuery::as_str);
+        if target.starts_with('?') {
+            bytes.push(b'/'); // an absolute target may leave an empty path out (RFC 9112 §3.2.1)
+        }
+        bytes.extend_from_slice(target.as_bytes());
+        bytes.extend_from_slice(b" HTTP/1.1\r\n");
+        let announces = matches!(*method, Method::POST | Method::PUT | Method::PATCH);
+        Self { bytes, to_head: *method == Method::HEAD, announces }
+    }
+
+    /// Adds a field. Content-Length and Transfer-Encoding are left out: they follow from the body.
+    pub fn field(&mut self, name: &HeaderName, value: &HeaderValue) {
+        if *name == CONTENT_LENGTH {
+            self.announces = true;
+        } else if *name != TRANSFER_ENCODING {
+            self.line(name.as_str(), value.as_bytes());
+        }
+    }
+
+    /// The whole head, ended, for a body of this framing.
+    pub(super) fn finish(mut self, framed: Framed) -> Vec<u8> {
+        match framed {
+            Framed::Empty if self.announces => self.line("content-length", b"0"),
+            Framed::Empty => {}
+            Framed::Length(length) => self.line("content-length", length.to_string().as_bytes()),
+            Framed::Chunked => self.line("transfer-encoding", b"chunked"),
+        }
+        self.bytes.extend_from_slice(b"\r\n");
+        self.bytes
+    }
+
+    fn line(&mut self, name: &str, value: &[u8]) {
+        self.bytes.reserve(name.len() + value.len() + 4);
+        self.bytes.extend_from_slice(name.as_bytes());
+        self.bytes.extend_from_slice(b": ");
+        self.bytes.extend_from_slice(value);
+        self.bytes.extend_from_slice(b"\r\n");
+    }
+}
+
+impl Framed {
+    /// What a body says of itself.
+    pub(super) fn of<B: http_body::Body<Data = Bytes>>(body: &B) -> Self {
+        match body.size_hint().exact() {
+            _ if body.is_end_stream() => Self::Empty,
+            Some(0) => Self::Empty,
+            Some(length) => Self::Length(length),
+            None => Self::Chunked,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::{Empty, Full};
+
+    fn written<B: http_body::Body<Data = Bytes>>(request: Request<B>) -> String {
+        let Outgoing { head, body } = Outgoing::from(request);
+        String::from_utf8(head.finish(Framed::of(&body))).unwrap()
+    }
+
+    #[test]
+    fn the_body_decides_the_framing_whatever_the_fields_say() {
+        let get = Request::get("http://a/x?y").header("host", "a").body(Empty::<Bytes>::new()).unwrap();
+        assert_eq!(written(get), "GET /x?y HTTP/1.1\r\nhost: a\r\n\r\n");
+        let post = Request::post("/").header("content-length", "7").header("transfer-encoding", "gzip");
+        assert_eq!(written(post.body(Full::from("four")).unwrap()), "POST / HTTP/1.1\r\ncontent-length: 4\r\n\r\n");
+        let empty = Request::post("/").body(Empty::<Bytes>::new()).unwrap();
+        assert_eq!(written(empty), "POST / HTTP/1.1\r\ncontent-length: 0\r\n\r\n");
+        let said = Request::delete("/").header("content-length", "0").body(Empty::<Bytes>::new()).unwrap();
+        assert_eq!(written(said), "DELETE / HTTP/1.1\r\ncontent-length: 0\r\n\r\n");
+        let bare = Request::get("http://a?y").body(Empty::<Bytes>::new()).unwrap();
+        assert_eq!(written(bare), "GET /?y HTTP/1.1\r\n\r\n");
+        assert_eq!(written(Request::options("*").body(Empty::<Bytes>::new()).unwrap()), "OPTIONS * HTTP/1.1\r\n\r\n");
+    }
+}
