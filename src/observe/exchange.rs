@@ -10,6 +10,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use bytes::Bytes;
 use http::{HeaderValue, Method, Uri, Version};
 
 use crate::cause::{Cause, Failure, Phase};
@@ -73,6 +74,12 @@ pub struct Exchange {
 pub struct RequestId(HeaderValue);
 
 impl RequestId {
+    /// Of an id in its alphabet, without a copy; of anything that no field can hold it makes `unknown`.
+    #[must_use]
+    pub fn of(id: Bytes) -> Self {
+        Self(HeaderValue::from_maybe_shared(id).unwrap_or(HeaderValue::from_static("unknown")))
+    }
+
     /// As it goes into a field.
     #[must_use]
     pub const fn value(&self) -> &HeaderValue {
@@ -81,9 +88,8 @@ impl RequestId {
 }
 
 impl<T: AsRef<[u8]>> From<T> for RequestId {
-    /// Of an id in its alphabet; of anything that no field can hold it makes `unknown`.
     fn from(id: T) -> Self {
-        Self(HeaderValue::from_bytes(id.as_ref()).unwrap_or(HeaderValue::from_static("unknown")))
+        Self::of(Bytes::copy_from_slice(id.as_ref()))
     }
 }
 

@@ -38,13 +38,16 @@ pub fn millis(out: &mut String, duration: Duration) {
 }
 
 /// Appends a number. By hand: an access log line has a dozen of them, most of one digit, and `fmt` costs more than the digits.
+#[inline]
 pub fn number(out: &mut String, number: u64) {
+    if number < 10 { digit(out, number) } else { digits(out, number) }
+}
+
+fn digits(out: &mut String, number: u64) {
     if number >= 100 {
         self::number(out, number / 100);
     }
-    if number >= 10 {
-        digit(out, number / 10 % 10);
-    }
+    digit(out, number / 10 % 10);
     digit(out, number % 10);
 }
 

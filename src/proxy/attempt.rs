@@ -1,6 +1,7 @@
 //! One try at one upstream: send, wait for the head, hold a short body; ended early by eviction or by the whole exchange's
 //! clock. It never chooses an upstream and never judges what follows.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -68,7 +69,7 @@ impl Setting<'_> {
             fresh: false,
             expects_continue: self.asked.passed.expects_continue,
         };
-        let work = async {
+        let work = pin!(async {
             let mut sent = self.service.client.send(order, self.request(upstream), progress).await;
             if let Err(failure) = &sent
                 && self.replaces(failure, choice, tally)
@@ -82,7 +83,7 @@ impl Setting<'_> {
                 });
             }
             self.received(sent?).await
-        };
+        });
         tokio::select! {
             biased;
             answer = work => answer,

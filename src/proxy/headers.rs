@@ -2,7 +2,6 @@
 //!
 //! CONTRACT §8, RFC 9110 §7.6. One pass over the fields; pure.
 
-use std::borrow::Cow;
 use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
 
@@ -21,26 +20,27 @@ static X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port"
 static X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 static X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
-/// What causeway says of the request's origin to its upstream; the same for every attempt. What can be is on loan.
+/// What causeway says of the request's origin to its upstream; the same for every attempt.
 #[derive(Debug)]
 pub(super) struct Ours<'a> {
     /// The client itself.
     pub(super) client: IpAddr,
-    /// The peer is one of `trusted_proxies`.
-    pub(super) trusted: bool,
-    forwarded_for: Cow<'a, HeaderValue>,
-    real_ip: Cow<'a, HeaderValue>,
-    proto: Cow<'a, HeaderValue>,
-    port: Cow<'a, HeaderValue>,
-    /// `None`: the host that the client asked for.
+    peer: &'a HeaderValue,
+    port: HeaderValue,
+    /// What a peer says that is one of `trusted_proxies`.
+    behind: Option<Box<Behind<'a>>>,
+}
+
+#[derive(Debug)]
+struct Behind<'a> {
+    chain: HeaderValue,
+    client: HeaderValue,
+    proto: &'a HeaderValue,
     host: Option<&'a HeaderValue>,
-    /// What a trusted peer has replaced already.
     prefix: Option<&'a HeaderValue>,
 }
 
 static HTTP: HeaderValue = HeaderValue::from_static("http");
-static PORT_80: HeaderValue = HeaderValue::from_static("80");
-static PORT_443: HeaderValue = HeaderValue::from_static("443");
 
 impl<'a> Ours<'a> {
     /// From the request's fields, its peer (also as text), the host it asks for, and whom we trust.
@@ -50,46 +50,29 @@ impl<'a> Ours<'a> {
         host: Option<&HeaderValue>,
         trust: &Networks,
     ) -> Self {
-        if trust.contains(peer) {
-            return Self::behind(headers, peer, host, trust);
+        let unsaid = HeaderValue::from_static("80");
+        if !trust.contains(peer) {
+            return Self { client: peer, peer: text, port: port_of(host).unwrap_or(unsaid), behind: None };
         }
-        Self {
-            client: peer,
-            trusted: false,
-            forwarded_for: Cow::Borrowed(text),
-            real_ip: Cow::Borrowed(text),
-            proto: Cow::Borrowed(&HTTP),
-            port: port_of(host).map_or(Cow::Borrowed(&PORT_80), Cow::Owned),
-            host: None,
-            prefix: None,
-        }
-    }
-
-    /// The same for a peer that is believed.
-    #[cold]
-    fn behind(headers: &'a HeaderMap, peer: IpAddr, host: Option<&HeaderValue>, trust: &Networks) -> Self {
         let client = client_behind(headers, peer, trust);
-        let mut chain = values(headers, &X_FORWARDED_FOR).collect::<Vec<_>>().join(", ");
-        if !chain.is_empty() {
-            chain.push_str(", ");
-        }
-        chain.push_str(&peer.to_string());
+        let chain = values(headers, &X_FORWARDED_FOR).chain(text.to_str()).collect::<Vec<_>>().join(", ");
         let proto = headers.get(&X_FORWARDED_PROTO).unwrap_or(&HTTP);
-        let unsaid = if proto.as_bytes().eq_ignore_ascii_case(b"https") { &PORT_443 } else { &PORT_80 };
-        let port = match headers.get(&X_FORWARDED_PORT) {
-            Some(port) => Cow::Borrowed(port),
-            None => port_of(host).map_or(Cow::Borrowed(unsaid), Cow::Owned),
-        };
-        Self {
-            client,
-            trusted: true,
-            forwarded_for: Cow::Owned(shared(chain)),
-            real_ip: Cow::Owned(shared(client.to_string())),
-            proto: Cow::Borrowed(proto),
-            port,
+        let secure = proto.as_bytes().eq_ignore_ascii_case(b"https");
+        let unsaid = if secure { HeaderValue::from_static("443") } else { unsaid };
+        let port = headers.get(&X_FORWARDED_PORT).cloned().or_else(|| port_of(host)).unwrap_or(unsaid);
+        let behind = Behind {
+            chain: shared(chain),
+            client: shared(client.to_string()),
+            proto,
             host: headers.get(&X_FORWARDED_HOST),
             prefix: headers.get(&X_FORWARDED_PREFIX),
-        }
+        };
+        Self { client, peer: text, port, behind: Some(Box::new(behind)) }
+    }
+
+    /// The peer is one of `trusted_proxies`.
+    pub(super) const fn trusted(&self) -> bool {
+        self.behind.is_some()
     }
 }
 
@@ -127,7 +110,7 @@ pub(super) fn to_upstream(
         let text = name.as_str();
         let passes = match text {
             "host" | "content-length" => false,
-            "forwarded" => ours.trusted,
+            "forwarded" => ours.trusted(),
             "max-forwards" => shape.max_forwards.is_none(),
             _ => !hop_by_hop(text) && !is_ours(text) && !poses_as_another(text),
         };
@@ -135,18 +118,22 @@ pub(super) fn to_upstream(
             put(name, value);
         }
     }
-    put(&X_FORWARDED_FOR, &ours.forwarded_for);
-    put(&X_FORWARDED_PROTO, &ours.proto);
-    if let Some(host) = ours.host.or(shape.asked) {
+    let (chain, client, proto, host, prefix) = match &ours.behind {
+        None => (ours.peer, ours.peer, &HTTP, None, None),
+        Some(behind) => (&behind.chain, &behind.client, behind.proto, behind.host, behind.prefix),
+    };
+    put(&X_FORWARDED_FOR, chain);
+    put(&X_FORWARDED_PROTO, proto);
+    if let Some(host) = host.or(shape.asked) {
         put(&X_FORWARDED_HOST, host);
     }
     put(&X_FORWARDED_PORT, &ours.port);
-    put(&X_REAL_IP, &ours.real_ip);
+    put(&X_REAL_IP, client);
     put(&X_REQUEST_ID, shape.request_id);
     put(&header::VIA, shape.via);
     match shape.prefix.map(HeaderValue::from_str) {
         Some(prefix) => drop(prefix.map(|prefix| put(&X_FORWARDED_PREFIX, &prefix))),
-        None => drop(ours.prefix.map(|prefix| put(&X_FORWARDED_PREFIX, prefix))),
+        None => drop(prefix.map(|prefix| put(&X_FORWARDED_PREFIX, prefix))),
     }
     if let Some(hops) = shape.max_forwards {
         put(&header::MAX_FORWARDS, &HeaderValue::from(hops.saturating_sub(1)));
@@ -171,15 +158,14 @@ pub(super) fn framing(notes: &Notes<'_>, chunked: bool, mut put: impl FnMut(&Hea
 
 /// The fields of an upstream's answer, made fit for the client, in place.
 pub(super) fn to_client(headers: &mut HeaderMap, request_id: &HeaderValue) {
-    // Few answers have any: one look at the names is cheaper than a lookup for each that could be there.
-    if headers.keys().any(|name| hop_by_hop(name.as_str())) {
-        for name in named_by_connection(headers) {
-            headers.remove(name);
+    // Most answers have one at most: a look at the names is cheaper than a lookup for each that could be there.
+    while let Some(name) = headers.keys().find(|name| hop_by_hop(name.as_str())).cloned() {
+        if name == header::CONNECTION {
+            for named in named_by_connection(headers) {
+                headers.remove(named);
+            }
         }
-        let ending: Vec<HeaderName> = headers.keys().filter(|name| hop_by_hop(name.as_str())).cloned().collect();
-        for name in ending {
-            headers.remove(name);
-        }
+        headers.remove(name);
     }
     headers.insert(&X_REQUEST_ID, request_id.clone());
 }
@@ -279,6 +265,11 @@ fn poses_as_another(name: &str) -> bool {
 
 /// The fields that Connection names, but never those that security or framing stands on.
 fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    // `keep-alive`, from nearly everybody who says anything.
+    let known = |line: &[u8]| OPTIONS.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(line));
+    if headers.get_all(header::CONNECTION).iter().all(|line| known(line.as_bytes())) {
+        return Vec::new();
+    }
     let options = values(headers, &header::CONNECTION);
     let fields = options.filter(|option| !OPTIONS.iter().any(|known| known.eq_ignore_ascii_case(option)));
     let names = fields.filter_map(|field| HeaderName::from_bytes(field.as_bytes()).ok());

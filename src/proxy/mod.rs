@@ -25,6 +25,7 @@ mod upgrade;
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -188,12 +189,12 @@ impl Service {
             passed.host.as_deref(),
             &self.proxy.config.trusted_proxies,
         );
-        let inbound = if ours.trusted { headers::inbound_request_id(&parts.headers) } else { None };
+        let inbound = if ours.trusted() { headers::inbound_request_id(&parts.headers) } else { None };
         let request_id = inbound.map_or_else(new_request_id, RequestId::from);
         let client = if ours.client == conn.peer.ip() { conn.peer } else { SocketAddr::new(ours.client, 0) };
         let began = (Instant::now(), SystemTime::now());
         let mut exchange = Exchange::new(request_id.clone(), client, Arc::clone(&conn.listener.name), began);
-        if notes.forwarded && !ours.trusted {
+        if notes.forwarded && !ours.trusted() {
             events::untrusted_forwarded(conn.peer.ip(), exchange.started);
         }
         exchange.method = parts.method.clone();
@@ -220,7 +221,8 @@ impl Handler for Arc<Service> {
         let (parts, body) = request.into_parts();
         // On the heap at once: hyper moves a service's future several times, and this one is large.
         Box::pin(async move {
-            let handled = panic::caught(this.handle(&parts, body, &conn)).await;
+            let handling = pin!(this.handle(&parts, body, &conn));
+            let handled = panic::caught(handling).await;
             handled.unwrap_or_else(|| this.bug(&conn, parts.headers.get(header::ACCEPT)))
         })
     }
@@ -245,6 +247,15 @@ impl Handler for Arc<Service> {
     }
 }
 
+/// The digits of an id, as the owner of their bytes.
+struct Id([[u8; 2]; 16]);
+
+impl AsRef<[u8]> for Id {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_flattened()
+    }
+}
+
 /// 128 random bits as 32 lower-case hex digits. An id, not a secret.
 fn new_request_id() -> RequestId {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
@@ -252,5 +263,5 @@ fn new_request_id() -> RequestId {
     for (pair, byte) in id.iter_mut().zip(fastrand::u128(..).to_ne_bytes()) {
         *pair = [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
     }
-    RequestId::from(id.as_flattened())
+    RequestId::of(Bytes::from_owner(Id(id)))
 }
