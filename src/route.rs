@@ -103,7 +103,9 @@ impl Table {
 
     /// The groups whose host pattern takes this host, the most specific first.
     fn groups<'a>(&'a self, host: Option<&str>) -> impl Iterator<Item = &'a Group> {
-        let host = host.map(bare_host).unwrap_or_default();
+        // Where no route names a host, none is looked at.
+        let host =
+            host.filter(|_| !self.exact.is_empty() || !self.suffix.is_empty()).map(bare_host).unwrap_or_default();
         let exact = if self.exact.is_empty() { None } else { self.exact.get(&*host) };
         let suffix = self
             .suffix
@@ -116,7 +118,7 @@ impl Table {
 
 /// A host without port and trailing dot, in lower case.
 fn bare_host(host: &str) -> Cow<'_, str> {
-    let host = match host.rfind(':') {
+    let host = match host.bytes().rposition(|b| b == b':') {
         Some(colon) if !host[colon..].contains(']') => &host[..colon],
         _ => host,
     };
@@ -137,7 +139,8 @@ fn takes(prefix: &str, path: &str) -> bool {
 /// resolved. `None` when it climbs above the root. The target itself is forwarded as received.
 #[must_use]
 pub fn normal(path: &str) -> Option<Cow<'_, str>> {
-    if !path.contains('%') && !path.contains("/.") {
+    let bytes = path.as_bytes();
+    if !bytes.contains(&b'%') && !bytes.windows(2).any(|pair| pair == b"/.") {
         return Some(Cow::Borrowed(path));
     }
     let decoded = decode_unreserved(path);

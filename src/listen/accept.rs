@@ -3,12 +3,13 @@
 //! It never ends because of a connection or of a shortage: it waits. Only the drain ends it.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use http::HeaderValue;
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 use tokio::net::{TcpListener, TcpStream};
@@ -111,9 +112,11 @@ impl<H: Handler> Door<H> {
         // A socket bound to one address says it for all its connections. Else it fails only if the client is gone already.
         let local = self.local.map_or_else(|| stream.local_addr(), Ok);
         let Ok(local) = local else { return };
+        let peer = canonical(peer);
         let info = ConnInfo {
             listener: self.listener.clone(),
-            peer: canonical(peer),
+            peer,
+            peer_text: ip_value(peer.ip()),
             local: canonical(local),
             drain: self.drain.clone(),
         };
@@ -131,6 +134,11 @@ impl<H: Handler> Door<H> {
             () = self.drain.reached(Step::Cut) => None,
         }
     }
+}
+
+/// An address holds nothing that a field could not.
+fn ip_value(ip: IpAddr) -> HeaderValue {
+    HeaderValue::try_from(ip.to_string()).unwrap_or(HeaderValue::from_static("unknown"))
 }
 
 fn canonical(address: SocketAddr) -> SocketAddr {

@@ -20,7 +20,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 
 use crate::cause::Failure;
 use crate::config::model::Listener;
@@ -56,6 +56,8 @@ pub struct ConnInfo {
     pub listener: Arc<Listener>,
     /// The other side; IPv4-mapped addresses are IPv4 here already.
     pub peer: SocketAddr,
+    /// Its address as fields have it, without the port: written once for all requests of the connection.
+    pub peer_text: HeaderValue,
     /// Our side; IPv4-mapped addresses are IPv4 here already.
     pub local: SocketAddr,
     /// The word that everything must come to an end; tunnels are spawned through it, so that the end can wait for them.

@@ -5,6 +5,7 @@
 
 use std::fmt::{self, Write};
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use http::Version;
@@ -14,7 +15,7 @@ use crate::config::model::{AccessFormat, Log};
 use super::exchange::{Attempt, EndedBy, Exchange, NotTried, Outcome};
 use super::json;
 use super::lines::{self, Lines};
-use super::time::Utc;
+use super::time::{self, Utc};
 use super::told::{self, spoken};
 
 /// How long a line may wait for company.
@@ -102,52 +103,56 @@ fn put(out: &mut String, text: fmt::Arguments<'_>) {
     let _ = out.write_fmt(text);
 }
 
+/// A line of one attempt is some 500 bytes: room is made once for it, not once for each of its pieces.
+const LINE: usize = 1 << 10;
+
 fn object(out: &mut String, exchange: &Exchange) {
-    put(out, format_args!("{{\"time\":\"{}\"", Utc::from(exchange.at).millis()));
-    out.push_str(",\"request_id\":");
-    json::string(out, &exchange.request_id);
-    put(out, format_args!(",\"client\":\"{}\",\"listener\":", exchange.client.ip()));
-    json::string(out, &exchange.listener);
-    // A method is a token (RFC 9110 §9.1): nothing in it needs escaping.
-    quoted(out, "method", exchange.method.as_str());
+    out.reserve(LINE);
+    out.push_str(r#"{"time":""#);
+    time::stamp(out, exchange.at);
+    // An id is of a closed alphabet, and a method is a token (RFC 9110 §9.1): nothing in them needs escaping.
+    word(out, r#"","request_id":"#, &exchange.request_id);
+    out.push_str(r#","client":""#);
+    address(out, exchange.client.ip());
+    string(out, r#"","listener":"#, &exchange.listener);
+    word(out, r#","method":"#, exchange.method.as_str());
     if let Some(host) = &exchange.host {
-        out.push_str(",\"host\":");
+        out.push_str(r#","host":"#);
         json::bytes(out, host.as_bytes());
     }
-    out.push_str(",\"uri\":");
+    out.push_str(r#","uri":"#);
     target(out, exchange);
-    quoted(out, "protocol", protocol(exchange.version));
-    number(out, "status", exchange.status.into());
+    word(out, r#","protocol":"#, protocol(exchange.version));
+    number(out, r#","status":"#, exchange.status.into());
     if let Some(failure) = &exchange.failure {
-        quoted(out, "cause", failure.cause.token());
+        word(out, r#","cause":"#, failure.cause.token());
     }
-    number(out, "bytes_in", exchange.bytes_in);
-    number(out, "bytes_out", exchange.bytes_out);
-    millis(out, "elapsed_ms", Some(exchange.elapsed));
-    for (name, value) in [("route", &exchange.route), ("pool", &exchange.pool)] {
-        if let Some(value) = value {
-            label(out, name);
-            json::string(out, value);
-        }
+    number(out, r#","bytes_in":"#, exchange.bytes_in);
+    number(out, r#","bytes_out":"#, exchange.bytes_out);
+    millis(out, r#","elapsed_ms":"#, Some(exchange.elapsed));
+    if let Some(route) = &exchange.route {
+        string(out, r#","route":"#, route);
+    }
+    if let Some(pool) = &exchange.pool {
+        string(out, r#","pool":"#, pool);
     }
     if let Some(upstream) = exchange.answered_by() {
-        out.push_str(",\"upstream\":");
-        json::string(out, upstream);
+        string(out, r#","upstream":"#, upstream);
     }
     if exchange.pool.is_some() {
-        flag(out, "rescued", exchange.rescued());
-        out.push_str(",\"attempts\":[");
+        flag(out, r#","rescued":"#, exchange.rescued());
+        out.push_str(r#","attempts":["#);
         separated(out, &exchange.attempts, |out, attempt| object_of_attempt(out, attempt, exchange.failure.is_some()));
         out.push(']');
     }
     if exchange.failure.is_some() && !exchange.not_tried.is_empty() {
-        out.push_str(",\"not_tried\":[");
+        out.push_str(r#","not_tried":["#);
         separated(out, &exchange.not_tried, object_of_skip);
         out.push(']');
     }
-    quoted(out, "ended_by", exchange.ended_by.token());
+    word(out, r#","ended_by":"#, exchange.ended_by.token());
     if let Some(agent) = &exchange.user_agent {
-        out.push_str(",\"user_agent\":");
+        out.push_str(r#","user_agent":"#);
         json::bytes(out, agent.as_bytes());
     }
     out.push('}');
@@ -155,77 +160,79 @@ fn object(out: &mut String, exchange: &Exchange) {
 
 /// `trail`: the client saw a failure, so the line also holds what was told by system and library.
 fn object_of_attempt(out: &mut String, attempt: &Attempt, trail: bool) {
-    out.push_str("{\"upstream\":");
-    json::string(out, &attempt.upstream);
+    string(out, r#"{"upstream":"#, &attempt.upstream);
     match &attempt.outcome {
         Outcome::Answered(status) => {
-            number(out, "status", (*status).into());
-            flag(out, "reused", attempt.reused);
-            millis(out, "connect_ms", attempt.connect);
-            millis(out, "head_ms", attempt.head);
-            millis(out, "body_ms", attempt.body());
+            number(out, r#","status":"#, (*status).into());
+            flag(out, r#","reused":"#, attempt.reused);
+            millis(out, r#","connect_ms":"#, attempt.connect);
+            millis(out, r#","head_ms":"#, attempt.head);
+            millis(out, r#","body_ms":"#, attempt.body());
         }
         Outcome::Failed(failure) => {
-            quoted(out, "phase", failure.phase.token());
-            quoted(out, "cause", failure.cause.token());
-            flag(out, "sent", failure.sent);
+            word(out, r#","phase":"#, failure.phase.token());
+            word(out, r#","cause":"#, failure.cause.token());
+            flag(out, r#","sent":"#, failure.sent);
         }
     }
-    millis(out, "elapsed_ms", Some(attempt.elapsed));
+    millis(out, r#","elapsed_ms":"#, Some(attempt.elapsed));
     if attempt.last_resort {
-        flag(out, "last_resort", true);
+        flag(out, r#","last_resort":"#, true);
     }
     if let Outcome::Failed(failure) = &attempt.outcome
         && trail
     {
-        out.push_str(",\"message\":");
-        json::string(out, &told::whole(failure));
+        string(out, r#","message":"#, &told::whole(failure));
     }
     out.push('}');
 }
 
 fn object_of_skip(out: &mut String, skip: &NotTried) {
-    out.push_str("{\"upstream\":");
-    json::string(out, &skip.upstream);
-    quoted(out, "reason", skip.reason.token());
-    quoted(out, "state", skip.state.token());
+    string(out, r#"{"upstream":"#, &skip.upstream);
+    word(out, r#","reason":"#, skip.reason.token());
+    word(out, r#","state":"#, skip.state.token());
     if let Some((cause, message)) = skip.trouble() {
-        quoted(out, "cause", cause.token());
-        out.push_str(",\"message\":");
-        json::string(out, message);
+        word(out, r#","cause":"#, cause.token());
+        string(out, r#","message":"#, message);
     }
     out.push('}');
 }
 
-fn millis(out: &mut String, name: &str, duration: Option<Duration>) {
-    if let Some(duration) = duration {
-        label(out, name);
-        json::millis(out, duration);
-    }
+// The pieces of an object: `label` is all that stands in front of the value, so that it goes over in one piece.
+
+#[inline]
+fn string(out: &mut String, label: &str, text: &str) {
+    out.push_str(label);
+    json::string(out, text);
 }
 
-/// A word of our own that needs no escaping.
-fn quoted(out: &mut String, name: &str, word: &str) {
-    label(out, name);
+/// A word that needs no escaping.
+#[inline]
+fn word(out: &mut String, label: &str, word: &str) {
+    out.push_str(label);
     out.push('"');
     out.push_str(word);
     out.push('"');
 }
 
-fn number(out: &mut String, name: &str, value: u64) {
-    label(out, name);
+#[inline]
+fn millis(out: &mut String, label: &str, duration: Option<Duration>) {
+    if let Some(duration) = duration {
+        out.push_str(label);
+        json::millis(out, duration);
+    }
+}
+
+#[inline]
+fn number(out: &mut String, label: &str, value: u64) {
+    out.push_str(label);
     json::number(out, value);
 }
 
-fn flag(out: &mut String, name: &str, value: bool) {
-    label(out, name);
+#[inline]
+fn flag(out: &mut String, label: &str, value: bool) {
+    out.push_str(label);
     out.push_str(if value { "true" } else { "false" });
-}
-
-fn label(out: &mut String, name: &str) {
-    out.push_str(",\"");
-    out.push_str(name);
-    out.push_str("\":");
 }
 
 fn separated<T>(out: &mut String, items: &[T], mut one: impl FnMut(&mut String, &T)) {
@@ -234,6 +241,21 @@ fn separated<T>(out: &mut String, items: &[T], mut one: impl FnMut(&mut String, 
             out.push(',');
         }
         one(out, item);
+    }
+}
+
+/// An address as `Display` has it. IPv4 by hand: every line has one.
+fn address(out: &mut String, ip: IpAddr) {
+    match ip {
+        IpAddr::V4(ip) => {
+            for (place, part) in ip.octets().into_iter().enumerate() {
+                if place > 0 {
+                    out.push('.');
+                }
+                json::number(out, part.into());
+            }
+        }
+        IpAddr::V6(ip) => put(out, format_args!("{ip}")),
     }
 }
 
@@ -255,7 +277,8 @@ const fn protocol(version: Version) -> &'static str {
 }
 
 fn combined(out: &mut String, exchange: &Exchange) {
-    put(out, format_args!("{} - - [{}] \"", exchange.client.ip(), Utc::from(exchange.at).combined()));
+    address(out, exchange.client.ip());
+    put(out, format_args!(" - - [{}] \"", Utc::from(exchange.at).combined()));
     nginx(out, exchange.method.as_str().as_bytes());
     out.push(' ');
     nginx(out, exchange.uri.to_string().as_bytes());
@@ -323,6 +346,24 @@ impl EndedBy {
             Self::Upstream => "upstream",
             Self::Proxy => "proxy",
             Self::Client => "client",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn an_address_is_what_fmt_makes_of_it(four: [u8; 4], six: [u16; 8]) {
+            for ip in [IpAddr::from(four), IpAddr::from(six)] {
+                let mut out = String::new();
+                address(&mut out, ip);
+                prop_assert_eq!(out, ip.to_string());
+            }
         }
     }
 }

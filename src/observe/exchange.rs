@@ -4,10 +4,13 @@
 //! exactly once, at the end of the response body.
 //!
 //! [`AccessLog`]: super::access_log::AccessLog
+use std::fmt;
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use bytes::Bytes;
 use http::{HeaderValue, Method, Uri, Version};
 
 use crate::cause::{Cause, Failure, Phase};
@@ -17,7 +20,7 @@ use crate::health::State;
 #[derive(Debug)]
 pub struct Exchange {
     /// 32 lower-case hex digits, or what a trusted peer sent (8 to 128 of `A-Za-z0-9._-`).
-    pub request_id: Arc<str>,
+    pub request_id: RequestId,
     /// When the request head was complete: monotonic, for durations.
     pub started: Instant,
     /// The same moment on the wall clock, for texts.
@@ -64,6 +67,44 @@ pub struct Exchange {
     pub ended_by: EndedBy,
     /// `route.access_log`.
     pub logged: bool,
+}
+
+/// The id of a request: a field's value that reads as text, so that both share one allocation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestId(HeaderValue);
+
+impl RequestId {
+    /// Of an id in its alphabet, without a copy; of anything that no field can hold it makes `unknown`.
+    #[must_use]
+    pub fn of(id: Bytes) -> Self {
+        Self(HeaderValue::from_maybe_shared(id).unwrap_or(HeaderValue::from_static("unknown")))
+    }
+
+    /// As it goes into a field.
+    #[must_use]
+    pub const fn value(&self) -> &HeaderValue {
+        &self.0
+    }
+}
+
+impl<T: AsRef<[u8]>> From<T> for RequestId {
+    fn from(id: T) -> Self {
+        Self::of(Bytes::copy_from_slice(id.as_ref()))
+    }
+}
+
+impl Deref for RequestId {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        std::str::from_utf8(self.0.as_bytes()).unwrap_or("unknown")
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self)
+    }
 }
 
 /// Who made the end of an exchange.
@@ -174,7 +215,7 @@ impl Exchange {
     /// A record that begins at this moment (on both clocks), of which no more is known than who asks, and where.
     #[must_use]
     pub fn new(
-        request_id: Arc<str>,
+        request_id: RequestId,
         client: SocketAddr,
         listener: Arc<str>,
         (started, at): (Instant, SystemTime),

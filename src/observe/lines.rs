@@ -52,7 +52,9 @@ struct Shared {
     flushed: Condvar,
 }
 
+/// On cache lines of its own: two threads that write would otherwise pull them from each other.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 struct Slot {
     text: Mutex<String>,
 }
@@ -98,7 +100,8 @@ impl Lines {
         if full && !shared.urgent.swap(true, SeqCst) {
             shared.woken.store(true, SeqCst);
             self.handle.writer.unpark();
-        } else if !shared.woken.swap(true, SeqCst) {
+        } else if !shared.woken.load(SeqCst) && !shared.woken.swap(true, SeqCst) {
+            // Looked at first: nearly always somebody has woken the writer, and a write would take the flag from the others.
             self.handle.writer.unpark();
         }
     }

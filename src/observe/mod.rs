@@ -11,4 +11,4 @@ pub mod lines;
 pub mod time;
 pub mod told;
 
-pub use exchange::{Attempt, Exchange, NotTried, Outcome, Reason};
+pub use exchange::{Attempt, Exchange, NotTried, Outcome, Reason, RequestId};

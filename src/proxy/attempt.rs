@@ -1,22 +1,24 @@
 //! One try at one upstream: send, wait for the head, hold a short body; ended early by eviction or by the whole exchange's
 //! clock. It never chooses an upstream and never judges what follows.
 
-use std::sync::Arc;
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Request, Response, StatusCode, Uri};
 use tokio::time::Instant;
 
 use crate::cause::{self, Cause, Failure, Phase, spoken};
 use crate::client::{self, Order, Progress};
 use crate::config::model::{Forward, HostHeader};
 use crate::health::State;
-use crate::pool::pick::Choice;
+use crate::pool::pick::{Choice, Pick};
 use crate::pool::{Pool, Upstream};
 
 use super::body::{hold, holdable};
-use super::headers::{Shape, to_upstream, values};
+use super::headers::{Shape, framing, to_upstream, values};
+use super::record::Running;
 use super::replay::Replay;
 use super::retry::{Case, Tally, Verdict, judge};
 use super::{Asked, Service};
@@ -36,7 +38,7 @@ pub(super) enum Answer {
 #[derive(Debug)]
 pub(super) struct Setting<'a> {
     pub(super) service: &'a Service,
-    pub(super) asked: &'a Asked,
+    pub(super) asked: &'a Asked<'a>,
     pub(super) forward: &'a Forward,
     pub(super) pool: &'a Pool,
     /// When the request head was complete.
@@ -56,15 +58,9 @@ impl Setting<'_> {
     ///
     /// # Errors
     /// The failure that ended it; a failure of the client's own body is not in it (see [`Replay::failure`]).
-    pub(super) async fn attempt(
-        &self,
-        upstream: &Arc<Upstream>,
-        choice: &Choice,
-        last_resort: bool,
-        tally: Tally,
-        progress: &Arc<Progress>,
-    ) -> Result<Answer, Failure> {
-        let mut order = Order {
+    pub(super) async fn attempt(&self, running: &Running, choice: &Choice, tally: Tally) -> Result<Answer, Failure> {
+        let Running { pick: Pick { upstream, .. }, progress, .. } = running;
+        let order = Order {
             endpoint: &upstream.endpoint,
             timeouts: &self.forward.timeouts,
             buffers: &self.pool.config.buffers,
@@ -73,26 +69,26 @@ impl Setting<'_> {
             fresh: false,
             expects_continue: self.asked.passed.expects_continue,
         };
-        let work = async {
+        let work = pin!(async {
             let mut sent = self.service.client.send(order, self.request(upstream), progress).await;
             if let Err(failure) = &sent
                 && self.replaces(failure, choice, tally)
             {
                 let before = failure.sent;
-                order.fresh = true;
-                sent = self.service.client.send(order, self.request(upstream), progress).await;
-                sent = sent.map_err(|failure| {
+                let again = self.service.client.send(Order { fresh: true, ..order }, self.request(upstream), progress);
+                // Rare, and as large as all the rest.
+                sent = Box::pin(again).await.map_err(|failure| {
                     let sent = failure.sent || before;
                     failure.sent(sent)
                 });
             }
             self.received(sent?).await
-        };
+        });
         tokio::select! {
             biased;
             answer = work => answer,
             () = self.overdue() => Err(self.request_timeout(progress)),
-            () = self.evicted(upstream, choice, last_resort, tally, progress) => {
+            () = self.evicted(running, choice, tally) => {
                 Err(Failure::new(Cause::Evicted).in_phase(progress.phase()).sent(progress.sent()))
             }
         }
@@ -114,9 +110,10 @@ impl Setting<'_> {
 
     fn request(&self, upstream: &Upstream) -> Request<super::replay::ReplayBody> {
         let asked = self.asked;
+        let client = asked.passed.host.as_deref();
         let literal;
         let host = match &self.pool.config.host_header {
-            HostHeader::Client if asked.passed.host.is_some() => asked.passed.host.as_ref(),
+            HostHeader::Client if client.is_some() => client,
             HostHeader::Literal(host) => Some(host),
             HostHeader::Client | HostHeader::Upstream => {
                 literal = HeaderValue::from_str(&upstream.endpoint.authority).ok();
@@ -125,15 +122,23 @@ impl Setting<'_> {
         };
         let shape = Shape {
             host,
+            asked: client,
+            request_id: asked.request_id.value(),
+            via: &self.service.proxy.via,
             upgrade: asked.passed.upgrade.as_ref(),
-            chunked: self.replay.chunked(),
             max_forwards: asked.passed.max_forwards,
             prefix: self.prefix,
         };
+        let mut fields = HeaderMap::with_capacity(asked.parts.headers.len() + 12);
+        let mut put = |name: &HeaderName, value: &HeaderValue| {
+            fields.append(name.clone(), value.clone());
+        };
+        to_upstream(&asked.parts.headers, &asked.notes, &asked.ours, &shape, &mut put);
+        framing(&asked.notes, self.replay.chunked(), put);
         let mut request = Request::new(self.replay.attempt());
-        *request.method_mut() = asked.method.clone();
+        *request.method_mut() = asked.parts.method.clone();
         *request.uri_mut() = self.target.clone();
-        *request.headers_mut() = to_upstream(&asked.headers, &asked.ours, &shape);
+        *request.headers_mut() = fields;
         request
     }
 
@@ -141,7 +146,7 @@ impl Setting<'_> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return self.switched(response);
         }
-        if !holdable(&response, &self.asked.method, self.pool.config.buffers.response) {
+        if !holdable(&response, &self.asked.parts.method, self.pool.config.buffers.response) {
             return Ok(Answer::Streaming(response));
         }
         let (head, body) = response.into_parts();
@@ -180,15 +185,9 @@ impl Setting<'_> {
 
     /// Resolves when checks evict this upstream while the request waits for its head, the request may be resent, and there is
     /// somebody ready to take it (CONTRACT §9 "Rescue on eviction"). Others wait on.
-    async fn evicted(
-        &self,
-        upstream: &Upstream,
-        choice: &Choice,
-        last_resort: bool,
-        tally: Tally,
-        progress: &Progress,
-    ) {
-        if last_resort || choice.untried().next().is_none() {
+    async fn evicted(&self, running: &Running, choice: &Choice, tally: Tally) {
+        let Running { pick: Pick { upstream, last_resort, .. }, progress, .. } = running;
+        if *last_resort || choice.untried().next().is_none() {
             return std::future::pending().await;
         }
         loop {

@@ -170,14 +170,15 @@ pub(super) fn holdable(response: &Response<client::Body>, method: &Method, limit
         && !unbuffered(headers)
 }
 
+static X_ACCEL_BUFFERING: header::HeaderName = header::HeaderName::from_static("x-accel-buffering");
+
 fn unbuffered(headers: &HeaderMap) -> bool {
     let starts = |name: &header::HeaderName, wanted: &[u8]| {
         headers.get(name).is_some_and(|value| {
             value.as_bytes().get(..wanted.len()).is_some_and(|start| start.eq_ignore_ascii_case(wanted))
         })
     };
-    starts(&header::CONTENT_TYPE, b"text/event-stream")
-        || starts(&header::HeaderName::from_static("x-accel-buffering"), b"no")
+    starts(&header::CONTENT_TYPE, b"text/event-stream") || starts(&X_ACCEL_BUFFERING, b"no")
 }
 
 /// Reads a body to its end. Its length is known and within the limit; trailers cannot follow a known length.

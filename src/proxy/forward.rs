@@ -3,6 +3,7 @@
 //! While nothing was sent, every upstream gets its turn; after that, only what may be resent. The loop holds no lock and
 //! buffers no body ([`replay`](super::replay) keeps what was taken).
 
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use http::{Response, Uri, uri};
@@ -21,37 +22,37 @@ use super::body::Body;
 use super::headers::to_client;
 use super::record::Open;
 use super::replay::{Replay, too_large};
-use super::respond::{PROXY_STATUS, Telling};
-use super::retry::{Tally, Verdict, idempotent, judge};
+use super::respond::PROXY_STATUS;
+use super::retry::{Tally, Verdict, judge};
 use super::{Asked, Service, upgrade};
 
 /// Forwards one request to a pool: an upstream's answer, or the annotated error.
 pub(super) async fn forward(
     service: &Service,
     mut open: Box<Open>,
-    asked: Asked,
+    asked: &Asked<'_>,
     body: RequestBody,
     route: &Route,
     forward: &Forward,
 ) -> Response<Body> {
     let pool = &service.proxy.pools[forward.pool];
-    let target = match target(&asked, route, forward, &body) {
+    let target = match target(asked, route, forward, &body) {
         Ok(target) => target,
-        Err(failure) => return service.refuse(open, &asked, failure),
+        Err(failure) => return service.refuse(open, asked, failure),
     };
     let replay = Replay::new(body, pool.config.buffers.request, route.max_body);
     open.body = Some(replay.clone());
     let setting = Setting {
         service,
-        asked: &asked,
+        asked,
         forward,
         pool,
         started: open.exchange.started,
         target: &target,
         prefix: forward.replace_prefix.as_ref().map(|_| route.path.as_str()),
         replay: &replay,
-        idempotent: idempotent(&asked.method)
-            || (forward.retry.idempotency_key && asked.headers.contains_key("idempotency-key")),
+        idempotent: open.exchange.idempotent
+            || (forward.retry.idempotency_key && asked.parts.headers.contains_key("idempotency-key")),
         end: forward.timeouts.request.map(|limit| (tokio::time::Instant::from(open.exchange.started) + limit, limit)),
     };
     open.exchange.idempotent = setting.idempotent;
@@ -70,16 +71,15 @@ pub(super) async fn forward(
             }
             Next::None => break Reason::Evicted,
         };
-        let (upstream, last_resort) = (pick.upstream.clone(), pick.last_resort);
         tally.attempts += 1;
         tally.resends += usize::from(tally.sent);
         // The first attempt begins with the request, which saves a look at the clock.
         let first = open.exchange.attempts.is_empty() && waiting.is_none();
         let began = if first { open.exchange.started } else { Instant::now() };
-        let progress = open.begin(pick, began);
-        let failure = match setting.attempt(&upstream, &choice, last_resort, tally, &progress).await {
+        let running = open.begin(pick, began);
+        let failure = match setting.attempt(running, &choice, tally).await {
             Ok(answer) => return answered(&setting, open, answer),
-            Err(failure) => replay.failure().map_or(failure, |own| own.sent(progress.sent())),
+            Err(failure) => replay.failure().map_or(failure, |own| own.sent(running.progress.sent())),
         };
         let now = Instant::now();
         let failure = open.failed(failure, now);
@@ -88,7 +88,7 @@ pub(super) async fn forward(
             open.exchange.pool_size = choice.members().len();
             let reason = if failure.cause == Cause::ClientClosed { Reason::ClientGone } else { Reason::Final };
             open.not_tried(choice.untried().map(|upstream| (upstream, reason)), now);
-            return service.annotate(open, &asked, failure);
+            return service.annotate(open, asked, failure);
         }
         match judge(&setting.case(failure.cause.row().retry, tally, false), &forward.retry) {
             Verdict::Next => {}
@@ -103,32 +103,42 @@ pub(super) async fn forward(
         State::Ready | State::Unknown | State::Evicted => stopped,
     };
     open.not_tried(choice.untried().map(|upstream| (upstream, why(upstream.health.state()))), Instant::now());
-    service.gave_up(open, &asked, Telling::new(asked.form(), asked.full_detail))
+    service.gave_up(open, asked, service.telling(asked))
 }
 
 /// The target as the upstream sees it, in origin form; and the last bounds that need the route.
-fn target(asked: &Asked, route: &Route, forward: &Forward, body: &RequestBody) -> Result<Uri, Failure> {
+fn target<'a>(
+    asked: &Asked<'a>,
+    route: &Route,
+    forward: &Forward,
+    body: &RequestBody,
+) -> Result<Cow<'a, Uri>, Failure> {
     if let (Some(max), Some(length)) = (route.max_body, http_body::Body::size_hint(body).exact())
         && length > max
     {
         return Err(too_large(Some(length), max));
     }
-    let received = asked.uri.path_and_query().map_or("/", uri::PathAndQuery::as_str);
+    let (uri, path_and_query) = (&asked.parts.uri, asked.parts.uri.path_and_query());
+    let received = path_and_query.map_or("/", uri::PathAndQuery::as_str);
     let Some(replacement) = &forward.replace_prefix else {
+        if uri.authority().is_none() {
+            return Ok(Cow::Borrowed(uri));
+        }
         let mut parts = uri::Parts::default();
-        parts.path_and_query =
-            asked.uri.path_and_query().cloned().or_else(|| Some(uri::PathAndQuery::from_static("/")));
+        parts.path_and_query = path_and_query.cloned().or_else(|| Some(uri::PathAndQuery::from_static("/")));
         return Uri::from_parts(parts)
+            .map(Cow::Owned)
             .map_err(|error| Failure::new(Cause::ClientInvalid).seen("its target").from(error));
     };
     if received == "*" {
-        return Ok(Uri::from_static("*"));
+        return Ok(Cow::Borrowed(uri));
     }
     let refused = || {
         Failure::new(Cause::ClientInvalid)
             .seen(format!("the prefix {} of its target is written with escapes or dots", route.path))
     };
-    route::replace_prefix(received, &route.path, replacement).and_then(|target| target.parse().ok()).ok_or_else(refused)
+    let target = route::replace_prefix(received, &route.path, replacement);
+    target.and_then(|target| target.parse().ok()).map(Cow::Owned).ok_or_else(refused)
 }
 
 /// Until when a request waits for a first result.
@@ -159,20 +169,20 @@ fn answered(setting: &Setting<'_>, mut open: Box<Open>, answer: Answer) -> Respo
     head.version = http::Version::HTTP_11;
     let body = match body {
         Ok(bytes) => Body::once(bytes, open),
-        Err(_) if setting.asked.method == http::Method::HEAD => Body::headless(open),
+        Err(_) if setting.asked.parts.method == http::Method::HEAD => Body::headless(open),
         Err(body) => Body::stream(body, open, setting.end),
     };
     Response::from_parts(head, body)
 }
 
 /// The fields that causeway adds to, and takes from, an upstream's answer.
-pub(super) fn finish_head(service: &Service, open: &Open, asked: &Asked, headers: &mut http::HeaderMap) {
-    to_client(headers, &asked.request_id);
+pub(super) fn finish_head(service: &Service, open: &Open, asked: &Asked<'_>, headers: &mut http::HeaderMap) {
+    to_client(headers, asked.request_id.value());
     if service.proxy.config.errors.proxy_status_on_all
         && let (Some(last), Ok(received)) =
             (open.exchange.attempts.last(), http::StatusCode::from_u16(open.exchange.status))
     {
-        let next_hop = if asked.full_detail {
+        let next_hop = if service.full_detail(asked) {
             last.authority.to_string()
         } else {
             format!("{}/{}", open.exchange.pool.as_deref().unwrap_or_default(), last.ordinal)

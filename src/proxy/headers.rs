@@ -2,6 +2,7 @@
 //!
 //! CONTRACT §8, RFC 9110 §7.6. One pass over the fields; pure.
 
+use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
@@ -9,163 +10,171 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::config::model::Networks;
 
+use super::notes::Notes;
 use super::respond::X_REQUEST_ID;
 
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
-const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
-const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+static X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+static X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
+static X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
-/// What causeway says of the request to its upstream; the same for every attempt.
+/// What causeway says of the request's origin to its upstream; the same for every attempt.
 #[derive(Debug)]
-pub(super) struct Ours {
-    /// The client itself, as text and address.
+pub(super) struct Ours<'a> {
+    /// The client itself.
     pub(super) client: IpAddr,
-    /// The peer is one of `trusted_proxies`.
-    pub(super) trusted: bool,
-    forwarded_for: HeaderValue,
-    real_ip: HeaderValue,
-    proto: HeaderValue,
-    host: Option<HeaderValue>,
+    peer: &'a HeaderValue,
     port: HeaderValue,
-    via: HeaderValue,
-    request_id: HeaderValue,
+    /// What a peer says that is one of `trusted_proxies`.
+    behind: Option<Box<Behind<'a>>>,
 }
 
-impl Ours {
-    /// From the request's fields, its peer, and whom we trust.
+#[derive(Debug)]
+struct Behind<'a> {
+    chain: HeaderValue,
+    client: HeaderValue,
+    proto: &'a HeaderValue,
+    host: Option<&'a HeaderValue>,
+    prefix: Option<&'a HeaderValue>,
+}
+
+static HTTP: HeaderValue = HeaderValue::from_static("http");
+
+impl<'a> Ours<'a> {
+    /// From the request's fields, its peer (also as text), the host it asks for, and whom we trust.
     pub(super) fn new(
-        headers: &HeaderMap,
-        peer: SocketAddr,
+        headers: &'a HeaderMap,
+        (peer, text): (IpAddr, &'a HeaderValue),
         host: Option<&HeaderValue>,
         trust: &Networks,
-        via: &HeaderValue,
-        request_id: &HeaderValue,
     ) -> Self {
-        let trusted = trust.contains(peer.ip());
-        let peer_text = shared(peer.ip().to_string());
-        let (client, forwarded_for, real_ip) = if trusted {
-            let client = client_behind(headers, peer.ip(), trust);
-            let chain = values(headers, &X_FORWARDED_FOR).collect::<Vec<_>>().join(", ");
-            let chain = if chain.is_empty() { peer.ip().to_string() } else { format!("{chain}, {}", peer.ip()) };
-            (client, shared(chain), shared(client.to_string()))
-        } else {
-            (peer.ip(), peer_text.clone(), peer_text)
-        };
-        let kept = |name: &HeaderName| trusted.then(|| headers.get(name).cloned()).flatten();
-        let proto = kept(&X_FORWARDED_PROTO).unwrap_or(HeaderValue::from_static("http"));
-        let port = kept(&X_FORWARDED_PORT).unwrap_or_else(|| match port_of(host) {
-            Some(port) => shared(port.to_owned()),
-            None if proto.as_bytes().eq_ignore_ascii_case(b"https") => HeaderValue::from_static("443"),
-            None => HeaderValue::from_static("80"),
-        });
-        let host = kept(&X_FORWARDED_HOST).or_else(|| host.cloned());
-        Self {
-            client,
-            trusted,
-            forwarded_for,
-            real_ip,
-            proto,
-            host,
-            port,
-            via: via.clone(),
-            request_id: request_id.clone(),
+        let unsaid = HeaderValue::from_static("80");
+        if !trust.contains(peer) {
+            return Self { client: peer, peer: text, port: port_of(host).unwrap_or(unsaid), behind: None };
         }
+        let client = client_behind(headers, peer, trust);
+        let chain = values(headers, &X_FORWARDED_FOR).chain(text.to_str()).collect::<Vec<_>>().join(", ");
+        let proto = headers.get(&X_FORWARDED_PROTO).unwrap_or(&HTTP);
+        let secure = proto.as_bytes().eq_ignore_ascii_case(b"https");
+        let unsaid = if secure { HeaderValue::from_static("443") } else { unsaid };
+        let port = headers.get(&X_FORWARDED_PORT).cloned().or_else(|| port_of(host)).unwrap_or(unsaid);
+        let behind = Behind {
+            chain: shared(chain),
+            client: shared(client.to_string()),
+            proto,
+            host: headers.get(&X_FORWARDED_HOST),
+            prefix: headers.get(&X_FORWARDED_PREFIX),
+        };
+        Self { client, peer: text, port, behind: Some(Box::new(behind)) }
+    }
+
+    /// The peer is one of `trusted_proxies`.
+    pub(super) const fn trusted(&self) -> bool {
+        self.behind.is_some()
     }
 }
 
-/// What of the head is particular to this request.
+/// What of the head is particular to this attempt.
 #[derive(Debug)]
 pub(super) struct Shape<'a> {
     /// The Host that the upstream sees.
     pub(super) host: Option<&'a HeaderValue>,
+    /// The host that the client asked for.
+    pub(super) asked: Option<&'a HeaderValue>,
+    pub(super) request_id: &'a HeaderValue,
+    pub(super) via: &'a HeaderValue,
     /// The Upgrade that may pass.
     pub(super) upgrade: Option<&'a HeaderValue>,
-    /// There is a body of unknown length.
-    pub(super) chunked: bool,
     /// Max-Forwards as it came; the upstream gets one less.
     pub(super) max_forwards: Option<u32>,
     /// The route's path, where it was replaced.
     pub(super) prefix: Option<&'a str>,
 }
 
-/// The fields as the upstream gets them.
-pub(super) fn to_upstream(original: &HeaderMap, ours: &Ours, shape: &Shape<'_>) -> HeaderMap {
-    let named = named_by_connection(original);
-    let mut out = HeaderMap::with_capacity(original.len() + 12);
+/// The fields as the upstream gets them, each given to `put` once and for good, all but those of the body's framing (see
+/// [`framing`]).
+pub(super) fn to_upstream(
+    original: &HeaderMap,
+    notes: &Notes<'_>,
+    ours: &Ours<'_>,
+    shape: &Shape<'_>,
+    mut put: impl FnMut(&HeaderName, &HeaderValue),
+) {
+    let named = if notes.connection { named_by_connection(original) } else { Vec::new() };
     if let Some(host) = shape.host {
-        out.append(header::HOST, host.clone());
+        put(&header::HOST, host);
     }
     for (name, value) in original {
-        if hop_by_hop(name) || is_ours(name) || name == header::HOST || named.contains(name) || poses_as_another(name) {
-            continue;
+        let text = name.as_str();
+        let passes = match text {
+            "host" | "content-length" => false,
+            "forwarded" => ours.trusted(),
+            "max-forwards" => shape.max_forwards.is_none(),
+            _ => !hop_by_hop(text) && !is_ours(text) && !poses_as_another(text),
+        };
+        if passes && !named.contains(name) {
+            put(name, value);
         }
-        if name == header::FORWARDED && !ours.trusted {
-            continue;
-        }
-        if name == header::MAX_FORWARDS && shape.max_forwards.is_some() {
-            continue;
-        }
-        out.append(name.clone(), value.clone());
     }
-    out.insert(X_FORWARDED_FOR, ours.forwarded_for.clone());
-    out.insert(X_FORWARDED_PROTO, ours.proto.clone());
-    if let Some(host) = &ours.host {
-        out.insert(X_FORWARDED_HOST, host.clone());
+    let (chain, client, proto, host, prefix) = match &ours.behind {
+        None => (ours.peer, ours.peer, &HTTP, None, None),
+        Some(behind) => (&behind.chain, &behind.client, behind.proto, behind.host, behind.prefix),
+    };
+    put(&X_FORWARDED_FOR, chain);
+    put(&X_FORWARDED_PROTO, proto);
+    if let Some(host) = host.or(shape.asked) {
+        put(&X_FORWARDED_HOST, host);
     }
-    out.insert(X_FORWARDED_PORT, ours.port.clone());
-    out.insert(X_REAL_IP, ours.real_ip.clone());
-    out.insert(X_REQUEST_ID, ours.request_id.clone());
-    out.append(header::VIA, ours.via.clone());
-    match shape.prefix {
-        Some(prefix) => drop(HeaderValue::from_str(prefix).map(|prefix| out.insert(X_FORWARDED_PREFIX, prefix))),
-        None if ours.trusted => {
-            drop(original.get(X_FORWARDED_PREFIX).map(|prefix| out.insert(X_FORWARDED_PREFIX, prefix.clone())))
-        }
-        None => {}
+    put(&X_FORWARDED_PORT, &ours.port);
+    put(&X_REAL_IP, client);
+    put(&X_REQUEST_ID, shape.request_id);
+    put(&header::VIA, shape.via);
+    match shape.prefix.map(HeaderValue::from_str) {
+        Some(prefix) => drop(prefix.map(|prefix| put(&X_FORWARDED_PREFIX, &prefix))),
+        None => drop(prefix.map(|prefix| put(&X_FORWARDED_PREFIX, prefix))),
     }
     if let Some(hops) = shape.max_forwards {
-        out.insert(header::MAX_FORWARDS, HeaderValue::from(hops.saturating_sub(1)));
-    }
-    if shape.chunked {
-        out.remove(header::CONTENT_LENGTH);
-        out.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        put(&header::MAX_FORWARDS, &HeaderValue::from(hops.saturating_sub(1)));
     }
     if let Some(upgrade) = shape.upgrade {
-        out.insert(header::UPGRADE, upgrade.clone());
-        out.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-    } else if values(original, &header::TE).any(|coding| coding.eq_ignore_ascii_case("trailers")) {
-        out.insert(header::TE, HeaderValue::from_static("trailers"));
-        out.insert(header::CONNECTION, HeaderValue::from_static("TE"));
+        put(&header::UPGRADE, upgrade);
+        put(&header::CONNECTION, &HeaderValue::from_static("upgrade"));
+    } else if notes.te && values(original, &header::TE).any(|coding| coding.eq_ignore_ascii_case("trailers")) {
+        put(&header::TE, &HeaderValue::from_static("trailers"));
+        put(&header::CONNECTION, &HeaderValue::from_static("TE"));
     }
-    out
+}
+
+/// The fields that say how long the body is. `chunked`: its length is not known.
+pub(super) fn framing(notes: &Notes<'_>, chunked: bool, mut put: impl FnMut(&HeaderName, &HeaderValue)) {
+    if chunked {
+        put(&header::TRANSFER_ENCODING, &HeaderValue::from_static("chunked"));
+    } else if let Some(length) = notes.content_length {
+        put(&header::CONTENT_LENGTH, length);
+    }
 }
 
 /// The fields of an upstream's answer, made fit for the client, in place.
 pub(super) fn to_client(headers: &mut HeaderMap, request_id: &HeaderValue) {
-    for name in named_by_connection(headers) {
+    // Most answers have one at most: a look at the names is cheaper than a lookup for each that could be there.
+    while let Some(name) = headers.keys().find(|name| hop_by_hop(name.as_str())).cloned() {
+        if name == header::CONNECTION {
+            for named in named_by_connection(headers) {
+                headers.remove(named);
+            }
+        }
         headers.remove(name);
     }
-    // Few answers have any: one look at the names is cheaper than a lookup for each that could be there.
-    let ending: Vec<HeaderName> = headers.keys().filter(|name| hop_by_hop(name)).cloned().collect();
-    for name in ending {
-        headers.remove(name);
-    }
-    headers.insert(X_REQUEST_ID, request_id.clone());
+    headers.insert(&X_REQUEST_ID, request_id.clone());
 }
 
 /// A request id that a trusted peer may bring: 8 to 128 of `A-Za-z0-9._-`.
 pub(super) fn inbound_request_id(headers: &HeaderMap) -> Option<&str> {
-    let id = headers.get(X_REQUEST_ID)?.to_str().ok()?;
+    let id = headers.get(&X_REQUEST_ID)?.to_str().ok()?;
     let fine = (8..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
     fine.then_some(id)
-}
-
-/// Does an untrusted peer claim to speak for somebody else?
-pub(super) fn claims_forwarded(headers: &HeaderMap) -> bool {
-    headers.contains_key(X_FORWARDED_FOR) || headers.contains_key(X_FORWARDED_PROTO)
 }
 
 /// The client behind trusted proxies: X-Forwarded-For from the right, the first address that is not trusted itself.
@@ -188,9 +197,21 @@ fn address_of(hop: &str) -> Option<IpAddr> {
     ip.or_else(|_| hop.trim_matches(['[', ']']).parse()).ok().map(|ip| ip.to_canonical())
 }
 
-fn port_of(host: Option<&HeaderValue>) -> Option<&str> {
-    let (_, port) = host?.to_str().ok()?.rsplit_once(':')?;
-    (!port.is_empty() && port.bytes().all(|b| b.is_ascii_digit())).then_some(port)
+/// The port that a host names. A proxy is reached by few: the last one is kept as a value.
+fn port_of(host: Option<&HeaderValue>) -> Option<HeaderValue> {
+    thread_local!(static LAST: RefCell<HeaderValue> = const { RefCell::new(HeaderValue::from_static("80")) });
+    let host = host?.as_bytes();
+    let colon = host.iter().rposition(|b| *b == b':')?;
+    let port = &host[colon + 1..];
+    if port.is_empty() || !port.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    LAST.with_borrow_mut(|last| {
+        if last.as_bytes() != port {
+            *last = HeaderValue::from_bytes(port).ok()?;
+        }
+        Some(last.clone())
+    })
 }
 
 /// The members of a list field, over all its lines, trimmed, without empty ones (RFC 9110 §5.6.1). One that is no text stands as
@@ -200,59 +221,59 @@ pub(super) fn values<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iter
     members.map(|member| std::str::from_utf8(member).unwrap_or("unknown").trim()).filter(|member| !member.is_empty())
 }
 
-const HOP_BY_HOP: [HeaderName; 9] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    HeaderName::from_static("http2-settings"),
-];
+// Field names are lower case in a `HeaderMap`, and compared by length first.
 
-fn hop_by_hop(name: &HeaderName) -> bool {
-    match name.as_str().len() {
-        2 | 7 | 10 | 14 | 16 | 17 | 18 | 19 => HOP_BY_HOP.contains(name),
-        _ => false,
-    }
+fn hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+            | "http2-settings"
+    )
+}
+
+/// Fields that causeway sets itself, whatever the client sent.
+fn is_ours(name: &str) -> bool {
+    matches!(
+        name,
+        "x-forwarded-for"
+            | "x-forwarded-proto"
+            | "x-forwarded-host"
+            | "x-forwarded-port"
+            | "x-forwarded-prefix"
+            | "x-real-ip"
+            | "x-request-id"
+    )
 }
 
 /// A name that becomes another one where `_` and `-` are the same (CGI, WSGI, PHP, Rack), and the other one is framing, ours or
 /// ends here: `X_Forwarded_For` would be read beside the one that causeway sets.
-fn poses_as_another(name: &HeaderName) -> bool {
-    if !name.as_str().contains('_') {
+fn poses_as_another(name: &str) -> bool {
+    if !name.as_bytes().contains(&b'_') {
         return false;
     }
-    let meant = HeaderName::try_from(name.as_str().replace('_', "-"));
-    let reserved =
-        [header::HOST, header::CONTENT_LENGTH, header::VIA, header::FORWARDED, header::EXPECT, header::TRAILER];
-    meant.is_ok_and(|meant| is_ours(&meant) || hop_by_hop(&meant) || reserved.contains(&meant))
-}
-
-/// Fields that causeway sets itself, whatever the client sent.
-fn is_ours(name: &HeaderName) -> bool {
-    let name = name.as_str();
-    name.starts_with("x-")
-        && matches!(
-            name,
-            "x-forwarded-for"
-                | "x-forwarded-proto"
-                | "x-forwarded-host"
-                | "x-forwarded-port"
-                | "x-forwarded-prefix"
-                | "x-real-ip"
-                | "x-request-id"
-        )
+    let meant = name.replace('_', "-");
+    let reserved = ["host", "content-length", "via", "forwarded", "expect", "trailer"];
+    is_ours(&meant) || hop_by_hop(&meant) || reserved.contains(&&*meant)
 }
 
 /// The fields that Connection names, but never those that security or framing stands on.
 fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    // `keep-alive`, from nearly everybody who says anything.
+    let known = |line: &[u8]| OPTIONS.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(line));
+    if headers.get_all(header::CONNECTION).iter().all(|line| known(line.as_bytes())) {
+        return Vec::new();
+    }
     let options = values(headers, &header::CONNECTION);
     let fields = options.filter(|option| !OPTIONS.iter().any(|known| known.eq_ignore_ascii_case(option)));
     let names = fields.filter_map(|field| HeaderName::from_bytes(field.as_bytes()).ok());
-    names.filter(|name| !PROTECTED.contains(name) && !is_ours(name)).collect()
+    names.filter(|name| !PROTECTED.contains(name) && !is_ours(name.as_str())).collect()
 }
 
 /// Options of Connection that name no field, or one that is treated on its own.
@@ -288,10 +309,18 @@ mod tests {
         let original = map(fields);
         let trust = Networks(trust.split_whitespace().map(|net| net.parse().unwrap()).collect());
         let (via, id) = (HeaderValue::from_static("1.1 causeway-0a1b2c"), HeaderValue::from_static("0123456789abcdef"));
-        let host = original.get("host").cloned();
-        let ours = Ours::new(&original, "10.0.0.9:1234".parse().unwrap(), host.as_ref(), &trust, &via, &id);
-        let shape = Shape { host: host.as_ref(), upgrade: None, chunked: false, max_forwards: None, prefix: None };
-        to_upstream(&original, &ours, &shape)
+        let host = original.get("host");
+        let (peer, text) = ("10.0.0.9".parse().unwrap(), HeaderValue::from_static("10.0.0.9"));
+        let (notes, ours) = (Notes::of(&original), Ours::new(&original, (peer, &text), host, &trust));
+        let (upgrade, max_forwards, prefix) = (None, None, None);
+        let shape = Shape { host, asked: host, request_id: &id, via: &via, upgrade, max_forwards, prefix };
+        let mut out = HeaderMap::new();
+        let mut put = |name: &HeaderName, value: &HeaderValue| {
+            out.append(name, value.clone());
+        };
+        to_upstream(&original, &notes, &ours, &shape, &mut put);
+        framing(&notes, false, put);
+        out
     }
 
     #[test]

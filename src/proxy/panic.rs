@@ -3,12 +3,11 @@
 use std::cell::RefCell;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::task::Poll;
 
 use http::Method;
 
-use crate::observe::{Exchange, events};
+use crate::observe::{Exchange, RequestId, events};
 
 thread_local! {
     /// The record of the request whose handling has just panicked on this thread.
@@ -18,13 +17,13 @@ thread_local! {
 /// What must be known of a request to answer it after its handling panicked.
 #[derive(Debug)]
 pub(super) struct Left {
-    pub(super) request_id: Arc<str>,
+    pub(super) request_id: RequestId,
     pub(super) method: Method,
 }
 
 /// Leaves what the answer needs; called while the panic unwinds.
 pub(super) fn leave(exchange: &Exchange) {
-    let left = Left { request_id: Arc::clone(&exchange.request_id), method: exchange.method.clone() };
+    let left = Left { request_id: exchange.request_id.clone(), method: exchange.method.clone() };
     LEFT.with(|slot| slot.replace(Some(left)));
 }
 

@@ -33,10 +33,10 @@ pub(super) struct Open {
 
 /// The attempt that runs now.
 #[derive(Debug)]
-struct Running {
-    pick: Pick,
+pub(super) struct Running {
+    pub(super) pick: Pick,
     started: Instant,
-    progress: Arc<Progress>,
+    pub(super) progress: Arc<Progress>,
 }
 
 impl Open {
@@ -45,17 +45,14 @@ impl Open {
     }
 
     /// An attempt begins.
-    pub(super) fn begin(&mut self, pick: Pick, now: Instant) -> Arc<Progress> {
-        let progress = Arc::new(Progress::default());
-        self.running = Some(Running { pick, started: now, progress: Arc::clone(&progress) });
-        progress
+    pub(super) fn begin(&mut self, pick: Pick, now: Instant) -> &Running {
+        self.running.insert(Running { pick, started: now, progress: Arc::default() })
     }
 
     /// The attempt has its head: the record gets its row, the upstream stays in flight until the body's end.
     pub(super) fn answered(&mut self, status: u16, now: Instant) {
         if let Some(running) = &self.running {
-            let row = running.row(Outcome::Answered(status), now);
-            self.exchange.attempts.push(row);
+            add(&mut self.exchange.attempts, running.row(Outcome::Answered(status), now));
         }
     }
 
@@ -63,7 +60,7 @@ impl Open {
     pub(super) fn failed(&mut self, failure: Failure, now: Instant) -> Arc<Failure> {
         let failure = Arc::new(failure);
         if let Some(running) = self.running.take() {
-            self.exchange.attempts.push(running.row(Outcome::Failed(Arc::clone(&failure)), now));
+            add(&mut self.exchange.attempts, running.row(Outcome::Failed(Arc::clone(&failure)), now));
         }
         failure
     }
@@ -158,6 +155,15 @@ impl Drop for Open {
         if std::thread::panicking() {
             panic::leave(&self.exchange);
         }
+    }
+}
+
+/// Nearly always there is one attempt: it gets room for one.
+fn add(rows: &mut Vec<Attempt>, row: Attempt) {
+    if rows.is_empty() {
+        *rows = vec![row];
+    } else {
+        rows.push(row);
     }
 }
 

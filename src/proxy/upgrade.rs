@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use http::{HeaderValue, Response, header};
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -44,7 +45,7 @@ pub(super) fn switch(
     // From here on the tunnel counts the client's bytes.
     open.body = None;
     let silence = setting.forward.timeouts.tunnel;
-    let on_client = setting.asked.on_upgrade.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+    let on_client = setting.asked.parts.extensions.get::<OnUpgrade>().cloned();
     setting.asked.conn.drain.spawn(async move {
         let (Some(on_client), Some(on_upstream)) = (on_client, on_upstream) else {
             return open.broke(Failure::new(Cause::Bug));

@@ -101,9 +101,7 @@ impl Annotator {
         };
         let fields = response.headers_mut();
         fields.insert(PROXY_STATUS, proxy_status::error(&self.name, exchange, verdict, telling.full));
-        if let Ok(id) = HeaderValue::from_str(&exchange.request_id) {
-            fields.insert(X_REQUEST_ID, id);
-        }
+        fields.insert(X_REQUEST_ID, exchange.request_id.value().clone());
         fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         fields.insert(VARY, HeaderValue::from_static("Accept"));
         if verdict.status == StatusCode::SERVICE_UNAVAILABLE {
