@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::Instant;
 
 use rustix::process::Signal;
 
@@ -26,6 +27,21 @@ fn term_ends_it_with_0() {
     causeway.signal(Signal::TERM);
     let (status, said) = causeway.end();
     assert_eq!(status.code(), Some(0), "{said}");
+}
+
+/// A drain stays open for a second more, for clients that the kernel keeps back; not if it may not last so long.
+#[test]
+fn an_idle_drain_lasts_no_longer_than_it_may() {
+    for (timeout, longest) in [("8s", 3000), ("100ms", 900)] {
+        let (_upstream, address) = silent_upstream();
+        let shutdown = format!("[shutdown]\ntimeout = \"{timeout}\"\n");
+        let (causeway, _) = Causeway::run(&format!("{}{shutdown}", config("127.0.0.1:0", &address)));
+        let since = Instant::now();
+        causeway.signal(Signal::TERM);
+        let (status, said) = causeway.end();
+        assert_eq!(status.code(), Some(0), "{said}");
+        assert!(since.elapsed().as_millis() < longest, "{timeout}: {:?}", since.elapsed());
+    }
 }
 
 /// Without a terminal, stdout is the access log and nothing else: one JSON object for each request.

@@ -195,6 +195,7 @@ async fn start(listener: Listener) -> Server {
     for socket in bound.workers.remove(0) {
         tokio::spawn(accept::run(socket, listener.clone(), permits.clone(), drain.clone(), handler.clone()));
     }
+    tokio::task::yield_now().await; // it accepts now
     Server { address: bound.addresses[0], drain, log, go }
 }
 

@@ -20,9 +20,16 @@ use super::wire::Held;
 use super::{ConnInfo, Drain, Handler, conn};
 use crate::config::model::Listener;
 use crate::observe::events;
+use crate::sys;
 
 /// After a shortage of files or memory, nothing is accepted for so long.
 const BACK_OFF: Duration = Duration::from_millis(200);
+/// So many seconds the kernel keeps a connection that says nothing: most come with their request, and one wake-up does for
+/// both.
+const DEFERRED: u8 = 1;
+/// After the kernel is told to keep none back any more, it has handed over the last of them: its timer for the longest kept,
+/// and a way there and back.
+const HANDED_OVER: Duration = Duration::from_millis(1100);
 /// Descriptors that are left to logs, checks, listeners and the runtime when the limit is `auto`.
 const RESERVED: u64 = 128;
 
@@ -47,8 +54,9 @@ fn share(files: u64, listeners: usize) -> usize {
     (all / listeners.max(1)).max(16)
 }
 
-/// Accepts from `socket` until the drain begins; then takes what already waits in its backlog, and closes it. Runs on the
-/// worker that is to serve the connections.
+/// Accepts from `socket` until the drain begins, and a second longer: the clients that the kernel still keeps back would be
+/// reset by a close. Then takes what already waits in its backlog, and closes it. Runs on the worker that is to serve the
+/// connections.
 ///
 /// # Errors
 /// Only if the runtime cannot take the socket.
@@ -62,26 +70,10 @@ pub async fn run<H: Handler>(
     let _held = drain.hold();
     let local = socket.local_addr().ok().filter(|local| !local.ip().is_unspecified());
     let door = Door { listener, permits, drain: drain.clone(), handler, local };
+    // Where the kernel cannot, every connection comes at once.
+    let deferred = sys::defer_accept(&socket, DEFERRED).is_ok();
     let socket = TcpListener::from_std(socket)?;
-    let mut begun = pin!(drain.reached(Step::Draining));
-    loop {
-        let accepted = tokio::select! {
-            accepted = socket.accept() => accepted,
-            () = &mut begun => break,
-        };
-        match accepted {
-            // Accepted before there is room for it: a loop that held a permit while it waits would keep it from the others.
-            Ok((stream, peer)) => door.enter(stream, peer).await,
-            Err(error) if is_of_one_connection(&error) => {}
-            Err(error) => {
-                warn(&door.listener, &error);
-                tokio::select! {
-                    () = tokio::time::sleep(BACK_OFF) => {}
-                    () = &mut begun => break,
-                }
-            }
-        }
-    }
+    door.stand_at(&socket, deferred).await;
     // The kernel is asked, not the runtime: it may not have heard yet of what waits.
     let socket = socket.into_std()?;
     loop {
@@ -106,6 +98,35 @@ struct Door<H> {
 }
 
 impl<H: Handler> Door<H> {
+    async fn stand_at(&self, socket: &TcpListener, deferred: bool) {
+        let mut closing = pin!(async {
+            self.drain.reached(Step::Draining).await;
+            if deferred && sys::defer_accept(socket, 0).is_ok() {
+                let cut = self.drain.reached(Step::Cut);
+                // Whichever comes first.
+                let _ = tokio::time::timeout(HANDED_OVER, cut).await;
+            }
+        });
+        loop {
+            let accepted = tokio::select! {
+                accepted = socket.accept() => accepted,
+                () = &mut closing => return,
+            };
+            match accepted {
+                // Accepted before there is room for it: a loop that held a permit while it waits would keep it from the others.
+                Ok((stream, peer)) => self.enter(stream, peer).await,
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) => {
+                    warn(&self.listener, &error);
+                    tokio::select! {
+                        () = tokio::time::sleep(BACK_OFF) => {}
+                        () = &mut closing => return,
+                    }
+                }
+            }
+        }
+    }
+
     /// Waits until there is room, then serves the connection on a task of its own: a panic in it ends it alone.
     async fn enter(&self, stream: TcpStream, peer: SocketAddr) {
         let Some(permit) = self.permit().await else { return };

@@ -145,6 +145,35 @@ async fn a_drain_takes_what_waits_in_the_backlog() {
     timeout(LONG, server.drain.ended()).await.unwrap();
 }
 
+/// The kernel keeps back who says nothing; a close would reset it.
+#[tokio::test]
+async fn a_drain_waits_for_those_whom_the_kernel_keeps_back() {
+    let server = start(listener()).await;
+    let (mut asks, mut silent) = (server.connect().await, server.connect().await);
+    tokio::time::sleep(SHORT).await;
+    assert_eq!(server.drain.connections(), 0, "kept back");
+    server.drain.begin();
+    tokio::time::sleep(SHORT).await;
+    asks.send("GET / HTTP/1.1\r\n\r\n").await;
+    let text = asks.whole().await;
+    assert!(text.contains("connection: close\r\n") && text.ends_with("ok"), "{text}");
+    drop(asks);
+    assert_eq!(silent.whole().await, "");
+    timeout(LONG, server.drain.ended()).await.unwrap();
+    assert_eq!(server.drain.cut(), 0);
+}
+
+#[tokio::test]
+async fn the_cut_waits_for_no_backlog() {
+    let server = start(listener()).await;
+    server.drain.begin();
+    let since = Instant::now();
+    assert!(timeout(SHORT, server.drain.ended()).await.is_err(), "clients may be kept back");
+    server.drain.cut();
+    timeout(LONG, server.drain.ended()).await.unwrap();
+    assert!(since.elapsed() < Duration::from_millis(900), "{:?}", since.elapsed());
+}
+
 #[tokio::test]
 async fn the_cut_drops_what_remains() {
     let mut server = start(listener()).await;

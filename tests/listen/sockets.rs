@@ -37,6 +37,18 @@ async fn a_taken_port_is_an_error_and_siblings_share_theirs() {
     );
 }
 
+/// Set once on the listening sockets, it costs no system call for each connection.
+#[tokio::test]
+async fn accepted_sockets_delay_nothing() {
+    for address in [ListenAddress::Exact(vec![([127, 0, 0, 1], 0).into()]), ListenAddress::Any(0)] {
+        let bound = bind(&address, 1).unwrap();
+        let _client = std::net::TcpStream::connect(("127.0.0.1", bound.addresses[0].port())).unwrap();
+        let socket = &bound.workers[0][0];
+        socket.set_nonblocking(false).unwrap();
+        assert!(socket.accept().unwrap().0.nodelay().unwrap());
+    }
+}
+
 #[tokio::test]
 async fn any_is_both_families_and_localhost_is_both_loopbacks() {
     let any = bind(&ListenAddress::Any(0), 2).unwrap();
