@@ -15,8 +15,13 @@ SPREAD_EACH, SPREAD_WORKERS, SPREAD_TRIALS = 64, [2, 4], 5
 
 
 def idle_connections(rig):
-    """How many the limit of open files allows: HAProxy counts two for each, and keeps some."""
-    return min(IDLE, rig.files // 2 - 500)
+    """How many the limit of open files allows: HAProxy counts two for each."""
+    return min(IDLE, (rig.files // 2 - 150) * 15 // 16)
+
+
+def room_for(count):
+    """nginx ends idle connections when less than a sixteenth of its own are left."""
+    return count * 16 // 15 + 100
 
 
 def measure(rig, name):
@@ -24,12 +29,10 @@ def measure(rig, name):
     count = idle_connections(rig)
     if count < 100:
         sys.exit(f"the limit of open files is {rig.files}: too low for idle connections")
-    proxy = rig.start_proxy(name, connections=count + 300)
+    proxy = rig.start_proxy(name, connections=room_for(count))
     time.sleep(1)
     empty = pss(proxy)
-    clients = [connect(proxy) for _ in range(count)]
-    for client in clients:
-        ask(client, "/1k")
+    clients = connect_and_ask(proxy, count)
     time.sleep(SETTLE)
     idle = (pss(proxy) - empty) / count
     sample = clients[:: max(count // 300, 1)]
@@ -59,9 +62,7 @@ def spread(rig, name, workers):
     proxy = rig.start_proxy(name, workers, rig.both_cores)
     worst = []
     for _ in range(SPREAD_TRIALS):
-        clients = [connect(proxy) for _ in range(SPREAD_EACH * workers)]
-        for client in clients:
-            ask(client, "/1k")
+        clients = connect_and_ask(proxy, SPREAD_EACH * workers)
         counts = connections_by_epoll(proxy)
         if sum(counts) != len(clients):
             sys.exit(f"{name}: {len(clients)} connections, of which its epoll instances hold {counts}")
@@ -84,15 +85,26 @@ def connections_by_epoll(proxy):
     port = f"{proxy.port:04X}"
     rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     inodes = {row[9] for row in rows if row[1].endswith(f":{port}") and row[3] == "01"}
-    counts = []
+    workers = set()
     for pid in family(proxy.child.pid):
         files = {fd.name: str(fd.readlink()) for fd in Path(f"/proc/{pid}/fd").iterdir()}
         clients = {fd for fd, file in files.items() if file.startswith("socket:[") and file[8:-1] in inodes}
         for fd, file in files.items():
             if file == "anon_inode:[eventpoll]":
                 watched = re.findall(r"^tfd:\s+(\d+)", Path(f"/proc/{pid}/fdinfo/{fd}").read_text(), re.M)
-                counts.append(len(clients.intersection(watched)))
-    return counts
+                workers.add((pid, frozenset(clients.intersection(watched))))  # a duplicated fd says the same again
+    return [len(held) for _, held in workers if held]
+
+
+def connect_and_ask(proxy, count):
+    """So many connections, open at the same time, after one request each."""
+    clients = [connect(proxy) for _ in range(count)]
+    try:
+        for client in clients:
+            ask(client, "/1k")
+    except OSError as error:
+        sys.exit(f"{proxy.name}, {count} connections: {error}")
+    return clients
 
 
 def connect(proxy, receive_buffer=None):
