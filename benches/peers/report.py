@@ -26,9 +26,11 @@ def everything(options, results):
     if results["memory"]:
         yield ""
         yield from memory(results["memory"])
-    yield ""
+    if results["spread"]:
+        yield ""
     for text, trials in results["spread"].items():
-        yield f"{text}: the busiest has {trials['median']:.2f} x the mean (worst of {len(trials['all'])}: {trials['worst']:.2f})"
+        yield (f"{text}: the busiest has {trials['median']:.2f} x the mean (worst of {len(trials['all'])} trials: "
+               f"{trials['worst']:.2f})")
     yield ""
     yield ("x: the CPU time for a request over the other's, round by round, then the median; below 1 is less. ~: the "
            "proxy's core was not the limit, so the rate says nothing.")
@@ -50,8 +52,9 @@ def one_case(case, turns):
         row += [f"{middle[key]:.0f}" for key in ["p50", "p99", "p999"]] if steady else []
         row += ["1" if rival == name else ratio(turns, name, rival) for rival in rivals]
         row += [ratio(turns, name, f"{name}, 1 worker"), ratio(turns, name, "nginx", "rate")] if two else []
-        errors = sum(turn.get("read_errors", 0) for turn in own)
-        yield f"| {NAMES.get(name, name)} | {' | '.join(row)} |" + (f" {errors} ended under wrk's read" if errors else "")
+        cut = sum(turn.get("read_errors", 0) for turn in own)
+        workers = ", 1 worker" if "1 worker" in name else ""
+        yield f"| {NAMES[name.split(',')[0]]}{workers} | {' | '.join(row)} |" + (f" {cut} cut under wrk's read" if cut else "")
 
 
 def table(options, results):

@@ -116,7 +116,7 @@ int main(int words_count, char **words) {
             c->due++;
             ask(c);
         }
-        if (now() > begun + total * 1000000000ull / rate + 5000000000ull) give_up("5 s late: the rate is too high");
+        if (now() > begun + total * 1000000000ull / rate + 15000000000ull) give_up("15 s late: the rate is too high");
         int n = epoll_wait(epoll, events, 256, 1000);
         for (int i = 0; i < n; i++) {
             uint64_t expirations;
