@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use causeway::cause::{Cause, Failure, Phase};
-use causeway::config::Config;
+use causeway::config::{self, Config};
 use causeway::health::State;
 use causeway::observe::access_log::{self, Form as LineForm};
 use causeway::observe::exchange::EndedBy;
@@ -55,9 +55,10 @@ fn route(hosts: usize, host: &'static str, target: &'static str) -> Case {
 
 /// Takes an upstream out of so many, all ready, and gives it back.
 fn pick(upstreams: usize) -> Case {
-    let list: Vec<_> = (0..upstreams).map(|n| format!("\"10.0.{}.{}:3000\"", n / 250, n % 250 + 1)).collect();
-    let text = format!("[pool.app]\nupstreams = [{}]\nhealth.type = \"off\"\n", list.join(", "));
-    let pool = Pool::new(Arc::clone(&config(&text).pools[0]), Instant::now());
+    let config = config("[pool.app]\nupstreams = [\"127.0.0.1:3000\"]\nhealth.type = \"off\"\n");
+    let mut pool = config::model::Pool::clone(&config.pools[0]);
+    pool.upstreams.resize(upstreams, pool.upstreams[0].clone());
+    let pool = Pool::new(Arc::new(pool), Instant::now());
     fastrand::seed(4711);
     Box::new(move || {
         let mut choice = Choice::new(black_box(&pool));
