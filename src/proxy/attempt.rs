@@ -5,19 +5,19 @@ use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Request, Response, StatusCode, Uri};
+use http::header::{self, HeaderName, HeaderValue};
+use http::{Response, StatusCode, Uri};
 use tokio::time::Instant;
 
 use crate::cause::{self, Cause, Failure, Phase, spoken};
-use crate::client::{self, Order, Progress};
+use crate::client::{self, Head, Order, Outgoing, Progress};
 use crate::config::model::{Forward, HostHeader};
 use crate::health::State;
 use crate::pool::pick::{Choice, Pick};
 use crate::pool::{Pool, Upstream};
 
-use super::body::{hold, holdable};
-use super::headers::{Shape, framing, to_upstream, values};
+use super::body::holdable;
+use super::headers::{Shape, to_upstream, values};
 use super::record::Running;
 use super::replay::Replay;
 use super::retry::{Case, Tally, Verdict, judge};
@@ -108,7 +108,7 @@ impl Setting<'_> {
         Failure::new(Cause::RequestTimeout).in_phase(progress.phase()).sent(progress.sent()).limit(spoken(limit))
     }
 
-    fn request(&self, upstream: &Upstream) -> Request<super::replay::ReplayBody> {
+    fn request(&self, upstream: &Upstream) -> Outgoing<super::replay::ReplayBody> {
         let asked = self.asked;
         let client = asked.passed.host.as_deref();
         let literal;
@@ -129,17 +129,10 @@ impl Setting<'_> {
             max_forwards: asked.passed.max_forwards,
             prefix: self.prefix,
         };
-        let mut fields = HeaderMap::with_capacity(asked.parts.headers.len() + 12);
-        let mut put = |name: &HeaderName, value: &HeaderValue| {
-            fields.append(name.clone(), value.clone());
-        };
-        to_upstream(&asked.parts.headers, &asked.notes, &asked.ours, &shape, &mut put);
-        framing(&asked.notes, self.replay.chunked(), put);
-        let mut request = Request::new(self.replay.attempt());
-        *request.method_mut() = asked.parts.method.clone();
-        *request.uri_mut() = self.target.clone();
-        *request.headers_mut() = fields;
-        request
+        let mut head = Head::new(&asked.parts.method, self.target.path_and_query());
+        let put = |name: &HeaderName, value: &HeaderValue| head.field(name, value);
+        to_upstream(&asked.parts.headers, &asked.notes, &asked.ours, &shape, put);
+        Outgoing::new(head, self.replay.attempt())
     }
 
     async fn received(&self, response: Response<client::Body>) -> Result<Answer, Failure> {
@@ -150,7 +143,7 @@ impl Setting<'_> {
             return Ok(Answer::Streaming(response));
         }
         let (head, body) = response.into_parts();
-        let body = hold(body).await.map_err(|failure| failure.sent(true).received(head.status.as_u16()))?;
+        let body = body.whole().await.map_err(|failure| failure.sent(true).received(head.status.as_u16()))?;
         Ok(Answer::Held(Response::from_parts(head, body)))
     }
 

@@ -1,12 +1,12 @@
 //! The response body as the client gets it: counted, timed, and at its end the record's end.
 //!
-//! [`hold`] completes a short body of known length before the client sees its status, so that a cut one still fails over.
+//! A short body of known length ([`holdable`]) is complete before the client sees its status, so that a cut one still fails over.
 //! A body that breaks later ends in an error, which `listen` turns into a visible end; never a clean one.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, Method, Response, StatusCode, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -179,27 +179,4 @@ fn unbuffered(headers: &HeaderMap) -> bool {
         })
     };
     starts(&header::CONTENT_TYPE, b"text/event-stream") || starts(&X_ACCEL_BUFFERING, b"no")
-}
-
-/// Reads a body to its end. Its length is known and within the limit; trailers cannot follow a known length.
-///
-/// # Errors
-/// The failure that cut it.
-pub(super) async fn hold(mut body: client::Body) -> Result<Bytes, Failure> {
-    let mut first = Bytes::new();
-    let mut rest = BytesMut::new();
-    while !body.is_end_stream() {
-        let frame = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
-        let Some(frame) = frame.transpose()? else { break };
-        let Ok(data) = frame.into_data() else { continue };
-        if first.is_empty() {
-            first = data;
-        } else {
-            if rest.is_empty() {
-                rest.extend_from_slice(&first);
-            }
-            rest.extend_from_slice(&data);
-        }
-    }
-    Ok(if rest.is_empty() { first } else { rest.freeze() })
 }

@@ -93,8 +93,8 @@ pub(super) struct Shape<'a> {
     pub(super) prefix: Option<&'a str>,
 }
 
-/// The fields as the upstream gets them, each given to `put` once and for good, all but those of the body's framing (see
-/// [`framing`]).
+/// The fields as the upstream gets them, each given to `put` once and for good. How the body is framed is the codec's to say:
+/// Content-Length goes along only as a word that there was one.
 pub(super) fn to_upstream(
     original: &HeaderMap,
     notes: &Notes<'_>,
@@ -109,7 +109,7 @@ pub(super) fn to_upstream(
     for (name, value) in original {
         let text = name.as_str();
         let passes = match text {
-            "host" | "content-length" => false,
+            "host" => false,
             "forwarded" => ours.trusted(),
             "max-forwards" => shape.max_forwards.is_none(),
             _ => !hop_by_hop(text) && !is_ours(text) && !poses_as_another(text),
@@ -144,15 +144,6 @@ pub(super) fn to_upstream(
     } else if notes.te && values(original, &header::TE).any(|coding| coding.eq_ignore_ascii_case("trailers")) {
         put(&header::TE, &HeaderValue::from_static("trailers"));
         put(&header::CONNECTION, &HeaderValue::from_static("TE"));
-    }
-}
-
-/// The fields that say how long the body is. `chunked`: its length is not known.
-pub(super) fn framing(notes: &Notes<'_>, chunked: bool, mut put: impl FnMut(&HeaderName, &HeaderValue)) {
-    if chunked {
-        put(&header::TRANSFER_ENCODING, &HeaderValue::from_static("chunked"));
-    } else if let Some(length) = notes.content_length {
-        put(&header::CONTENT_LENGTH, length);
     }
 }
 
@@ -319,7 +310,6 @@ mod tests {
             out.append(name, value.clone());
         };
         to_upstream(&original, &notes, &ours, &shape, &mut put);
-        framing(&notes, false, put);
         out
     }
 

@@ -112,11 +112,6 @@ impl Replay {
         self.0.as_ref().is_none_or(|source| !lock(source).overflowed)
     }
 
-    /// The body has no known length.
-    pub(super) fn chunked(&self) -> bool {
-        self.0.as_ref().is_some_and(|source| lock(source).body.size_hint().exact().is_none())
-    }
-
     /// The client's own failure, if that is what ended an attempt. Taken once.
     pub(super) fn failure(&self) -> Option<Failure> {
         self.0.as_ref().and_then(|source| lock(source).failure.take())

@@ -8,7 +8,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 /// Bytes of extensions and padding in all the lines of one body: nobody has a use for them.
 const MAX_EXTENSIONS: usize = 16 << 10;
-/// Bytes of all trailers: the least that may be allowed to a head.
+/// All trailers are shorter: it is the least that may be allowed to a head.
 const MAX_TRAILERS: usize = 8 << 10;
 /// Trailers.
 const MAX_FIELDS: usize = 100;
@@ -152,11 +152,11 @@ impl Chunks {
         let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
         let (length, fields) = match httparse::parse_headers(input, &mut fields) {
             Ok(httparse::Status::Complete(parsed)) => parsed,
-            Ok(httparse::Status::Partial) if input.len() <= MAX_TRAILERS => return Ok(Piece::More),
+            Ok(httparse::Status::Partial) if input.len() < MAX_TRAILERS => return Ok(Piece::More),
             Ok(httparse::Status::Partial) => return Err(Broken("trailers without end")),
             Err(_) => return Err(Broken("trailers that are no fields")),
         };
-        if length > MAX_TRAILERS {
+        if length >= MAX_TRAILERS {
             return Err(Broken("trailers without end"));
         }
         let bare = |(at, byte): (usize, &u8)| *byte == b'\n' && (at == 0 || input[at - 1] != b'\r');

@@ -122,11 +122,16 @@ impl Download {
     /// How much room the next read gets.
     fn room(&self, there: usize) -> usize {
         match self.left {
-            Left::Length(left) if self.whole => usize::try_from(left).unwrap_or(usize::MAX).saturating_sub(there),
-            Left::Length(left) => usize::try_from(left).unwrap_or(usize::MAX).min(self.piece),
+            // What was announced is not believed at once: room comes with the bytes.
+            Left::Length(left) if self.whole => bounded(left.saturating_sub(there as u64), LARGEST_READ),
+            Left::Length(left) => bounded(left, self.piece),
             Left::Nothing | Left::Chunks(..) | Left::UntilClose => self.piece,
         }
     }
+}
+
+fn bounded(length: u64, most: usize) -> usize {
+    usize::try_from(length).unwrap_or(usize::MAX).min(most)
 }
 
 impl<T, B> Core<T, B>
