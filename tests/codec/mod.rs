@@ -3,4 +3,5 @@
 mod answers;
 mod compare;
 mod generated;
+mod requests;
 mod table;
