@@ -1,6 +1,6 @@
 //! The door of the program: words in, exit code out. Everything else is in the library.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: causeway::sys::Allocator = causeway::sys::Allocator;
 
 fn main() -> std::process::ExitCode {
     causeway::cli::main()

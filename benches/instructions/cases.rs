@@ -21,7 +21,10 @@ use http::{HeaderMap, HeaderValue, Method, Uri};
 type Case = Box<dyn FnMut()>;
 
 /// Name and preparation.
-pub(super) const ALL: &[(&str, fn() -> Case)] = &[
+type Named = (&'static str, fn() -> Case);
+
+/// All of them.
+pub(super) const ALL: &[Named] = &[
     ("route, the only one", || route(1, "shop.example", "/orders/4711")),
     ("route, of 20 hosts", || route(20, "host-17.example:8080", "/orders/4711")),
     ("route, of 20 hosts, none", || route(20, "elsewhere.example", "/")),

@@ -16,7 +16,7 @@ use std::process::{Command, ExitCode};
 
 /// As the program has it: what is allocated is part of the count.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: causeway::sys::Allocator = causeway::sys::Allocator;
 
 /// The word in front of a case's name that asks for that case alone, in this process.
 const ALONE: &str = "--alone";
