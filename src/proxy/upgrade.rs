@@ -37,6 +37,8 @@ pub(super) fn switch(
     open.exchange.status = head.status.as_u16();
     open.answered(head.status.as_u16(), Instant::now());
     finish_head(setting.service, &open, setting.asked, &mut head.headers);
+    // No body follows a 101, whatever its fields say (RFC 9110 §8.6).
+    head.headers.remove(header::CONTENT_LENGTH);
     if let Some(protocol) = protocol {
         head.headers.insert(header::UPGRADE, protocol);
         head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));

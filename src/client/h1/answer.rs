@@ -100,11 +100,6 @@ pub(super) fn take(input: &mut BytesMut, to_head: bool) -> Result<Option<Answer>
         map.append(name, value);
     }
     let (framing, keeps) = said.framing(status, version, to_head)?;
-    if framing == Framing::Switched {
-        // What follows is no body, whatever the fields say (RFC 9112 §6.1, RFC 9110 §8.6).
-        map.remove(header::CONTENT_LENGTH);
-        map.remove(header::TRANSFER_ENCODING);
-    }
     if said.lengths > 1
         && let Some(length) = said.length
     {
