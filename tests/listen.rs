@@ -13,7 +13,7 @@ use bytes::Bytes;
 use causeway::cause::Failure;
 use causeway::config::address::ListenAddress;
 use causeway::config::model::Listener;
-use causeway::listen::{ConnInfo, Drain, Handler, Permits, RequestBody, accept, bind};
+use causeway::listen::{Asleep, ConnInfo, Drain, Handler, Permits, RequestBody, accept, bind};
 use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
@@ -25,6 +25,7 @@ use tokio::time::timeout;
 mod closing;
 mod ending;
 mod heads;
+mod hibernation;
 mod sockets;
 
 /// Long enough that only a fault reaches it.
@@ -180,6 +181,7 @@ impl Handler for Toy {
 struct Server {
     address: std::net::SocketAddr,
     drain: Drain,
+    asleep: Asleep,
     log: mpsc::UnboundedReceiver<String>,
     go: Arc<Notify>,
 }
@@ -188,15 +190,22 @@ async fn start(listener: Listener) -> Server {
     let (log_in, log) = mpsc::unbounded_channel();
     let go = Arc::new(Notify::new());
     let handler = Toy { log: log_in, go: go.clone() };
-    let drain = Drain::default();
+    let (drain, asleep) = (Drain::default(), Asleep::default());
     let mut bound = bind(&listener.address, 1).unwrap();
     let permits = Permits::new(listener.connections_limit, 1);
     let listener = Arc::new(listener);
     for socket in bound.workers.remove(0) {
-        tokio::spawn(accept::run(socket, listener.clone(), permits.clone(), drain.clone(), handler.clone()));
+        tokio::spawn(accept::run(
+            socket,
+            listener.clone(),
+            permits.clone(),
+            drain.clone(),
+            asleep.clone(),
+            handler.clone(),
+        ));
     }
     tokio::task::yield_now().await; // it accepts now
-    Server { address: bound.addresses[0], drain, log, go }
+    Server { address: bound.addresses[0], drain, asleep, log, go }
 }
 
 impl Server {

@@ -13,16 +13,20 @@ use crate::admin::{self, Admin};
 use crate::config::Config;
 use crate::config::model::{Listener, Shutdown};
 use crate::health::{State, Transition};
-use crate::listen::Drain;
 use crate::listen::accept::{self, Permits};
 use crate::listen::bind::{Bound, bind};
+use crate::listen::{Asleep, Drain};
 use crate::observe::access_log::AccessLog;
 use crate::observe::events;
 use crate::pool::{Pool, Upstream, resolve};
 use crate::probe;
 use crate::proxy::{OnExchange, Proxy, Service};
+use crate::sys;
 
 use super::workers::{self, Crew, Ended};
+
+/// Memory that connections let go is handed to the system so much later, with all that follows in that time.
+const GIVE_BACK: Duration = Duration::from_secs(1);
 
 /// What somebody wants to hear of changes: pool, upstream, change (the demo's narrator).
 pub type OnTransition = Arc<dyn Fn(&str, &str, &Transition) + Send + Sync>;
@@ -325,6 +329,8 @@ struct Worker {
 impl Worker {
     async fn run(self) {
         let service = Service::new(self.proxy);
+        let asleep = Asleep::default();
+        tokio::spawn(give_back(asleep.clone()));
         let mut loops = tokio::task::JoinSet::new();
         for Share { listener, permits, sockets } in self.listeners {
             for socket in sockets {
@@ -333,6 +339,7 @@ impl Worker {
                     Arc::clone(&listener),
                     permits.clone(),
                     self.drain.clone(),
+                    asleep.clone(),
                     service.clone(),
                 ));
             }
@@ -345,6 +352,16 @@ impl Worker {
             }
         }
         self.drain.ended().await;
+    }
+}
+
+/// Connections that fall asleep let go of most of their memory; this hands it to the system. Once for all that do so in a
+/// while, never for a request; without an event, nothing wakes.
+async fn give_back(asleep: Asleep) {
+    loop {
+        asleep.more().await;
+        tokio::time::sleep(GIVE_BACK).await;
+        sys::give_back_memory();
     }
 }
 

@@ -17,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::drain::Step;
 use super::wire::Held;
-use super::{ConnInfo, Drain, Handler, conn};
+use super::{Asleep, ConnInfo, Drain, Handler, conn};
 use crate::config::model::Listener;
 use crate::observe::events;
 use crate::sys;
@@ -65,11 +65,12 @@ pub async fn run<H: Handler>(
     listener: Arc<Listener>,
     permits: Permits,
     drain: Drain,
+    asleep: Asleep,
     handler: H,
 ) -> io::Result<()> {
     let _held = drain.hold();
     let local = socket.local_addr().ok().filter(|local| !local.ip().is_unspecified());
-    let door = Door { listener, permits, drain: drain.clone(), handler, local };
+    let door = Door { listener, permits, drain: drain.clone(), asleep, handler, local };
     // Where the kernel cannot, every connection comes at once.
     let deferred = sys::defer_accept(&socket, DEFERRED).is_ok();
     let socket = TcpListener::from_std(socket)?;
@@ -92,6 +93,7 @@ struct Door<H> {
     listener: Arc<Listener>,
     permits: Permits,
     drain: Drain,
+    asleep: Asleep,
     handler: H,
     /// Our side of every connection, where the socket is bound to one address.
     local: Option<SocketAddr>,
@@ -142,7 +144,7 @@ impl<H: Handler> Door<H> {
             drain: self.drain.clone(),
         };
         let held = Held { _permit: permit, _open: self.drain.connection() };
-        tokio::spawn(conn::serve(stream, Arc::new(info), self.handler.clone(), held));
+        tokio::spawn(conn::serve(stream, Arc::new(info), self.handler.clone(), held, self.asleep.clone()));
     }
 
     /// `None` after the cut.

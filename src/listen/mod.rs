@@ -1,14 +1,16 @@
 //! Inbound I/O: sockets, connections, and the HTTP/1.1 server side of each.
 //!
 //! [`mod@bind`] opens a listener's sockets; [`accept`] takes connections under a limit; [`conn`] drives one connection (clocks,
-//! refusals with a full answer, lingering close, client gone) over a [`wire`]; [`answer`] and [`body`] are the two sides of
+//! refusals with a full answer, lingering close, client gone, hibernation) by its [`clocks`] and over a [`wire`]; [`answer`] and [`body`] are the two sides of
 //! an exchange, [`turn`] what these tell each other; [`refusal`] names what was wrong with a head; [`drain`] is the word
 //! that everything must come to an end. Nothing here knows routes or upstreams: what to answer is asked of a [`Handler`].
 
 pub mod accept;
 mod answer;
+pub mod asleep;
 pub mod bind;
 pub mod body;
+mod clocks;
 mod conn;
 pub mod drain;
 mod refusal;
@@ -26,6 +28,7 @@ use crate::cause::Failure;
 use crate::config::model::Listener;
 
 pub use accept::Permits;
+pub use asleep::Asleep;
 pub use bind::{Bound, bind};
 pub use body::RequestBody;
 pub use drain::Drain;

@@ -28,6 +28,10 @@ const LINGER_SILENCE: Duration = Duration::from_secs(2);
 /// After the last answer, nobody is listened to for longer.
 const LINGER_TOTAL: Duration = Duration::from_secs(10);
 
+/// Head and body of a short answer go out in one piece: up to so many bytes, a copy is cheaper than what the kernel does for
+/// a list of pieces.
+const JOINED: usize = 2048;
+
 /// See the module.
 pub(super) struct Wire {
     io: TokioIo<TcpStream>,
@@ -83,6 +87,11 @@ impl Wire {
             }
     }
 
+    /// Have bytes come, or the client's end? For a socket that hyper has let go of, after it found nothing to read.
+    pub(super) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.io.inner().poll_read_ready(cx).map(drop)
+    }
+
     /// Is hyper writing on its own account?
     fn mute(&self) -> bool {
         self.turn.idle() && !self.turn.tunnel()
@@ -96,6 +105,19 @@ impl Wire {
             self.turn.client_gone();
         }
     }
+}
+
+/// All pieces in one, if there is more than one and there is room for them.
+fn join<'a>(pieces: &[io::IoSlice<'_>], room: &'a mut [u8; JOINED]) -> Option<&'a [u8]> {
+    if pieces.len() < 2 || pieces.iter().map(|piece| piece.len()).sum::<usize>() > JOINED {
+        return None;
+    }
+    let mut length = 0;
+    for piece in pieces {
+        room[length..length + piece.len()].copy_from_slice(piece);
+        length += piece.len();
+    }
+    Some(&room[..length])
 }
 
 impl Drop for Wire {
@@ -148,7 +170,11 @@ impl Write for Wire {
         if self.turn.asked_to_look() {
             self.look(cx);
         }
-        let taken = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        let mut joined = [0; JOINED];
+        let taken = match join(bufs, &mut joined) {
+            Some(all) => Pin::new(&mut self.io).poll_write(cx, all),
+            None => Pin::new(&mut self.io).poll_write_vectored(cx, bufs),
+        };
         self.turn.took(taken.is_ready());
         taken
     }
@@ -170,5 +196,20 @@ impl Write for Wire {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.turn.tunnel() { Pin::new(&mut self.io).poll_shutdown(cx) } else { Poll::Ready(Ok(())) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_pieces_are_joined_and_long_ones_left() {
+        let (head, body, long) = ([b'h'; 200], [b'b'; JOINED - 200], [b'l'; JOINED - 199]);
+        let mut room = [0; JOINED];
+        let joined = join(&[io::IoSlice::new(&head), io::IoSlice::new(&body)], &mut room).unwrap();
+        assert_eq!(joined, [&head[..], &body[..]].concat());
+        assert!(join(&[io::IoSlice::new(&head), io::IoSlice::new(&long)], &mut room).is_none());
+        assert!(join(&[io::IoSlice::new(&head)], &mut room).is_none(), "one piece needs no copy");
     }
 }
