@@ -20,11 +20,11 @@ use http::{HeaderMap, HeaderValue, Method, Uri};
 /// One prepared case.
 type Case = Box<dyn FnMut()>;
 
-/// Name and preparation.
-type Named = (&'static str, fn() -> Case);
+/// Prepares one.
+type Prepare = fn() -> Case;
 
-/// All of them.
-pub(super) const ALL: &[Named] = &[
+/// Name and preparation.
+pub(super) const ALL: &[(&str, Prepare)] = &[
     ("route, the only one", || route(1, "shop.example", "/orders/4711")),
     ("route, of 20 hosts", || route(20, "host-17.example:8080", "/orders/4711")),
     ("route, of 20 hosts, none", || route(20, "elsewhere.example", "/")),

@@ -1,4 +1,4 @@
-//! Instructions that the pure parts of a request take, counted by valgrind: the same on a busy machine and on a quiet one.
+//! Instructions that the pure parts of a request take, counted by valgrind: a busy machine counts as a quiet one does.
 //!
 //! `cargo bench` runs each of the [`cases`] in a process of its own under callgrind, and prints the mean of its calls
 //! beside that of the last run. `cargo bench -- pick log` runs those whose names contain one of the words. Without

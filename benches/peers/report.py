@@ -54,7 +54,8 @@ def one_case(case, turns):
         row += [ratio(turns, name, f"{name}, 1 worker"), ratio(turns, name, "nginx", "rate")] if two else []
         cut = sum(turn.get("read_errors", 0) for turn in own)
         workers = ", 1 worker" if "1 worker" in name else ""
-        yield f"| {NAMES[name.split(',')[0]]}{workers} | {' | '.join(row)} |" + (f" {cut} cut under wrk's read" if cut else "")
+        note = f" {cut} cut under wrk's read" if cut else ""
+        yield f"| {NAMES[name.split(',')[0]]}{workers} | {' | '.join(row)} |{note}"
 
 
 def table(options, results):

@@ -100,7 +100,7 @@ class Rig:
         (directory / "post.lua").write_text('wrk.method = "POST"\nwrk.body = string.rep("x", 16384)\n')
         self.start("origin", self.load_core, self.origin, [directory / "origin", self.origin])
 
-    def start_proxy(self, name, workers=1, cores=None, connections=4096):
+    def start_proxy(self, name, workers=1, cores=None, connections=1024):
         """Starts one; `connections`: what it must be able to take at once."""
         port, cores = free_port(), self.proxy_core if cores is None else cores
         id = f"{name}-{port}"

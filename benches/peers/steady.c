@@ -59,7 +59,7 @@ static int take(struct connection *c, const char *bytes, size_t n) {
             return 0;
         }
         const char *length = strcasestr(c->bytes, "\r\ncontent-length:");
-        if (strncmp(c->bytes + 8, " 200", 4) || !length || length > end) give_up("an answer without 200 and Content-Length");
+        if (strncmp(c->bytes + 8, " 200", 4) || !length || length > end) give_up("not 200 with a Content-Length");
         n -= end + 4 - c->bytes - c->head;
         c->body = strtoul(length + 17, NULL, 10);
         c->head = 0;
