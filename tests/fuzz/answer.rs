@@ -4,6 +4,7 @@
 #![no_main]
 
 #[path = "../codec/compare/mod.rs"]
+#[allow(dead_code)] // shared with tests that need more of it
 mod compare;
 mod input;
 

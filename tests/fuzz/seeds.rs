@@ -3,6 +3,7 @@
 #[path = "../codec/compare/mod.rs"]
 #[allow(dead_code)]
 mod compare;
+#[allow(dead_code)] // it only writes
 mod input;
 #[path = "../codec/table/mod.rs"]
 #[allow(dead_code)]
