@@ -17,8 +17,10 @@ use causeway::proxy::respond::{Annotator, Form, Telling, verdict};
 use causeway::route::{Table, normal};
 use http::{HeaderMap, HeaderValue, Method, Uri};
 
+use super::codec;
+
 /// One prepared case.
-type Case = Box<dyn FnMut()>;
+pub(super) type Case = Box<dyn FnMut()>;
 
 /// Prepares one.
 type Prepare = fn() -> Case;
@@ -31,6 +33,10 @@ pub(super) const ALL: &[(&str, Prepare)] = &[
     ("pick, of 2 upstreams", || pick(2)),
     ("pick, of 100 upstreams", || pick(100)),
     ("pick, of 1000 upstreams", || pick(1000)),
+    ("codec, head of 8 fields", codec::head),
+    ("codec, exchange, 1 KB", || codec::exchange(codec::with_length(1 << 10))),
+    ("codec, exchange, 64 KB", || codec::exchange(codec::with_length(64 << 10))),
+    ("codec, exchange, 64 KB in chunks of 8 KB", || codec::exchange(codec::chunked(64 << 10, 8 << 10))),
     ("log line, one attempt, json", || log_line(answered(), LineForm::Json)),
     ("log line, one attempt, combined", || log_line(answered(), LineForm::Combined)),
     ("log line, all failed, json", || log_line(failed(), LineForm::Json)),
@@ -178,6 +184,7 @@ fn attempt(ordinal: usize, outcome: Outcome) -> Attempt {
     }
 }
 
-fn config(text: &str) -> Config {
+/// What such a file says, beside a listener.
+pub(super) fn config(text: &str) -> Config {
     Config::from_toml(&format!("listen = \":8080\"\n{text}")).unwrap_or_else(|problems| panic!("{problems:#?}"))
 }

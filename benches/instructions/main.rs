@@ -5,6 +5,7 @@
 //! `--bench`, which `cargo bench` adds, each runs once and nothing is counted: `cargo test --bench instructions`.
 
 mod cases;
+mod codec;
 
 use std::collections::BTreeMap;
 use std::env;
