@@ -154,8 +154,8 @@ fn shortened(text: String) -> String {
     if text.len() <= 2 * SHOWN {
         return text;
     }
-    // What is shown is printable ASCII.
-    format!("{} [{} bytes left out] {}", &text[..SHOWN], text.len() - 2 * SHOWN, &text[text.len() - SHOWN..])
+    let (head, tail) = (text.floor_char_boundary(SHOWN), text.ceil_char_boundary(text.len() - SHOWN));
+    format!("{} [{} bytes left out] {}", &text[..head], tail - head, &text[tail..])
 }
 
 impl std::fmt::Display for Case<'_> {
