@@ -42,6 +42,7 @@ fn listener() -> Listener {
         head_limit: 8 << 10,
         fields_limit: 20,
         connections_limit: None,
+        in_flight_limit: None,
     }
 }
 

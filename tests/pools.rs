@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use causeway::config::model::{self, Check, Health, HostHeader};
+use causeway::config::model::{self, Check, Health};
 use causeway::config::{Address, Host};
 use causeway::pool::Pool;
 
@@ -12,19 +12,10 @@ use causeway::pool::Pool;
 pub fn pool(upstreams: &[(&str, u16)], last_resort: bool, health: Option<Health>) -> Arc<Pool> {
     let entry = |&(host, port): &(&str, u16)| {
         let host = host.parse::<IpAddr>().map_or_else(|_| Host::Name(host.into()), Host::Ip);
-        model::Entry { name: None, address: Address { host, port } }
+        model::Entry::new(Address { host, port })
     };
-    let config = model::Pool {
-        name: "app".into(),
-        upstreams: upstreams.iter().map(entry).collect(),
-        host_header: HostHeader::Client,
-        last_resort,
-        health,
-        timeouts: model::Timeouts::default(),
-        retry: model::Retry::default(),
-        buffers: model::Buffers::default(),
-        connections: model::Connections::default(),
-    };
+    let pool = model::Pool::new("app", upstreams.iter().map(entry).collect());
+    let config = model::Pool { last_resort, health, ..pool };
     Arc::new(Pool::new(Arc::new(config), Instant::now()))
 }
 

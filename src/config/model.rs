@@ -9,10 +9,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderValue, Method};
 use ipnet::IpNet;
 
-use super::address::{Address, ListenAddress};
+use super::address::ListenAddress;
+
+mod pool;
+
+pub use pool::{
+    Balance, Buffers, Check, Connections, Entry, HashKey, Health, HostHeader, HttpCheck, Limits, Passive, Pool, Retry,
+    Statuses, Timeouts,
+};
 
 /// Everything that was said, with the defaults for what was not.
 #[derive(Clone, Debug)]
@@ -74,6 +81,8 @@ pub struct Listener {
     pub fields_limit: usize,
     /// Connections at once; `None`: as many as RLIMIT_NOFILE allows ("auto").
     pub connections_limit: Option<NonZeroUsize>,
+    /// Requests at once over all its connections; `None`: any number.
+    pub in_flight_limit: Option<NonZeroUsize>,
 }
 
 /// `[log]`.
@@ -211,155 +220,6 @@ pub struct Respond {
     pub retry_after: Option<u64>,
 }
 
-/// `[pool.NAME]`.
-#[derive(Clone, Debug)]
-pub struct Pool {
-    /// Its name in the config.
-    pub name: Arc<str>,
-    /// At least one.
-    pub upstreams: Vec<Entry>,
-    /// What the upstream sees as Host.
-    pub host_header: HostHeader,
-    /// Are evicted upstreams tried as a last resort? (`when_all_evicted = "try"`)
-    pub last_resort: bool,
-    /// Active checks; `None`: off.
-    pub health: Option<Health>,
-    /// As the pool says; routes carry the merged ones.
-    pub timeouts: Timeouts,
-    /// As the pool says; routes carry the merged ones.
-    pub retry: Retry,
-    /// How much is kept in memory.
-    pub buffers: Buffers,
-    /// Kept connections.
-    pub connections: Connections,
-}
-
-/// One entry of `upstreams`.
-#[derive(Clone, Debug)]
-pub struct Entry {
-    /// `name = "b"`, if given: the id in place of the address.
-    pub name: Option<Arc<str>>,
-    /// Where it lives.
-    pub address: Address,
-}
-
-impl Entry {
-    /// Its name, else its address: the id of its upstream while it has one address.
-    #[must_use]
-    pub fn id(&self) -> Arc<str> {
-        self.name.clone().unwrap_or_else(|| self.address.to_string().into())
-    }
-}
-
-/// `host_header`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HostHeader {
-    /// The client's is kept.
-    Client,
-    /// The upstream's address.
-    Upstream,
-    /// This one.
-    Literal(HeaderValue),
-}
-
-/// `[pool.NAME.health]`.
-#[derive(Clone, Debug)]
-pub struct Health {
-    /// What a check does.
-    pub check: Check,
-    /// `None`: the upstream's own.
-    pub port: Option<u16>,
-    /// Between two checks, ±20 %; 1 s while changing, 2 s while down (never longer than this).
-    pub interval: Duration,
-    /// From resolve to the last body byte read.
-    pub timeout: Duration,
-    /// Passes in a row that end an eviction.
-    pub healthy_after: u32,
-    /// Failures in a row that evict.
-    pub unhealthy_after: u32,
-}
-
-/// What a check does.
-#[derive(Clone, Debug)]
-#[allow(clippy::large_enum_variant)] // one for each pool
-pub enum Check {
-    /// Open a connection, close it.
-    Tcp,
-    /// A request, and what its answer must be.
-    Http(HttpCheck),
-}
-
-/// An HTTP check.
-#[derive(Clone, Debug)]
-pub struct HttpCheck {
-    /// Path and query, starting with `/`.
-    pub path: String,
-    /// `GET` unless said.
-    pub method: Method,
-    /// `None`: the upstream's address.
-    pub host_header: Option<HeaderValue>,
-    /// Sent with the check, over causeway's own.
-    pub headers: HeaderMap,
-    /// Inclusive ranges; never empty.
-    pub expect_status: Vec<(u16, u16)>,
-    /// Must be in the first 64 KiB of the body; empty: anything.
-    pub expect_body: String,
-}
-
-/// `[pool.NAME.timeouts]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timeouts {
-    /// A name must have an address.
-    pub resolve: Duration,
-    /// The connection must stand.
-    pub connect: Duration,
-    /// The upstream takes nothing of the request.
-    pub write: Duration,
-    /// Until the response head is complete, from the last byte of the request.
-    pub read: Duration,
-    /// Longest silence inside the response body.
-    pub body: Duration,
-    /// The whole exchange.
-    pub request: Option<Duration>,
-    /// Silence in an upgraded connection.
-    pub tunnel: Option<Duration>,
-}
-
-/// `[pool.NAME.retry]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Retry {
-    /// Upstreams tried in total; `None`: all.
-    pub attempts: Option<NonZeroUsize>,
-    /// How many attempts may follow after bytes were sent; `None`: all.
-    pub resend: Option<usize>,
-    /// A POST or PATCH with Idempotency-Key may be resent.
-    pub idempotency_key: bool,
-    /// From the complete request head: after it nothing is resent; `None`: no end.
-    pub deadline: Option<Duration>,
-}
-
-/// `[pool.NAME.buffers]`, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Buffers {
-    /// Of a request body, kept for a resend.
-    pub request: usize,
-    /// The largest response head. 8 KiB to 16 MiB.
-    pub response_head: usize,
-    /// A body of known length up to this is complete before the client sees its status.
-    pub response: usize,
-}
-
-/// `[pool.NAME.connections]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Connections {
-    /// An idle connection is closed after this, or the upstream's `Keep-Alive: timeout` less 1 s.
-    pub idle: Duration,
-    /// Idle connections kept for each upstream, over all workers; 0: none is kept.
-    pub max_idle: usize,
-    /// No connection is used for longer.
-    pub max_age: Duration,
-}
-
 /// `[errors]`.
 #[derive(Clone, Debug)]
 pub struct Errors {
@@ -380,36 +240,4 @@ pub enum Detail {
     Full,
     /// Causes and request id.
     Public,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self {
-            resolve: Duration::from_secs(2),
-            connect: Duration::from_secs(3),
-            write: Duration::from_secs(60),
-            read: Duration::from_secs(60),
-            body: Duration::from_secs(300),
-            request: None,
-            tunnel: Some(Duration::from_secs(3600)),
-        }
-    }
-}
-
-impl Default for Retry {
-    fn default() -> Self {
-        Self { attempts: None, resend: None, idempotency_key: false, deadline: Some(Duration::from_secs(30)) }
-    }
-}
-
-impl Default for Buffers {
-    fn default() -> Self {
-        Self { request: 64 << 10, response_head: 64 << 10, response: 64 << 10 }
-    }
-}
-
-impl Default for Connections {
-    fn default() -> Self {
-        Self { idle: Duration::from_secs(4), max_idle: 128, max_age: Duration::from_secs(3600) }
-    }
 }

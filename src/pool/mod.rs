@@ -248,7 +248,7 @@ mod tests {
     use super::*;
     use crate::cause::Cause;
     use crate::config::address::{Address, Host};
-    use crate::config::model::{Check, HostHeader};
+    use crate::config::model::Check;
     use crate::health::{Event, Policy};
 
     pub(super) fn addresses(list: &[&str]) -> Vec<SocketAddr> {
@@ -260,19 +260,9 @@ mod tests {
         let entry = |text: &&str| {
             let (host, port) = text.rsplit_once(':').unwrap();
             let host = host.parse().map_or_else(|_| Host::Name(host.into()), Host::Ip);
-            Entry { name: None, address: Address { host, port: port.parse().unwrap() } }
+            Entry::new(Address { host, port: port.parse().unwrap() })
         };
-        let mut config = config::model::Pool {
-            name: "app".into(),
-            upstreams: list.iter().map(entry).collect(),
-            host_header: HostHeader::Client,
-            last_resort: true,
-            health: None,
-            timeouts: config::model::Timeouts::default(),
-            retry: config::model::Retry::default(),
-            buffers: config::model::Buffers::default(),
-            connections: config::model::Connections::default(),
-        };
+        let mut config = config::model::Pool::new("app", list.iter().map(entry).collect());
         change(&mut config);
         Pool::new(Arc::new(config), Instant::now())
     }

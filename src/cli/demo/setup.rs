@@ -12,8 +12,8 @@ use crate::cli::origin::fault::Fault;
 use crate::cli::origin::{Behaviour, Origin};
 use crate::config::address::Address;
 use crate::config::model::{
-    AccessFormat, Action, Buffers, Check, Config, Connections, Detail, Entry, Errors, Forward, Health, HostHeader,
-    HttpCheck, Level, Listener, Log, LogTarget, Networks, Pool, Retry, Route, Shutdown, Timeouts,
+    AccessFormat, Action, Check, Config, Detail, Entry, Errors, Forward, Health, HttpCheck, Level, Listener, Log,
+    LogTarget, Networks, Pool, Route, Shutdown, Timeouts,
 };
 use crate::config::{Host, ListenAddress};
 
@@ -105,6 +105,7 @@ pub(super) fn config(ports: &Ports, cast: &Cast) -> Config {
             head_limit: 32 << 10,
             fields_limit: 100,
             connections_limit: NonZeroUsize::new(1024),
+            in_flight_limit: None,
         }],
         admin: Some(ListenAddress::Exact(loopback(ports.admin))),
         log: Log {
@@ -122,20 +123,13 @@ pub(super) fn config(ports: &Ports, cast: &Cast) -> Config {
 }
 
 fn pool(name: &str, names: [&str; 3], origins: &[Origin; 3]) -> Pool {
-    let entry = |(name, origin): (&str, &Origin)| Entry {
-        name: Some(name.into()),
-        address: Address { host: Host::Ip(origin.address().ip()), port: origin.address().port() },
+    let entry = |(name, origin): (&str, &Origin)| {
+        let address = Address { host: Host::Ip(origin.address().ip()), port: origin.address().port() };
+        Entry { name: Some(name.into()), ..Entry::new(address) }
     };
     Pool {
-        name: name.into(),
-        upstreams: names.into_iter().zip(origins).map(entry).collect(),
-        host_header: HostHeader::Client,
-        last_resort: true,
-        health: None,
         timeouts: Timeouts { connect: Duration::from_millis(500), read: Duration::from_secs(1), ..Timeouts::default() },
-        retry: Retry::default(),
-        buffers: Buffers::default(),
-        connections: Connections::default(),
+        ..Pool::new(name, names.into_iter().zip(origins).map(entry).collect())
     }
 }
 

@@ -64,5 +64,6 @@ fn listener(name: Arc<str>, address: ListenAddress, section: &Section<'_>) -> Li
         head_limit: limits.size("head", 32 << 10, 8 << 10..=1 << 20),
         fields_limit: limits.number("fields", 100, 1..=10_000) as usize,
         connections_limit: NonZeroUsize::new(connections as usize),
+        in_flight_limit: None,
     }
 }

@@ -35,8 +35,6 @@ fn pool(name: Arc<str>, section: &Section<'_>, listeners: &[(Listener, Place)]) 
     let health = health::health(&section.section("health"));
     let (timeouts, retry) = clocks(section, Timeouts::default(), Retry::default());
     let pool = Pool {
-        name,
-        upstreams,
         host_header: host_header.unwrap_or(HostHeader::Client),
         last_resort,
         health,
@@ -44,6 +42,7 @@ fn pool(name: Arc<str>, section: &Section<'_>, listeners: &[(Listener, Place)]) 
         retry,
         buffers: buffers(&section.section("buffers")),
         connections: connections(&section.section("connections")),
+        ..Pool::new(name, upstreams)
     };
     Read { pool, place: section.place.clone() }
 }
@@ -68,6 +67,7 @@ pub(super) fn clocks(section: &Section<'_>, base: Timeouts, retry_base: Retry) -
         resend: resend.unwrap_or(retry_base.resend),
         idempotency_key: r.flag("idempotency_key", retry_base.idempotency_key),
         deadline: r.time_or_off("deadline", retry_base.deadline),
+        ..retry_base
     };
     let here = t.value_place("read").or_else(|| r.value_place("deadline"));
     if let (Some(place), Some(deadline)) = (here, retry.deadline)
@@ -141,11 +141,11 @@ fn entry(section: &Section<'_>, node: &Node) -> Option<Entry> {
     match &node.value {
         Value::Text(text) => {
             let address = section.cx.take(&node.place, Address::parse(text))?;
-            Some(Entry { name: None, address })
+            Some(Entry::new(address))
         }
         Value::Integer(port) if node.place.origin.text.is_none() => {
             let address = section.cx.take(&node.place, Address::parse(&port.to_string()))?;
-            Some(Entry { name: None, address })
+            Some(Entry::new(address))
         }
         Value::Table(_) => table_entry(section, node),
         other => {
@@ -166,7 +166,7 @@ fn table_entry(section: &Section<'_>, node: &Node) -> Option<Entry> {
     if item.place_of("address").is_none() && !item.misspelt("address") {
         section.cx.error(&node.place, "this upstream has no address", "write { address = \"127.0.0.1:3000\" }");
     }
-    Some(Entry { name, address: address? })
+    Some(Entry { name, ..Entry::new(address?) })
 }
 
 /// Would a connection to this address on this machine reach that listener?
