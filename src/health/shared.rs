@@ -19,6 +19,7 @@ pub struct Health {
     /// What `Inner::machine` says, for readers without the lock.
     word: AtomicU8,
     evictions: Notify,
+    checks_wanted: Notify,
     inner: Mutex<Inner>,
 }
 
@@ -61,6 +62,7 @@ impl Health {
         Self {
             word: AtomicU8::new(word(machine.state())),
             evictions: Notify::new(),
+            checks_wanted: Notify::new(),
             inner: Mutex::new(Inner { machine, last_failure: None, next_check: None }),
         }
     }
@@ -113,6 +115,16 @@ impl Health {
     /// then no eviction is missed.
     pub fn evicted(&self) -> Notified<'_> {
         self.evictions.notified()
+    }
+
+    /// Asks for a check at once, without waiting for its time. Several wishes before it are one.
+    pub fn want_check(&self) {
+        self.checks_wanted.notify_one();
+    }
+
+    /// Resolves when a check is wanted before its time. For one caller: the one that checks.
+    pub fn check_wanted(&self) -> Notified<'_> {
+        self.checks_wanted.notified()
     }
 
     /// All of it. Reads the wall clock, for texts alone.
