@@ -10,6 +10,8 @@ use bytes::{Buf, BytesMut};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{StatusCode, Version};
 
+use super::last::Last;
+
 /// Fields of a head. Some apps send more than the usual limit of a hundred.
 pub(in crate::client) const MAX_FIELDS: usize = 256;
 /// An idle time that an upstream announces is believed up to here.
@@ -31,7 +33,7 @@ pub(super) enum Framing {
 }
 
 /// The head of an answer, interim or final.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) version: Version,
@@ -72,11 +74,20 @@ impl fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
-/// Takes the head from the beginning of `input`; `None` while it is not complete. `to_head`: it answers a HEAD.
+/// Takes the head from the beginning of `input`; `None` while it is not complete. `to_head`: it answers a HEAD. `last`: what was
+/// taken on the same connection before, which changes nothing but the time that it takes.
 ///
 /// # Errors
 /// Why it is no head that can be trusted. `input` is untouched then.
-pub(super) fn take(input: &mut BytesMut, to_head: bool) -> Result<Option<Answer>, Refused> {
+pub(super) fn take(input: &mut BytesMut, to_head: bool, last: &mut Last) -> Result<Option<Answer>, Refused> {
+    if let Some((answer, length)) = last.take(input, to_head) {
+        input.advance(length);
+        return Ok(Some(answer));
+    }
+    parse(input, to_head, last)
+}
+
+fn parse(input: &mut BytesMut, to_head: bool, last: &mut Last) -> Result<Option<Answer>, Refused> {
     let mut fields = [MaybeUninit::uninit(); MAX_FIELDS];
     let mut parsed = httparse::Response::new(&mut []);
     let config = httparse::ParserConfig::default();
@@ -96,8 +107,9 @@ pub(super) fn take(input: &mut BytesMut, to_head: bool) -> Result<Option<Answer>
         let name = name.map_err(|_| Refused::Parse(httparse::Error::HeaderName))?;
         // Copied: so short values neither hold the whole buffer nor cost it its place.
         let value = HeaderValue::from_bytes(field.value).map_err(|_| Refused::Parse(httparse::Error::HeaderValue))?;
-        said.note(&name, field.value, status.is_informational())?;
-        map.append(name, value);
+        if said.note(name.as_str(), field.value, status.is_informational())? {
+            map.append(name, value);
+        }
     }
     let (framing, keeps) = said.framing(status, version, to_head)?;
     if said.lengths > 1
@@ -106,55 +118,82 @@ pub(super) fn take(input: &mut BytesMut, to_head: bool) -> Result<Option<Answer>
         // The same length more than once is one length (RFC 9110 §8.6).
         map.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
+    let answer = Answer { status, version, fields: map, framing, keeps, idle: said.idle };
+    if last.is_spent() && said.lengths <= 1 {
+        last.remember(&input[..length], parsed.headers, to_head, &answer);
+    }
     input.advance(length);
-    Ok(Some(Answer { status, version, fields: map, framing, keeps, idle: said.idle }))
+    Ok(Some(answer))
 }
 
 /// What the fields say of framing and connection.
-#[derive(Debug, Default)]
-struct Said {
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Said {
     /// How often there is a Content-Length, members of a list counted.
-    lengths: usize,
+    pub(super) lengths: usize,
     length: Option<u64>,
     /// Transfer-Encoding lines.
     codings: usize,
     chunked: bool,
     close: bool,
     keep_alive: bool,
-    idle: Option<Duration>,
+    pub(super) idle: Option<Duration>,
 }
 
 impl Said {
-    fn note(&mut self, name: &HeaderName, value: &[u8], interim: bool) -> Result<(), Refused> {
+    /// Has a field of this name a say?
+    pub(super) fn hears(name: &str) -> bool {
+        matches!(name, "content-length" | "transfer-encoding" | "connection" | "keep-alive")
+    }
+
+    /// Notes a field, its name in lower case. `false`: it speaks of the connection alone, and is nothing to pass on.
+    pub(super) fn note(&mut self, name: &str, value: &[u8], interim: bool) -> Result<bool, Refused> {
         if interim {
-            return Ok(()); // no body follows (RFC 9112 §6.3), and of its connection the final head speaks
+            return Ok(true); // no body follows (RFC 9112 §6.3), and of its connection the final head speaks
         }
-        if *name == header::CONTENT_LENGTH {
-            for member in value.split(|b| *b == b',') {
-                let length = number(member.trim_ascii()).ok_or(Refused::Length)?;
-                if self.length.replace(length).is_some_and(|other| other != length) {
-                    return Err(Refused::Length);
+        match name {
+            "content-length" => {
+                for member in value.split(|b| *b == b',') {
+                    let length = number(member.trim_ascii()).ok_or(Refused::Length)?;
+                    if self.length.replace(length).is_some_and(|other| other != length) {
+                        return Err(Refused::Length);
+                    }
+                    self.lengths += 1;
                 }
-                self.lengths += 1;
             }
-        } else if *name == header::TRANSFER_ENCODING {
-            self.codings += 1;
-            self.chunked = value.trim_ascii().eq_ignore_ascii_case(b"chunked");
-        } else if *name == header::CONNECTION {
-            // A line that is no text is believed when it says close, and only then.
-            let text = value.iter().all(|b| matches!(b, b'\t' | b' '..=b'~'));
-            for option in value.split(|b| *b == b',').map(<[u8]>::trim_ascii) {
-                self.close |= option.eq_ignore_ascii_case(b"close");
-                self.keep_alive |= text && option.eq_ignore_ascii_case(b"keep-alive");
+            "transfer-encoding" => {
+                self.codings += 1;
+                self.chunked = value.trim_ascii().eq_ignore_ascii_case(b"chunked");
             }
-        } else if name.as_str() == "keep-alive" && self.idle.is_none() {
-            self.idle = idle(value);
+            "connection" => {
+                // A line that is no text is believed when it says close, and only then.
+                let text = value.iter().all(|b| matches!(b, b'\t' | b' '..=b'~'));
+                let mut more = false;
+                for option in value.split(|b| *b == b',').map(<[u8]>::trim_ascii) {
+                    let (close, keep) =
+                        (option.eq_ignore_ascii_case(b"close"), text && option.eq_ignore_ascii_case(b"keep-alive"));
+                    self.close |= close;
+                    self.keep_alive |= keep;
+                    more |= !close && !keep;
+                }
+                return Ok(more);
+            }
+            "keep-alive" => {
+                self.idle = self.idle.or_else(|| idle(value));
+                return Ok(false);
+            }
+            _ => {}
         }
-        Ok(())
+        Ok(true)
     }
 
     /// RFC 9112 §6.3, §9.3.
-    fn framing(&self, status: StatusCode, version: Version, to_head: bool) -> Result<(Framing, bool), Refused> {
+    pub(super) fn framing(
+        &self,
+        status: StatusCode,
+        version: Version,
+        to_head: bool,
+    ) -> Result<(Framing, bool), Refused> {
         let keeps = !self.close && (version == Version::HTTP_11 || self.keep_alive);
         if status == StatusCode::SWITCHING_PROTOCOLS {
             return Ok((Framing::Switched, false));
@@ -201,7 +240,7 @@ mod tests {
 
     fn head(fields: &str) -> Result<Answer, Refused> {
         let mut input = BytesMut::from(format!("HTTP/1.1 200 OK\r\n{fields}\r\nrest").as_bytes());
-        let taken = take(&mut input, false);
+        let taken = take(&mut input, false, &mut Last::default());
         assert_eq!(&input[..], if taken.is_ok() { b"rest".to_vec() } else { input.to_vec() });
         taken.map(|taken| taken.expect("a complete head"))
     }
@@ -231,7 +270,8 @@ mod tests {
     fn what_has_no_body_has_none_whatever_its_fields_say() {
         let framing = |text: &str, to_head| {
             let mut input = BytesMut::from(text.as_bytes());
-            take(&mut input, to_head).map(|taken| taken.map(|answer| (answer.framing, answer.keeps)))
+            take(&mut input, to_head, &mut Last::default())
+                .map(|taken| taken.map(|answer| (answer.framing, answer.keeps)))
         };
         let length = "Content-Length: 5\r\n\r\n";
         assert_eq!(framing(&format!("HTTP/1.1 304 x\r\n{length}"), false), Ok(Some((Framing::Empty, true))));

@@ -127,7 +127,7 @@ where
         loop {
             let before = self.input.len();
             if parse {
-                match answer::take(&mut self.input, self.download.to_head) {
+                match answer::take(&mut self.input, self.download.to_head, &mut self.last) {
                     Ok(Some(_)) if before - self.input.len() > limit => return self.too_large(order),
                     Ok(Some(answer)) => return Poll::Ready(Ok(answer)),
                     Ok(None) if before >= limit => return self.too_large(order),
@@ -139,7 +139,7 @@ where
             match ready!(self.poll_read(room, cx)) {
                 Ok(0) => {
                     if before > 0
-                        && let Err(refused) = answer::take(&mut self.input, self.download.to_head)
+                        && let Err(refused) = answer::take(&mut self.input, self.download.to_head, &mut self.last)
                     {
                         return Poll::Ready(Err(self.refused(order, refused)));
                     }

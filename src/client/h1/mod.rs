@@ -4,6 +4,7 @@
 //!  exchange  from the request's first byte to the answer's head; its clocks
 //!    upload    head and body go out
 //!    answer    bytes → status, fields, framing                     ── refused → classify
+//!      last      the same, where it is what was said before
 //!  download  what follows: a length, chunks, until the end, another protocol
 //! ```
 //!
@@ -16,6 +17,7 @@ mod chunks;
 mod download;
 mod exchange;
 mod facts;
+mod last;
 mod upload;
 
 use std::error::Error;
@@ -42,6 +44,7 @@ use crate::observe::events;
 use download::Download;
 pub use exchange::Exchange;
 pub(in crate::client) use facts::{End, Facts};
+use last::Last;
 use upload::Upload;
 
 /// A first read has room for this, until it is known how much this upstream sends.
@@ -86,6 +89,7 @@ pub(super) struct Core<T, B> {
     keeps: bool,
     facts: Facts,
     upload: Option<Upload<B>>,
+    last: Last,
     /// What was read and not used.
     input: BytesMut,
     /// What a first read makes room for: the last answer would fit.
@@ -116,6 +120,7 @@ impl<T, B> Connection<T, B> {
             keeps: false,
             facts: Facts::default(),
             upload: None,
+            last: Last::default(),
             input: BytesMut::new(),
             usual: FIRST_READ,
             download: Download::default(),
@@ -149,7 +154,7 @@ impl<T: AsyncRead + Unpin + Send + 'static, B: Send + 'static> Keep for Connecti
 
     fn rest(&mut self) {
         if let Some(core) = &mut self.0 {
-            (core.input, core.clock) = (BytesMut::new(), None);
+            (core.input, core.clock, core.last) = (BytesMut::new(), None, Last::default());
         }
     }
 }

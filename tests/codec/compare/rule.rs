@@ -165,6 +165,9 @@ fn plain(fields: &Fields) -> Fields {
     let mut plain = fields.clone();
     let mut lengths = 0;
     plain.retain_mut(|(name, value)| {
+        if of_the_connection(name, value) {
+            return false;
+        }
         if name != LENGTH {
             return true;
         }
@@ -177,7 +180,17 @@ fn plain(fields: &Fields) -> Fields {
         }
         !coded && lengths == 1
     });
+    // Between different names the order means nothing (RFC 9110 §5.3), and it depends on which line came first.
+    plain.sort_by(|(one, _), (other, _)| one.cmp(other));
     plain
+}
+
+/// What says no more than that the connection is kept, or how long, or that it ends: it concerns nobody behind the codec (RFC 9110
+/// §7.6.1), which leaves it out. Any other option of a Connection line is passed on, for the caller to read.
+fn of_the_connection(name: &str, value: &[u8]) -> bool {
+    let mut options = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    let own = |option: &[u8]| [&b"close"[..], b"keep-alive"].iter().any(|own| own.eq_ignore_ascii_case(option));
+    name == "keep-alive" || name == "connection" && options.all(own)
 }
 
 /// The trailers that may pass.
