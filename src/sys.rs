@@ -28,11 +28,8 @@ pub fn defer_accept(socket: &impl AsFd, seconds: u8) -> io::Result<()> {
 /// Gives the memory that this thread has freed back to the system, as far as it makes up whole pages. Takes some microseconds
 /// for each megabyte; does nothing where mimalloc is not the allocator.
 pub fn give_back_memory() {
-    unsafe extern "C" {
-        fn mi_collect(force: bool);
-    }
     // SAFETY: it may be called at any time, from any thread, and touches only memory that nobody holds.
-    unsafe { mi_collect(true) }
+    unsafe { libmimalloc_sys::mi_collect(true) }
 }
 
 /// mimalloc. Its crate asks for every block with an alignment, and half of these requests then take mimalloc's slow way; but

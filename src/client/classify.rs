@@ -138,22 +138,12 @@ fn offending(head: &[u8]) -> String {
     if !versioned || !coded || status.get(12).is_some_and(|b| *b != b' ') {
         return format!("status line {}", told(status));
     }
-    let mut length = None;
     for line in lines.take_while(|line| !line.is_empty()) {
         let Some(colon) = line.iter().position(|b| *b == b':') else { return format!("field line {}", told(line)) };
         let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
         let is_bad_value = value.iter().any(|b| (*b < 0x20 && *b != b'\t') || *b == 0x7f);
         if http::HeaderName::from_bytes(name).is_err() || is_bad_value {
             return format!("field line {}", told(line));
-        }
-        if name.eq_ignore_ascii_case(b"content-length") {
-            if value.is_empty() || !value.iter().all(u8::is_ascii_digit) || length.is_some_and(|l| l != value) {
-                return format!("Content-Length {}", told(value));
-            }
-            length = Some(value);
-        }
-        if name.eq_ignore_ascii_case(b"transfer-encoding") && status.starts_with(b"HTTP/1.0") {
-            return "Transfer-Encoding in an HTTP/1.0 answer".into();
         }
     }
     format!("an answer that begins with {}", told(status))
@@ -214,8 +204,7 @@ mod tests {
             (b"HTTP/1.1 200 OK\r\nA: b\r\nBad Name: c\r\n\r\n", "field line Bad Name: c"),
             (b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n", "field line no colon"),
             (b"HTTP/1.1 200 OK\r\nA: \x01\r\n\r\n", "field line A: \\x01"),
-            (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", "Content-Length 2"),
-            (b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "Transfer-Encoding in an HTTP/1.0 answer"),
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 5, 5\r\nBad Name: c\r\n\r\n", "field line Bad Name: c"),
         ] {
             assert_eq!(offending(head), line);
         }

@@ -229,6 +229,12 @@ fn hop_by_hop(name: &str) -> bool {
     )
 }
 
+/// May a field of this name come behind a request's body? Nothing that a field of the head is replaced or removed for: an app
+/// that adds trailers to the head would believe it.
+pub(super) fn trailer_passes(name: &str) -> bool {
+    !hop_by_hop(name) && !is_ours(name) && !poses_as_another(name) && !matches!(name, "forwarded" | "via")
+}
+
 /// Fields that causeway sets itself, whatever the client sent.
 fn is_ours(name: &str) -> bool {
     matches!(

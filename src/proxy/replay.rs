@@ -15,6 +15,8 @@ use http_body::{Body, Frame, SizeHint};
 use crate::cause::{Cause, Failure, sized};
 use crate::listen::RequestBody;
 
+use super::headers::trailer_passes;
+
 /// A request's body; hands out a [`ReplayBody`] to each attempt. Without a body it costs nothing.
 #[derive(Clone, Debug)]
 pub(super) struct Replay(Option<Arc<Mutex<Source>>>);
@@ -203,7 +205,7 @@ impl Source {
             return Poll::Ready(None);
         }
         let frame = match std::task::ready!(Pin::new(&mut self.body).poll_frame(cx)) {
-            Some(Ok(frame)) => frame,
+            Some(Ok(frame)) => trimmed(frame),
             Some(Err(failure)) => return self.fail(failure),
             None => {
                 self.ended = true;
@@ -237,6 +239,20 @@ impl Source {
     fn fail(&mut self, failure: Failure) -> Poll<Option<Result<Frame<Bytes>, Ended>>> {
         self.failure = Some(failure);
         Poll::Ready(Some(Err(Ended)))
+    }
+}
+
+/// The frame, without the trailers that no client may send.
+fn trimmed(frame: Frame<Bytes>) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(mut trailers) => {
+            let refused: Vec<_> = trailers.keys().filter(|name| !trailer_passes(name.as_str())).cloned().collect();
+            for name in refused {
+                trailers.remove(name);
+            }
+            Frame::trailers(trailers)
+        }
+        Err(frame) => frame,
     }
 }
 

@@ -33,6 +33,21 @@ async fn answers_without_a_body_keep_their_head_and_the_connection() {
     }
 }
 
+/// An app that adds trailers to the head would believe them (RFC 9110 §6.5.1).
+#[tokio::test]
+async fn no_trailer_says_what_a_head_may_not() {
+    let origin = Origin::start(Behaviour::Echo).await;
+    let proxy = Proxy::unchecked(&[origin.address()], "");
+    let forged = "X-Forwarded-For: 6.6.6.6\r\nX_Forwarded_For: 6.6.6.6\r\nX-Real-IP: 6.6.6.6\r\nForwarded: for=6.6.6.6\r\n\
+                  Via: 1.1 a\r\nX-Request-Id: forged00\r\nProxy-Connection: close\r\nX-Sum: 42\r\n";
+    let request =
+        format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n{forged}\r\n");
+    assert_eq!(ask(&proxy, &request).await.text(), "hi");
+    origin.requests(1).await;
+    let bytes = String::from_utf8_lossy(&origin.record().raw).to_ascii_lowercase();
+    assert!(bytes.ends_with("\r\n0\r\nx-sum: 42\r\n\r\n"), "{bytes}");
+}
+
 #[tokio::test]
 async fn chunks_and_trailers_pass_both_ways() {
     let origin = Origin::start(Behaviour::Echo).await;

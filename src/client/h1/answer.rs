@@ -1,6 +1,7 @@
 //! The head of an answer, from bytes: status, fields, and how what follows is framed (RFC 9112 §4 to §6). Pure.
 //!
-//! Strict: what two parsers could read in two ways is refused, with the reason. It never guesses.
+//! Strict: what two parsers could read in two ways is refused, with the reason. It never guesses. A line may end in LF alone
+//! (RFC 9112 §2.2), as old apps end theirs.
 
 use std::fmt;
 use std::mem::MaybeUninit;
@@ -11,9 +12,12 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{StatusCode, Version};
 
 use super::last::Last;
+use crate::cause::escape;
 
 /// Fields of a head. Some apps send more than the usual limit of a hundred.
 pub(in crate::client) const MAX_FIELDS: usize = 256;
+/// How much of a value is told.
+const TOLD: usize = 64;
 /// An idle time that an upstream announces is believed up to here.
 const LONGEST_IDLE: Duration = Duration::from_secs(600);
 
@@ -46,14 +50,14 @@ pub(super) struct Answer {
 }
 
 /// Why bytes are not the head of an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Refused {
     /// They cannot be parsed.
     Parse(httparse::Error),
     /// More than [`MAX_FIELDS`] fields.
     TooManyFields,
-    /// Content-Length is no length, or several that differ.
-    Length,
+    /// A Content-Length that is no length, or differs from another; its beginning.
+    Length(String),
     /// Anything but a single `chunked`, or that in HTTP/1.0.
     Coding,
     /// Content-Length and Transfer-Encoding.
@@ -65,7 +69,7 @@ impl fmt::Display for Refused {
         match self {
             Self::Parse(error) => write!(f, "the head cannot be parsed: {error}"),
             Self::TooManyFields => write!(f, "the head has more than {MAX_FIELDS} fields"),
-            Self::Length => f.write_str("a Content-Length that is not one length"),
+            Self::Length(value) => write!(f, "Content-Length {value}"),
             Self::Coding => f.write_str("a Transfer-Encoding other than a single chunked"),
             Self::TwoFramings => f.write_str("both Content-Length and Transfer-Encoding"),
         }
@@ -153,10 +157,11 @@ impl Said {
         }
         match name {
             "content-length" => {
+                let refused = || Refused::Length(escape(&value[..value.len().min(TOLD)]));
                 for member in value.split(|b| *b == b',') {
-                    let length = number(member.trim_ascii()).ok_or(Refused::Length)?;
+                    let length = number(member.trim_ascii()).ok_or_else(refused)?;
                     if self.length.replace(length).is_some_and(|other| other != length) {
-                        return Err(Refused::Length);
+                        return Err(refused());
                     }
                     self.lengths += 1;
                 }
@@ -210,7 +215,11 @@ impl Said {
         Ok(match self.length {
             // Some apps send the body all the same, a moment later: the next answer here could be that.
             _ if to_head => (Framing::Empty, keeps && self.codings == 0 && self.length.unwrap_or(0) == 0),
-            _ if matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) => (Framing::Empty, keeps),
+            // The same; but of a 304 the length is that of the body that it has not (RFC 9110 §15.4.5).
+            _ if status == StatusCode::NO_CONTENT => {
+                (Framing::Empty, keeps && self.codings == 0 && self.length.unwrap_or(0) == 0)
+            }
+            _ if status == StatusCode::NOT_MODIFIED => (Framing::Empty, keeps && self.codings == 0),
             _ if self.chunked => (Framing::Chunked, keeps),
             Some(0) => (Framing::Empty, keeps),
             Some(length) => (Framing::Length(length), keeps),
@@ -254,9 +263,13 @@ mod tests {
         assert_eq!(framing("Transfer-Encoding: Chunked\r\n"), Ok((Framing::Chunked, true)));
         assert_eq!(framing(""), Ok((Framing::UntilClose, false)));
         for bad in ["5, 6", "+5", "-1", "", "5,", "0x5", "5 5", "9223372036854775808"] {
-            assert_eq!(framing(&format!("Content-Length: {bad}\r\n")), Err(Refused::Length), "{bad}");
+            assert_eq!(
+                framing(&format!("Content-Length: {bad}\r\n")),
+                Err(Refused::Length(bad.trim().into())),
+                "{bad}"
+            );
         }
-        assert_eq!(framing("Content-Length: 5\r\nContent-Length: 6\r\n"), Err(Refused::Length));
+        assert_eq!(framing("Content-Length: 5\r\nContent-Length: 6\r\n"), Err(Refused::Length("6".into())));
         for bad in ["gzip, chunked", "chunked, chunked", "identity", "xchunked", "", "chunked;q=1"] {
             assert_eq!(framing(&format!("Transfer-Encoding: {bad}\r\n")), Err(Refused::Coding), "{bad}");
         }
@@ -275,7 +288,7 @@ mod tests {
         };
         let length = "Content-Length: 5\r\n\r\n";
         assert_eq!(framing(&format!("HTTP/1.1 304 x\r\n{length}"), false), Ok(Some((Framing::Empty, true))));
-        assert_eq!(framing(&format!("HTTP/1.1 204 x\r\n{length}"), false), Ok(Some((Framing::Empty, true))));
+        assert_eq!(framing(&format!("HTTP/1.1 204 x\r\n{length}"), false), Ok(Some((Framing::Empty, false))));
         assert_eq!(framing(&format!("HTTP/1.1 200 x\r\n{length}"), true), Ok(Some((Framing::Empty, false))));
         assert_eq!(framing("HTTP/1.1 200 x\r\nContent-Length: 0\r\n\r\n", true), Ok(Some((Framing::Empty, true))));
         assert_eq!(framing("HTTP/1.1 100 x\r\nContent-Length: a\r\n\r\n", false), Ok(Some((Framing::Empty, true))));

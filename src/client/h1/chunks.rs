@@ -6,7 +6,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-/// Bytes of extensions and padding in all the lines of one body: nobody has a use for them.
+/// Bytes of extensions in all the lines of one body: nobody has a use for them.
 const MAX_EXTENSIONS: usize = 16 << 10;
 /// All trailers are shorter: it is the least that may be allowed to a head.
 const MAX_TRAILERS: usize = 8 << 10;
@@ -19,7 +19,7 @@ pub(super) struct Chunks {
     stage: Stage,
     /// Of the chunk whose size is being read, or what is left of the one that is.
     size: u64,
-    /// Bytes seen of what is not content.
+    /// Bytes seen of extensions.
     extra: usize,
 }
 
@@ -125,7 +125,8 @@ impl Chunks {
                 Stage::Digits
             }
             (Stage::Digits | Stage::Padding | Stage::Extension, b'\r') => Stage::SizeLf,
-            (Stage::Digits | Stage::Padding, b' ' | b'\t') => self.bounded(Stage::Padding)?,
+            // Some servers reserve a fixed width for the size. It takes no memory, so it needs no bound.
+            (Stage::Digits | Stage::Padding, b' ' | b'\t') => Stage::Padding,
             (Stage::Digits | Stage::Padding, b';') => self.bounded(Stage::Extension)?,
             (Stage::Extension, b'\t' | b' '..=b'~' | 0x80..) => self.bounded(Stage::Extension)?,
             (Stage::SizeLf, b'\n') if self.size == 0 => Stage::Trailers,

@@ -173,6 +173,11 @@ where
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(self.cut("the connection was closed"))),
                 Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(self.cut(error))),
+                // It may be waiting for the rest of the request, which the client has not sent yet.
+                Poll::Pending if self.facts.waits_for_client() => {
+                    self.download.silent = None;
+                    return Poll::Pending;
+                }
                 Poll::Pending => {
                     let limit = self.download.limit;
                     let due = *self.download.silent.get_or_insert_with(Instant::now) + limit;

@@ -28,6 +28,8 @@ use crate::client::{Order, Progress};
 
 /// How long reading goes on after a write error, for the head of an early answer.
 const EARLY_ANSWER: Duration = Duration::from_secs(1);
+/// Answers of status 1xx before the one that counts: some apps send one for each second of work.
+const MAX_INTERIM: u32 = 1000;
 /// Below this, a head that comes in pieces is parsed anew with each piece; above, with each line.
 const EAGER: usize = 1 << 10;
 /// An answer up to this is copied out of the read buffer, which then needs no new memory.
@@ -89,7 +91,14 @@ where
                     return Poll::Ready(Ok(answer));
                 }
                 // The request may go on.
-                Poll::Ready(Ok(interim)) => self.facts.continued |= interim.status == StatusCode::CONTINUE,
+                Poll::Ready(Ok(interim)) => {
+                    self.facts.continued |= interim.status == StatusCode::CONTINUE;
+                    self.facts.interim += 1;
+                    if self.facts.interim > MAX_INTERIM {
+                        let failure = Failure::new(Cause::InvalidHead).in_phase(Phase::Head).sent(true);
+                        return Poll::Ready(Err(failure.seen(format!("{MAX_INTERIM} interim answers and no other"))));
+                    }
+                }
                 Poll::Ready(Err(failure)) => return Poll::Ready(Err(failure)),
                 Poll::Pending => return self.poll_clocks(order, cx).map(Err),
             }
@@ -180,13 +189,11 @@ where
 
     fn refused(&mut self, order: &Order<'_>, refused: Refused) -> Failure {
         match refused {
-            Refused::Coding | Refused::TwoFramings => {
+            Refused::Coding | Refused::TwoFramings | Refused::Length(_) => {
                 let failure = Failure::new(Cause::InvalidHead).in_phase(Phase::Head).sent(true);
                 failure.seen(refused.to_string()).from(refused)
             }
-            Refused::Parse(_) | Refused::Length => {
-                self.no_head(order, Codec { parse: true, ..Codec::default() }, refused)
-            }
+            Refused::Parse(_) => self.no_head(order, Codec { parse: true, ..Codec::default() }, refused),
             Refused::TooManyFields => self.no_head(order, Codec { too_large: true, ..Codec::default() }, refused),
         }
     }

@@ -35,6 +35,8 @@ pub(in crate::client) struct Facts {
     pub(in crate::client) finished: Option<Instant>,
     /// A final response head is there.
     pub(in crate::client) headed: bool,
+    /// Interim answers.
+    pub(in crate::client) interim: u32,
     /// The upstream said 100.
     pub(in crate::client) continued: bool,
     /// What the request's body failed with.
@@ -76,6 +78,11 @@ impl Facts {
         self.blocked = None;
         self.write_ended = Some(Instant::now());
         self.write_error = Some(error);
+    }
+
+    /// Is the request on its way, with nothing to send now? The upstream may well be waiting for it, then.
+    pub(super) fn waits_for_client(&self) -> bool {
+        self.finished.is_none() && self.blocked.is_none() && self.write_error.is_none()
     }
 
     /// The connection took the last byte of the request.

@@ -22,7 +22,7 @@ mod upload;
 
 use std::error::Error;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Weak};
@@ -145,7 +145,9 @@ impl<T: AsyncRead + Unpin + Send + 'static, B: Send + 'static> Keep for Connecti
         let Some(core) = &mut self.0 else { return false };
         let (mut bytes, mut cx) = ([0; SEEN], Context::from_waker(Waker::noop()));
         let mut read = ReadBuf::new(&mut bytes);
-        let open = Pin::new(&mut core.io).poll_read(&mut cx, &mut read).is_pending();
+        // Outside the task's budget: one that is used up would make every connection look open.
+        let look = poll_fn(|cx| Pin::new(&mut core.io).poll_read(cx, &mut read));
+        let open = pin!(tokio::task::unconstrained(look)).poll(&mut cx).is_pending();
         if !read.filled().is_empty() {
             events::unasked_bytes(&core.endpoint.authority, read.filled(), Instant::now().into_std());
         }

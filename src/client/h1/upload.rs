@@ -97,7 +97,7 @@ where
             if facts.write_error.is_some() {
                 return Poll::Pending;
             }
-            if self.body.is_some() && self.content.is_empty() && self.tail.is_empty() {
+            if self.body.is_some() && self.has_room(facts) {
                 match self.fill(facts, cx) {
                     Poll::Ready(filled) => filled?,
                     // Its first bytes are often there a moment later: then head and body go out in one write.
@@ -125,6 +125,13 @@ where
             }
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// May a frame be taken? Only when all before it is written, or joins the head that is not; else what a slow upstream does not
+    /// take would pile up here.
+    fn has_room(&self, facts: &Facts) -> bool {
+        let first = facts.written == 0 && facts.blocked.is_none();
+        self.content.is_empty() && self.tail.is_empty() && (first || self.at == self.out.len())
     }
 
     /// Takes the next frame of the body.
@@ -287,16 +294,17 @@ mod tests {
     use std::collections::VecDeque;
     use std::convert::Infallible;
 
-    /// Takes so much at a time, each time noted; at the end of its room it fails.
+    /// Takes so much at a time, each time noted; at the end of its room it fails, or stalls.
     struct Taker {
         writes: Vec<Vec<u8>>,
         at_once: usize,
         room: usize,
+        stalls: bool,
     }
 
     impl Taker {
         fn new(at_once: usize) -> Self {
-            Self { writes: Vec::new(), at_once, room: usize::MAX }
+            Self { writes: Vec::new(), at_once, room: usize::MAX, stalls: false }
         }
         fn text(&self) -> String {
             String::from_utf8(self.writes.concat()).unwrap()
@@ -314,6 +322,9 @@ mod tests {
         ) -> Poll<io::Result<usize>> {
             let mut all: Vec<u8> = bufs.iter().flat_map(|buf| buf.to_vec()).collect();
             all.truncate(self.at_once.min(self.room));
+            if self.room == 0 && self.stalls {
+                return Poll::Pending;
+            }
             if all.is_empty() {
                 return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
             }
@@ -409,6 +420,20 @@ mod tests {
                 "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n1001\r\n{large}\r\n0\r\nx-sum: 1\r\n\r\n"
             );
             assert_eq!(io.text(), wanted);
+        }
+    }
+
+    #[test]
+    fn what_is_not_taken_does_not_pile_up() {
+        for room in [0, 1, 5000] {
+            let (mut io, mut facts) = (Taker { room, stalls: true, ..Taker::new(usize::MAX) }, Facts::default());
+            let body = StreamBody::new(futures_util::stream::repeat_with(|| {
+                Ok::<_, Infallible>(Frame::data(Bytes::from_static(&[b'x'; SMALL])))
+            }));
+            let mut upload = Upload::new(post(body), false);
+            assert_eq!(run(&mut upload, &mut io, &mut facts), Poll::Pending);
+            assert_eq!(facts.written, room as u64);
+            assert!(upload.out.len() < 2 * SMALL, "{} bytes", upload.out.len());
         }
     }
 

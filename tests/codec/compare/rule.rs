@@ -1,6 +1,6 @@
 //! The rule: the same message from both, or a refusal by both, or a listed way of being stricter. Never looser.
 
-use http::Version;
+use http::{StatusCode, Version};
 
 use super::{Again, Answer, Case, End, Fields, Kind, Observed, short};
 
@@ -52,6 +52,18 @@ pub const ALLOWED: &[Allowance] = &[
     // Some apps send the body all the same, a moment later.
     allowance("an answer to HEAD that speaks of a body", What::Close, |case, seen| {
         case.kind == Kind::Head && (has(seen, CODING) || one_length(seen).is_some_and(|length| length > 0))
+    }),
+    // The same, as the answer to any method.
+    allowance("a 204 that speaks of a body", What::Close, |_, seen| {
+        seen.status == StatusCode::NO_CONTENT
+            && (has(seen, CODING) || one_length(seen).is_some_and(|length| length > 0))
+    }),
+    allowance("a 304 with a coding", What::Close, |_, seen| {
+        seen.status == StatusCode::NOT_MODIFIED && has(seen, CODING)
+    }),
+    // They cost nearly nothing to send, and hyper counts none.
+    allowance("more than a thousand interim answers", What::Refuse, |case, _| {
+        case.answer.windows(8).filter(|window| window.starts_with(b"HTTP/1.")).count() > 1000
     }),
     // hyper passes over a Connection line with bytes that are no ASCII.
     allowance("close next to obs-text", What::Close, |_, seen| {
