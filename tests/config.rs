@@ -12,6 +12,8 @@ use causeway::config::source::{File, gather};
 use causeway::config::{Config, Flags, LoadError, Loaded, Problem};
 use proptest::prelude::*;
 
+mod pool;
+
 /// As `causeway check causeway.toml` reads it: the problems, or the config and its warnings.
 fn check(text: &str) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
     compile(&gather(Some(File { name: "causeway.toml", text }), &Flags::default(), &|_| None), None)
@@ -43,7 +45,7 @@ fn upstreams(config: &Config, pool: usize) -> Vec<String> {
     config.pools[pool].upstreams.iter().map(|entry| entry.id().to_string()).collect()
 }
 
-/// The example of LOOK.md, to the letter but for `balance`, which this version does not have.
+/// The example of LOOK.md, to the letter.
 #[test]
 fn all_problems_at_once_as_look_has_them() {
     let text = r#"listen = ":8080"
@@ -61,7 +63,7 @@ pool = "ap"
 "#;
     let wanted = r#"causeway.toml:4:1: unknown key `balanse` in [pool.app]
   balanse = "p2c"
-  ^^^^^^^ did you mean `balance`? (not part of this version yet)
+  ^^^^^^^ did you mean `balance`?
 causeway.toml:7:1: `listen` does not belong in [pool.app.timeouts]
   listen = ":8080"
   ^^^^^^ move it to the top of the file, above the first [table]
@@ -383,6 +385,10 @@ fn nearly() -> impl Strategy<Value = String> {
         "\\[(\"[a-z0-9:/.*-]{0,9}\",?){0,3}\\]",
         "\\PC{0,6}",
         "\"\\PC{0,6}\"",
+        "\"[0-9.]{0,4}%?\"",
+        "\"(p2c|ewma|off|hash(:(client_ip|path|header|cookie)(:[a-zA-Z-]{0,4})?)?)\"",
+        "\\[([0-9]{1,4},?){0,3}\\]",
+        "\\[\\{address = \"a:1\", (weight|backup|in_flight) = ([0-9]{1,4}|true|\"off\")\\}\\]",
     ];
     let line = prop_oneof![
         6 => (prop::sample::select(keys), value).prop_map(|(key, value)| format!("{key} = {value}\n")),

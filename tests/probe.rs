@@ -20,6 +20,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::pools::{pool, quick};
 
+mod grpc;
+mod when;
+
 /// Long enough for a loaded machine; a test that gets here has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::cause::spoken;
 use crate::config::Config;
-use crate::config::model::{Check, Pool};
+use crate::config::model::{Balance, Check, Pool};
 use crate::observe::events::{self, Events, PoolSummary};
 
 use super::signals::{Ask, Signals};
@@ -117,16 +117,26 @@ async fn first_checks(server: &Server) {
     events::serving(&summaries, advice);
 }
 
+/// `TCP checks every 5 s`; and how one is chosen, where somebody said so.
 fn checks_of(pool: &Pool) -> String {
-    match &pool.health {
+    let checks = match &pool.health {
+        None if pool.passive.connect_failures.is_some() || pool.passive.gateway_failures.is_some() => {
+            "no checks (traffic alone evicts)".into()
+        }
         None => "no checks".into(),
         Some(health) => {
             let every = spoken(health.interval).replace(".0 s", " s");
             match &health.check {
                 Check::Tcp => format!("TCP checks every {every}"),
                 Check::Http(check) => format!("checks {} {} every {every}", check.method, check.path),
+                Check::Grpc(check) if check.service.is_empty() => format!("gRPC checks every {every}"),
+                Check::Grpc(check) => format!("gRPC checks of {} every {every}", check.service),
             }
         }
+    };
+    match pool.balance {
+        Balance::P2c => checks,
+        ref balance => format!("{checks}, balance {balance}"),
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use clap::Args;
 use http::{Method, Uri};
 
-use crate::config::model::{Action, Forward, HostHeader, HostPattern, Piece, Pool, Route};
+use crate::config::model::{Action, Balance, Entry, Forward, HostHeader, HostPattern, Piece, Pool, Route};
 use crate::config::problem::{ascii, count, render};
 use crate::config::{Config, Flags, Loaded, load};
 use crate::route::{Miss, Table, normal, replace_prefix};
@@ -57,7 +57,8 @@ pub fn run(args: &CheckArgs) -> ExitCode {
 /// One line: it is fine, and what it has.
 fn summary(Loaded { config, warnings }: &Loaded) -> String {
     let name = config.file.as_ref().map_or_else(|| "the configuration".into(), |file| file.display().to_string());
-    let upstreams = config.pools.iter().map(|pool| pool.upstreams.len()).sum();
+    let entries = || config.pools.iter().flat_map(|pool| &pool.upstreams);
+    let backups = entries().filter(|entry| entry.backup).count();
     let verdict = match warnings.len() {
         0 => "is fine".into(),
         n => format!("would run, with {}", count(n, "warning")),
@@ -66,9 +67,10 @@ fn summary(Loaded { config, warnings }: &Loaded) -> String {
         count(config.listeners.len(), "listener"),
         count(config.routes.len(), "route"),
         count(config.pools.len(), "pool"),
-        count(upstreams, "upstream"),
+        count(entries().count(), "upstream"),
     ];
-    format!("{} {verdict}: {}.", ascii(&name), has.join(", "))
+    let spare = if backups > 0 { format!(" ({backups} of them for backup)") } else { String::new() };
+    format!("{} {verdict}: {}{spare}.", ascii(&name), has.join(", "))
 }
 
 /// What `--url` takes.
@@ -157,8 +159,12 @@ fn forwarded(
     target: &str,
 ) -> Result<String, String> {
     let Some(pool) = config.pools.get(forward.pool) else { return Ok(String::new()) };
-    let upstreams: Vec<_> = pool.upstreams.iter().map(crate::config::model::Entry::id).collect();
+    let upstreams: Vec<_> = pool.upstreams.iter().map(member).collect();
     let mut out = format!("  pool      {}: {}\n", pool.name, upstreams.join(", "));
+    let sticky = pool.sticky.as_ref().map(|cookie| format!("the cookie {cookie}, else "));
+    if sticky.is_some() || pool.balance != Balance::P2c {
+        let _ = writeln!(out, "  chosen by {}{}", sticky.unwrap_or_default(), pool.balance);
+    }
     let sees = match &forward.replace_prefix {
         None => Some(target.to_owned()),
         Some(prefix) => replace_prefix(target, &route.path, prefix),
@@ -174,6 +180,13 @@ fn forwarded(
     }
     out.pop();
     Ok(out)
+}
+
+/// `two`, `api:4000 (weight 3)`, `spare (backup)`.
+fn member(entry: &Entry) -> String {
+    let weight = (entry.weight != 1).then(|| format!("weight {}", entry.weight));
+    let said: Vec<String> = weight.into_iter().chain(entry.backup.then(|| "backup".to_owned())).collect();
+    if said.is_empty() { entry.id().to_string() } else { format!("{} ({})", entry.id(), said.join(", ")) }
 }
 
 /// The fields that causeway sets (CONTRACT §8) for a client outside `trusted_proxies`, as `proxy::headers` does.
@@ -278,6 +291,26 @@ POST shop.example:8080/api/x?y=1
         assert!(told("GET", "http://shop.example/%61pi/x").contains("cannot be replaced"));
         assert!(told("GET", "http://a.old.example:8080/x?y").ends_with("308 to https://a.old.example/x?y"));
         assert!(told("GET", "http://down.example/").ends_with("503, 1 byte of text/plain; charset=utf-8"));
+    }
+
+    #[test]
+    fn how_one_is_chosen_is_told_where_it_is_not_the_default() {
+        let text = r#"
+[pool.app]
+upstreams = [{ address = "a:1", weight = 3 }, "b:1", { address = "c:1", name = "spare", weight = 2, backup = true }]
+balance = "hash:header:X-User"
+sticky = "node"
+"#;
+        let told =
+            |text: &str| journey(&Config::from_toml(text).unwrap(), &Method::GET, &"/".parse().unwrap()).unwrap();
+        let said = told(text);
+        assert!(said.contains("\n  pool      app: a:1 (weight 3), b:1, spare (weight 2, backup)\n"), "{said}");
+        assert!(said.contains("\n  chosen by the cookie node, else hash:header:x-user\n"), "{said}");
+        let said = told(&text.replace("sticky", "# sticky"));
+        assert!(said.contains("\n  chosen by hash:header:x-user\n"), "{said}");
+        let config = Config::from_toml(text).unwrap();
+        let summary = summary(&Loaded { config, warnings: vec![] });
+        assert!(summary.ends_with("1 pool, 3 upstreams (1 of them for backup)."), "{summary}");
     }
 
     #[test]

@@ -17,8 +17,8 @@ use super::address::ListenAddress;
 mod pool;
 
 pub use pool::{
-    Balance, Buffers, Check, Connections, Entry, HashKey, Health, HostHeader, HttpCheck, Limits, Passive, Pool, Retry,
-    Statuses, Timeouts,
+    Balance, Buffers, Check, Connections, Entry, GrpcCheck, HashKey, Health, HostHeader, HttpCheck, Limits, Passive,
+    Pool, Retry, Statuses, Timeouts,
 };
 
 /// Everything that was said, with the defaults for what was not.

@@ -133,6 +133,15 @@ impl<'a> Section<'a> {
         self.not_zero(key, duration)
     }
 
+    /// A duration, zero where it is "off".
+    pub(super) fn duration_or_off(&self, key: &'static str, default: Duration) -> Duration {
+        match self.text(key, "5s", "s") {
+            None => default,
+            Some(("off", _)) => Duration::ZERO,
+            Some((text, place)) => self.cx.take(place, units::duration(text)).unwrap_or(default),
+        }
+    }
+
     fn not_zero(&self, key: &'static str, duration: Duration) -> Option<Duration> {
         if duration.is_zero() {
             let place = self.node(key).map_or(&self.place, |node| &node.place);
@@ -157,6 +166,12 @@ impl<'a> Section<'a> {
             usize::try_from(size).ok()
         });
         read.unwrap_or(default)
+    }
+
+    /// Whole percents up to `most`, like "20%".
+    pub(super) fn percent(&self, key: &'static str, most: u32) -> Option<u32> {
+        let (text, place) = self.text(key, "20%", "%")?;
+        self.cx.take(place, units::percent(text, most))
     }
 
     /// A whole number within bounds, or one of some words.

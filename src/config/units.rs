@@ -58,6 +58,29 @@ pub fn size(text: &str) -> Result<u64, Wrong> {
     Err(Wrong::new(format!("\"{text}\" is not a size"), hint))
 }
 
+/// `"20%"`: whole percents up to `most`.
+///
+/// # Errors
+/// Anything else, with what was probably meant.
+pub fn percent(text: &str, most: u32) -> Result<u32, Wrong> {
+    let wrong = |hint: String| Wrong::new(format!("\"{text}\" is not a percentage"), hint);
+    let bounds = |n: &u32| *n <= most;
+    let sample = format!("write it like \"20%\", from \"0%\" to \"{most}%\"");
+    let number = text.trim().trim_end_matches('%').trim_end();
+    let plain = |number: &str| number.bytes().all(|b| b.is_ascii_digit()) && number.len() <= 9;
+    match number.parse::<u32>().ok().filter(|_| plain(number)) {
+        Some(n) if text == format!("{n}%") && bounds(&n) => return Ok(n),
+        Some(n) if text == format!("{n}%") => {
+            return Err(Wrong::new(format!("\"{text}\" is too much"), sample));
+        }
+        Some(n) if bounds(&n) => return Err(wrong(format!("write \"{n}%\""))),
+        _ => {}
+    }
+    let whole = number.parse::<f64>().ok().filter(|n| text.contains('%') && (0.5..=f64::from(most)).contains(n));
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // within bounds
+    Err(wrong(whole.map_or(sample, |n| format!("percents are whole: write \"{}%\"", n.round() as u32))))
+}
+
 /// As people write it: exact, in seconds up to two minutes, else in the largest unit.
 #[must_use]
 pub fn duration_text(duration: Duration) -> String {
@@ -162,7 +185,35 @@ mod tests {
         assert!(size("99999999999GiB").unwrap_err().message.contains("too large"));
     }
 
+    #[test]
+    fn percents_are_whole_and_have_their_sign() {
+        for (text, wanted) in [
+            ("50", "write \"50%\""),
+            ("50 %", "write \"50%\""),
+            ("050%", "write \"50%\""),
+            ("12.5%", "write \"13%\""),
+            ("0.5", "from \"0%\" to \"100%\""),
+            ("-5%", "like \"20%\""),
+            ("101%", "like \"20%\""),
+            ("99999999999%", "like \"20%\""),
+            ("inf%", "like \"20%\""),
+            ("half", "like \"20%\""),
+            ("", "like \"20%\""),
+        ] {
+            assert!(percent(text, 100).unwrap_err().hint.contains(wanted), "{text}: {:?}", percent(text, 100));
+        }
+        assert!(percent("101%", 100).unwrap_err().message.contains("too much"));
+    }
+
     proptest! {
+        #[test]
+        fn a_percentage_is_read_or_refused(n in 0u32..2000, most in 0u32..2000, text in "\\PC{0,6}|[0-9.]{0,6} ?%?") {
+            prop_assert_eq!(percent(&format!("{n}%"), most).ok(), (n <= most).then_some(n));
+            if let Ok(n) = percent(&text, most) {
+                prop_assert_eq!(text, format!("{n}%"));
+            }
+        }
+
         #[test]
         fn there_and_back(ms in 0u64..=31_622_400_000, bytes in 0u64..=1 << 50) {
             let d = Duration::from_millis(ms);

@@ -9,12 +9,12 @@ use http::{Method, Request};
 use http_body_util::{BodyExt, Empty};
 use tokio::time::{Instant, timeout_at};
 
-use crate::cause::{Cause, Failure, Phase, spoken};
+use crate::cause::{Cause, Failure, Phase};
 use crate::client::{Body, Client, Order, Progress};
 use crate::config::Endpoint;
 use crate::config::model::{Buffers, Connections, HttpCheck, Timeouts};
 
-use super::Passed;
+use super::{AGENT, Passed, late};
 
 /// The most of a body that is read.
 const BODY: usize = 64 << 10;
@@ -38,7 +38,7 @@ pub(super) async fn check(endpoint: &Arc<Endpoint>, check: &HttpCheck, limit: Du
     };
     let progress = Arc::new(Progress::default());
     let sent = timeout_at(deadline, client.send(order, request, &progress)).await;
-    let response = sent.map_err(|_elapsed| late(progress.phase(), &progress, limit))??;
+    let response = sent.map_err(|_elapsed| late(progress.phase(), progress.sent(), limit))??;
 
     let status = response.status().as_u16();
     if !check.expect_status.iter().any(|&(first, last)| (first..=last).contains(&status)) {
@@ -46,7 +46,7 @@ pub(super) async fn check(endpoint: &Arc<Endpoint>, check: &HttpCheck, limit: Du
         return Err(Failure::new(Cause::HealthStatus).seen(said));
     }
     let read = timeout_at(deadline, first_bytes(response.into_body())).await;
-    let body = read.map_err(|_elapsed| late(Phase::Body, &progress, limit))??;
+    let body = read.map_err(|_elapsed| late(Phase::Body, true, limit))??;
     if !contains(&body, check.expect_body.as_bytes()) {
         let (method, path, wanted) = (&check.method, &check.path, &check.expect_body);
         let said = format!("{method} {path} gives {status}, but its body does not contain \"{wanted}\"");
@@ -65,10 +65,7 @@ fn request(check: &HttpCheck, authority: &str) -> Result<Request<Empty<Bytes>>, 
     };
     let fields = request.headers_mut();
     fields.insert(HOST, host);
-    fields.insert(
-        USER_AGENT,
-        HeaderValue::from_static(concat!("causeway/", env!("CARGO_PKG_VERSION"), " (health check)")),
-    );
+    fields.insert(USER_AGENT, HeaderValue::from_static(AGENT));
     // RFC 9110 §8.6: a method that expects a body says that there is none.
     if [Method::POST, Method::PUT, Method::PATCH].contains(&check.method) {
         fields.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
@@ -99,17 +96,6 @@ async fn first_bytes(mut body: Body) -> Result<Vec<u8>, Failure> {
 
 fn contains(body: &[u8], wanted: &[u8]) -> bool {
     wanted.is_empty() || body.windows(wanted.len()).any(|part| part == wanted)
-}
-
-/// The clock of the check has run out in this phase.
-fn late(phase: Phase, progress: &Progress, limit: Duration) -> Failure {
-    let cause = match phase {
-        Phase::Queue | Phase::Resolve | Phase::Connect => Cause::ConnectTimeout,
-        Phase::Request => Cause::WriteTimeout,
-        Phase::Head => Cause::ReadTimeout,
-        Phase::Body => Cause::BodyTimeout,
-    };
-    Failure::new(cause).sent(progress.sent()).limit(spoken(limit))
 }
 
 /// `200-399`, `200, 204`.

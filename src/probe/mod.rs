@@ -1,11 +1,13 @@
 //! Health checks: one live question to an upstream, and the tasks that keep asking.
 //!
-//! [`once`] asks one endpoint once: open a connection (`tcp`), or send a request and judge its answer (`http`). [`watch()`]
-//! has one task for each upstream of a pool and writes what it learns into the upstream's health. Causes are those of
+//! [`once`] asks one endpoint once: open a connection (`tcp`), or send a request and judge its answer (`http`, `grpc`).
+//! [`watch()`] has one task for each upstream of a pool and writes what it learns into the upstream's health. Causes are those of
 //! traffic. Nothing here carries a client's request, and nothing here decides what a result means: that is
 //! [`crate::health::machine`].
 
+mod grpc;
 mod http;
+mod pace;
 mod watch;
 
 use std::fmt;
@@ -14,13 +16,16 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::cause::{Cause, Failure, spoken};
+use crate::cause::{Cause, Failure, Phase, spoken};
 use crate::client::connect;
 use crate::config::Endpoint;
 use crate::config::address::Dial;
 use crate::config::model::{Check, Health};
 
 pub use watch::watch;
+
+/// Who asks, in every check that can say so.
+const AGENT: &str = concat!("causeway/", env!("CARGO_PKG_VERSION"), " (health check)");
 
 /// What came of one check.
 pub type Outcome = Result<Facts, Failed>;
@@ -34,7 +39,7 @@ pub struct Facts {
     pub elapsed: Duration,
     /// The status of the answer; `None`: a TCP check.
     pub status: Option<u16>,
-    /// `TCP connect in 0.2 ms`, `GET /healthz gives 200 in 3.1 ms`.
+    /// `TCP connect in 0.2 ms`, `GET /healthz gives 200 in 3.1 ms`, `gRPC Health/Check gives SERVING in 3.1 ms`.
     pub sentence: String,
 }
 
@@ -65,15 +70,17 @@ pub async fn once(endpoint: &Arc<Endpoint>, health: &Health) -> Outcome {
     let checked = match &health.check {
         Check::Tcp => tcp(endpoint, health.timeout).await,
         Check::Http(check) => http::check(endpoint, check, health.timeout).await,
+        // Seldom, and large: not a part of every check's future.
+        Check::Grpc(check) => Box::pin(grpc::check(endpoint, check, health.timeout)).await,
     };
     let elapsed = started.elapsed();
     match checked {
         Ok((connect, status)) => {
+            let (asked, took) = (asked(&health.check), spoken(elapsed));
             let sentence = match (&health.check, status) {
-                (Check::Http(check), Some(status)) => {
-                    format!("{} {} gives {status} in {}", check.method, check.path, spoken(elapsed))
-                }
-                _ => format!("TCP connect in {}", spoken(elapsed)),
+                (Check::Http(_), Some(status)) => format!("{asked} gives {status} in {took}"),
+                (Check::Grpc(_), _) => format!("{asked} gives SERVING in {took}"),
+                _ => format!("TCP connect in {took}"),
             };
             Ok(Facts { connect, elapsed, status, sentence })
         }
@@ -104,13 +111,30 @@ fn at_port(endpoint: &Arc<Endpoint>, port: Option<u16>) -> Arc<Endpoint> {
     Arc::new(Endpoint::new(format!("{host}:{port}").into(), dial))
 }
 
-/// What a failed check says to people.
-fn sentence(failure: &Failure, authority: &str, health: &Health) -> String {
-    let limit = spoken(health.timeout);
-    let asked = match &health.check {
+/// What is asked: `GET /healthz`.
+fn asked(check: &Check) -> String {
+    match check {
         Check::Tcp => "the TCP check".to_owned(),
         Check::Http(check) => format!("{} {}", check.method, check.path),
+        Check::Grpc(check) if check.service.is_empty() => "gRPC Health/Check".to_owned(),
+        Check::Grpc(check) => format!("gRPC Health/Check of {}", check.service),
+    }
+}
+
+/// The clock of the check has run out in this phase.
+fn late(phase: Phase, sent: bool, limit: Duration) -> Failure {
+    let cause = match phase {
+        Phase::Queue | Phase::Resolve | Phase::Connect => Cause::ConnectTimeout,
+        Phase::Request => Cause::WriteTimeout,
+        Phase::Head => Cause::ReadTimeout,
+        Phase::Body => Cause::BodyTimeout,
     };
+    Failure::new(cause).sent(sent).limit(spoken(limit))
+}
+
+/// What a failed check says to people.
+fn sentence(failure: &Failure, authority: &str, health: &Health) -> String {
+    let (asked, limit) = (asked(&health.check), spoken(health.timeout));
     let cause = failure.cause;
     match cause {
         Cause::HealthStatus | Cause::HealthBody => failure.seen.clone().unwrap_or_else(|| failure.message().into()),
@@ -123,6 +147,10 @@ fn sentence(failure: &Failure, authority: &str, health: &Health) -> String {
         Cause::ReadTimeout => format!("{cause}. It gave no answer to {asked} within {limit} (limit: health.timeout)."),
         Cause::BodyTimeout => {
             format!("{cause}. Its answer to {asked} was not complete within {limit} (limit: health.timeout).")
+        }
+        // Of HTTP/2 more is known than of a reset connection.
+        Cause::ResetBeforeHead if failure.seen.is_some() && matches!(health.check, Check::Grpc(_)) => {
+            format!("{cause}. It ended {asked} by {}.", failure.seen.as_deref().unwrap_or_default())
         }
         // The sentence stands next to the address.
         _ => format!("{cause}. {}", failure.hint(authority).replace(&format!("on {authority}"), "there")),

@@ -1,7 +1,7 @@
-//! One task for each upstream of a pool: check, record, tell, wait.
+//! One task for each upstream of a pool: check, record, tell, wait for its time or for a wish.
 //!
 //! No task waits for another, so a slow upstream delays nobody's checks. The tasks follow the members: a new one is
-//! checked at once, one that left is checked no more.
+//! checked at once (many new ones within a moment: see [`pace::stagger`]), one that left is checked no more.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::sleep_until;
+use tokio::time::{sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::address::Dial;
@@ -17,7 +17,7 @@ use crate::config::model::Health;
 use crate::health::{Event, Policy, Transition};
 use crate::pool::{Members, Pool, Upstream};
 
-use super::{Outcome, once};
+use super::{Outcome, once, pace};
 
 /// Checks every upstream of the pool until `stop`; returns at once if its checks are off.
 ///
@@ -27,9 +27,7 @@ pub async fn watch<R>(pool: Arc<Pool>, report: R, stop: CancellationToken)
 where
     R: Fn(&Pool, &Upstream, &Outcome, Option<&Transition>) + Send + Sync + 'static,
 {
-    if pool.config.health.is_none() {
-        return;
-    }
+    let Some(timeout) = pool.config.health.as_ref().map(|health| health.timeout) else { return };
     let report = Arc::new(report);
     let mut changes = pool.changes();
     let mut tasks = JoinSet::new();
@@ -41,10 +39,16 @@ where
         if !seen.as_ref().is_some_and(|seen| Arc::ptr_eq(seen, &members)) {
             // A name without an address leaves nothing to check: it is unknown until it has one (CONTRACT §2).
             let wanted = || members.iter().filter(|upstream| matches!(upstream.endpoint.dial, Dial::Addresses(_)));
+            let new = wanted().filter(|upstream| !running.contains_key(&upstream.endpoint.key)).count();
+            let mut begun = 0;
             let left: HashMap<u64, AbortHandle> = wanted()
                 .map(|upstream| {
                     let key = upstream.endpoint.key;
-                    let begin = || tasks.spawn(follow(Arc::clone(&pool), Arc::clone(upstream), Arc::clone(&report)));
+                    let begin = || {
+                        let delay = pace::stagger(begun, new, timeout);
+                        begun += 1;
+                        tasks.spawn(follow(Arc::clone(&pool), Arc::clone(upstream), Arc::clone(&report), delay))
+                    };
                     (key, running.remove(&key).unwrap_or_else(begin))
                 })
                 .collect();
@@ -65,13 +69,16 @@ where
     }
 }
 
-/// Checks one upstream until it is no member any more.
-async fn follow<R>(pool: Arc<Pool>, mut upstream: Arc<Upstream>, report: Arc<R>)
+/// Checks one upstream until it is no member any more; for the first time after `delay`.
+async fn follow<R>(pool: Arc<Pool>, mut upstream: Arc<Upstream>, report: Arc<R>, delay: Duration)
 where
     R: Fn(&Pool, &Upstream, &Outcome, Option<&Transition>) + Send + Sync + 'static,
 {
     let Some(health) = &pool.config.health else { return };
     let mut rng = Rng::new();
+    if !delay.is_zero() {
+        sleep(delay).await;
+    }
     loop {
         let started = Instant::now();
         let outcome = once(&upstream.endpoint, health).await;
@@ -79,7 +86,14 @@ where
         upstream = member;
         let next = started + record(&pool, &upstream, &outcome, health, &*report, &mut rng);
         upstream.health.plan(next);
-        sleep_until(next.into()).await;
+        tokio::select! {
+            () = sleep_until(next.into()) => {}
+            () = upstream.health.check_wanted() => {
+                let next = pace::wanted(started, next);
+                upstream.health.plan(next);
+                sleep_until(next.into()).await;
+            }
+        }
         let Some(member) = still_member(&pool, &upstream) else { return };
         upstream = member;
     }
@@ -106,7 +120,7 @@ where
     if change.is_some() {
         pool.touch();
     }
-    jitter(upstream.health.pace(health.interval), rng)
+    pace::jitter(upstream.health.pace(health.interval), rng)
 }
 
 /// The member that this upstream is now: its id or ordinal may be another.
@@ -115,23 +129,4 @@ fn still_member(pool: &Pool, upstream: &Upstream) -> Option<Arc<Upstream>> {
     let same = |other: &&Arc<Upstream>| other.endpoint.key == upstream.endpoint.key;
     // It is nearly always where it was.
     members.get(upstream.ordinal - 1).filter(same).or_else(|| members.iter().find(same)).cloned()
-}
-
-/// ±20 %, so that checks of many upstreams, and of many proxies, spread out. (CONTRACT §2 `health.interval`.)
-fn jitter(pace: Duration, rng: &mut Rng) -> Duration {
-    pace.mul_f64(0.8 + 0.4 * rng.f64())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn jitter_stays_within_a_fifth_and_uses_all_of_it() {
-        let mut rng = Rng::with_seed(1);
-        let waits: Vec<_> = (0..1000).map(|_| jitter(Duration::from_secs(5), &mut rng)).collect();
-        let (least, most) = (*waits.iter().min().unwrap(), *waits.iter().max().unwrap());
-        assert!(least >= Duration::from_secs(4) && most <= Duration::from_secs(6));
-        assert!(least < Duration::from_millis(4100) && most > Duration::from_millis(5900));
-    }
 }

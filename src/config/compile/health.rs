@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, Method};
 
-use super::super::model::{Check, Health, HttpCheck};
+use super::super::model::{Check, GrpcCheck, Health, HttpCheck};
 use super::super::problem::Wrong;
 use super::super::read::Section;
 use super::super::units::duration_text;
@@ -15,20 +15,24 @@ enum Type {
     Auto,
     Http,
     Tcp,
+    Grpc,
     Off,
-    Later,
 }
 
 /// What the table says; `None`: no checks.
 pub(super) fn health(section: &Section<'_>) -> Option<Health> {
     let words =
-        [("auto", Type::Auto), ("http", Type::Http), ("tcp", Type::Tcp), ("off", Type::Off), ("grpc", Type::Later)];
-    let kind = section.choice("type", &words[..]).unwrap_or(Type::Auto);
-    if let (Type::Later, Some(node)) = (kind, section.node("type")) {
-        section.cx.error(&node.place, "gRPC checks are not part of this version yet", "write \"http\" or \"tcp\"");
-    }
-    let path = section
-        .parse("path", "/healthz", |text| if text.is_empty() { Ok(None) } else { words::check_path(text).map(Some) });
+        [("auto", Type::Auto), ("http", Type::Http), ("tcp", Type::Tcp), ("grpc", Type::Grpc), ("off", Type::Off)];
+    let said = section.choice("type", &words[..]);
+    // Without it, nobody knows what the others should be.
+    let unclear = said.is_none() && section.has("type");
+    let kind = said.unwrap_or(Type::Auto);
+    let grpc = kind == Type::Grpc;
+    let path = section.parse("path", "/healthz", |text| match text {
+        text if unclear || text.is_empty() => Ok(None),
+        service if grpc => words::grpc_service(service).map(Some),
+        path => words::check_path(path).map(Some),
+    });
     let path_is_wrong = path.is_none() && section.node("path").is_some();
     let path = path.flatten();
     let http = HttpCheck {
@@ -39,7 +43,7 @@ pub(super) fn health(section: &Section<'_>) -> Option<Health> {
                 if text.is_empty() { Ok(None) } else { words::host_value(text).map(Some) }
             })
             .flatten(),
-        headers: headers(section),
+        headers: headers(section, grpc),
         expect_status: section.parse("expect_status", "200-399", words::statuses).unwrap_or_else(|| vec![(200, 399)]),
         expect_body: section.parse("expect_body", "ok", expected_body).unwrap_or_default(),
     };
@@ -49,7 +53,9 @@ pub(super) fn health(section: &Section<'_>) -> Option<Health> {
     let healthy_after = section.number("healthy_after", 2, 1..=1000);
     let unhealthy_after = section.number("unhealthy_after", 3, 1..=1000);
     let is_http = kind == Type::Http || (kind == Type::Auto && path.is_some());
-    if !is_http && kind != Type::Off && !path_is_wrong {
+    if grpc {
+        http_words_in_grpc(section, &http);
+    } else if !is_http && kind != Type::Off && !path_is_wrong && !unclear {
         http_words_without_http(section, kind, path.is_some(), &http);
     }
     if interval < timeout && kind != Type::Off {
@@ -59,7 +65,14 @@ pub(super) fn health(section: &Section<'_>) -> Option<Health> {
         section.cx.warn(place, message, "a silent upstream is checked less often than it says; lower timeout");
     }
     (kind != Type::Off).then(|| Health {
-        check: if is_http { Check::Http(http) } else { Check::Tcp },
+        check: match kind {
+            _ if is_http => Check::Http(http),
+            Type::Grpc => {
+                let service = path.unwrap_or_default();
+                Check::Grpc(GrpcCheck { service, host_header: http.host_header, headers: http.headers })
+            }
+            Type::Auto | Type::Http | Type::Tcp | Type::Off => Check::Tcp,
+        },
         port,
         interval,
         timeout,
@@ -89,10 +102,26 @@ fn http_words_without_http(section: &Section<'_>, kind: Type, has_path: bool, ht
     }
 }
 
-fn headers(section: &Section<'_>) -> HeaderMap {
+/// Nor does a gRPC check take those that say what is asked and wanted: that is gRPC's.
+fn http_words_in_grpc(section: &Section<'_>, http: &HttpCheck) {
+    let said = [
+        ("method", http.method != Method::GET, "it always calls grpc.health.v1.Health/Check"),
+        ("expect_status", http.expect_status != [(200, 399)], "it wants the answer SERVING"),
+        ("expect_body", !http.expect_body.is_empty(), "it wants the answer SERVING"),
+    ];
+    for (key, _, why) in said.iter().filter(|(_, said, _)| *said) {
+        let place = section.place_of(key).unwrap_or(&section.place);
+        section.cx.error(place, format!("`{key}` has no meaning for a gRPC check: {why}"), "take it out");
+    }
+}
+
+fn headers(section: &Section<'_>, grpc: bool) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (key, key_place, value, value_place) in section.free("headers") {
         let name = section.cx.take(key_place, words::check_field(key));
+        if grpc && key.eq_ignore_ascii_case("content-type") {
+            section.cx.error(key_place, "a gRPC check has a Content-Type of its own", "take it out");
+        }
         let value = section.cx.take(value_place, words::field_value(value));
         if let (Some(name), Some(value)) = (name, value)
             && headers.insert(name, value).is_some()

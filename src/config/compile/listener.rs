@@ -8,6 +8,7 @@ use super::super::address::ListenAddress;
 use super::super::model::Listener;
 use super::super::problem::Place;
 use super::super::read::Section;
+use super::pool::count;
 use super::unknown::line;
 
 /// All listeners, and where their addresses stand. `listen` is short for the address of `[listener.main]`.
@@ -64,6 +65,6 @@ fn listener(name: Arc<str>, address: ListenAddress, section: &Section<'_>) -> Li
         head_limit: limits.size("head", 32 << 10, 8 << 10..=1 << 20),
         fields_limit: limits.number("fields", 100, 1..=10_000) as usize,
         connections_limit: NonZeroUsize::new(connections as usize),
-        in_flight_limit: None,
+        in_flight_limit: limits.number_or("in_flight", 1..=10_000_000, &[("off", None)], count).flatten(),
     }
 }

@@ -5,8 +5,13 @@
 //! `respond` names.
 
 mod access;
+mod balance;
+mod clocks;
+mod entries;
+mod foolish;
 mod health;
 mod listener;
+mod passive;
 mod pool;
 mod route;
 mod unknown;

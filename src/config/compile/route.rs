@@ -12,7 +12,8 @@ use super::super::model::{Action, Forward, HostPattern, Piece, Redirect, Respond
 use super::super::problem::{Place, Problem, Wrong};
 use super::super::read::Section;
 use super::super::units;
-use super::pool::{Read, clocks};
+use super::clocks::clocks;
+use super::pool::Read;
 use super::{unknown, words};
 
 /// The largest file that `respond` keeps in memory.

@@ -8,15 +8,12 @@ const LATER: &[(&str, &[&str])] = &[
     ("", &["notify"]),
     ("listener.NAME", &["protocols", "proxy_protocol", "redirect_https", "tls"]),
     ("listener.NAME.timeouts", &["tls"]),
-    ("listener.NAME.limits", &["in_flight"]),
     ("admin", &["token_file"]),
     ("route.NAME", &["compress", "rate_limit", "allow", "deny", "basic_auth", "request_headers", "response_headers"]),
     ("route.NAME.timeouts", &["tls"]),
-    ("route.NAME.retry", &["on_status", "budget"]),
-    ("pool.NAME", &["upstreams_file", "balance", "sticky", "slow_start", "wait", "passive", "limits", "tls"]),
-    ("pool.NAME.upstreams", &["weight", "backup", "in_flight", "proxy_protocol"]),
+    ("pool.NAME", &["upstreams_file", "tls"]),
+    ("pool.NAME.upstreams", &["proxy_protocol"]),
     ("pool.NAME.timeouts", &["tls"]),
-    ("pool.NAME.retry", &["on_status", "budget"]),
     ("errors", &["page"]),
 ];
 
@@ -45,7 +42,7 @@ fn judge(unknown: &Unknown, known: &[Known]) -> (String, String) {
         keys.iter().map(|key| Word {
             kind,
             key,
-            table: matches!(*key, "passive" | "tls" | "notify" | "request_headers" | "response_headers"),
+            table: matches!(*key, "tls" | "notify" | "request_headers" | "response_headers"),
             later: true,
         })
     });

@@ -155,6 +155,24 @@ pub(super) fn check_path(text: &str) -> Result<String, Wrong> {
     Ok(text.into())
 }
 
+/// The service that a gRPC check asks about.
+pub(super) fn grpc_service(text: &str) -> Result<String, Wrong> {
+    let wrong = |hint: String| Err(Wrong::new(format!("\"{text}\" is not the name of a gRPC service"), hint));
+    let sample = "write it like \"shop.v1.Cart\"; leave path out to ask about the whole server";
+    if let Some(name) = text.strip_prefix('/') {
+        // Somebody's path, or the method's own.
+        let name = name.split('/').next().unwrap_or_default();
+        return wrong(match name {
+            "" | "grpc.health.v1.Health" => sample.into(),
+            name => format!("write \"{name}\", the service alone"),
+        });
+    }
+    if text.len() > 200 || !text.bytes().all(|b| b.is_ascii_graphic() && b != b'"') {
+        return wrong(sample.into());
+    }
+    Ok(text.into())
+}
+
 /// This proxy in Via and Proxy-Status: an RFC 9110 token that is an RFC 9651 token too.
 pub(super) fn pseudonym(text: &str) -> Result<Arc<str>, Wrong> {
     let fine = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);

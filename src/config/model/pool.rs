@@ -1,5 +1,6 @@
 //! What the configuration says of a pool, with the defaults for what is unsaid.
 
+use std::fmt;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
@@ -78,7 +79,8 @@ pub struct Entry {
     pub weight: u8,
     /// Used only while no other is usable.
     pub backup: bool,
-    /// Attempts at once on each of its addresses, over the pool's word; `None`: the pool's.
+    /// Attempts at once on each of its addresses, over the pool's word; `None`: the pool's. "off" below a pool that has a
+    /// limit is `NonZeroUsize::MAX`.
     pub in_flight: Option<NonZeroUsize>,
 }
 
@@ -135,6 +137,22 @@ pub enum HashKey {
     Cookie(Arc<str>),
 }
 
+impl fmt::Display for Balance {
+    /// As the file writes it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::P2c => f.write_str("p2c"),
+            Self::RoundRobin => f.write_str("round_robin"),
+            Self::LeastInFlight => f.write_str("least_in_flight"),
+            Self::Ewma => f.write_str("ewma"),
+            Self::Hash(HashKey::ClientIp) => f.write_str("hash:client_ip"),
+            Self::Hash(HashKey::Path) => f.write_str("hash:path"),
+            Self::Hash(HashKey::Header(name)) => write!(f, "hash:header:{name}"),
+            Self::Hash(HashKey::Cookie(name)) => write!(f, "hash:cookie:{name}"),
+        }
+    }
+}
+
 /// `[pool.NAME.passive]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Passive {
@@ -186,6 +204,8 @@ pub enum Check {
     Tcp,
     /// A request, and what its answer must be.
     Http(HttpCheck),
+    /// A call of gRPC's health service, over HTTP/2 without TLS.
+    Grpc(GrpcCheck),
 }
 
 /// An HTTP check.
@@ -203,6 +223,17 @@ pub struct HttpCheck {
     pub expect_status: Vec<(u16, u16)>,
     /// Must be in the first 64 KiB of the body; empty: anything.
     pub expect_body: String,
+}
+
+/// A gRPC check: `grpc.health.v1.Health/Check` must answer SERVING.
+#[derive(Clone, Debug)]
+pub struct GrpcCheck {
+    /// The service that is asked about; empty: the server as a whole.
+    pub service: String,
+    /// `None`: the upstream's address.
+    pub host_header: Option<HeaderValue>,
+    /// Sent with the check.
+    pub headers: HeaderMap,
 }
 
 /// `[pool.NAME.timeouts]`.
@@ -254,6 +285,12 @@ impl Statuses {
         let bit = (status - 400) as usize;
         self.0[bit / 64] |= 1 << (bit % 64);
         true
+    }
+
+    /// Is there none?
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        matches!(self.0, [0, 0, 0, 0])
     }
 
     /// Is it one of them?

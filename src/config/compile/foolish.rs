@@ -1,0 +1,88 @@
+//! What is legal in a pool and does not do what its author thinks: warnings, each with what to do.
+
+use std::time::Duration;
+
+use super::super::address::Host;
+use super::super::model::Pool;
+use super::super::read::Section;
+use super::super::units::duration_text;
+
+/// Few clients wait longer for an answer, and few load balancers.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Looks at a pool that is right; `limits` and `passive` are its tables.
+pub(super) fn pool(section: &Section<'_>, limits: &Section<'_>, passive: &Section<'_>, pool: &Pool) {
+    tiers(section, pool);
+    queueing(limits, pool);
+    waiting(section, pool);
+    evictions(passive, pool);
+}
+
+/// Weights and backups that change nothing.
+fn tiers(section: &Section<'_>, pool: &Pool) {
+    let place = section.value_place("upstreams").unwrap_or(&section.place);
+    let name = &pool.name;
+    if let [only] = pool.upstreams.as_slice()
+        && only.weight != 1
+    {
+        let message = format!("the weight of the only entry of pool `{name}` changes nothing");
+        section.cx.warn(place, message, "a weight is a share beside the others'; take it out");
+    }
+    if !pool.upstreams.is_empty() && pool.upstreams.iter().all(|entry| entry.backup) {
+        let message = format!("all upstreams of pool `{name}` are backups, and there is none to back up");
+        section.cx.warn(place, message, "take backup = true out of those that serve while all is well");
+    }
+}
+
+/// A queue that nobody stands in, or too long.
+fn queueing(limits: &Section<'_>, pool: &Pool) {
+    let limited = pool.limits.in_flight.is_some() || pool.upstreams.iter().any(|entry| entry.in_flight.is_some());
+    if pool.limits.queue > 0 && !limited {
+        let place = limits.place_of("queue").unwrap_or(&limits.place);
+        limits.cx.warn(place, "nothing ever waits in this queue: there is no limit to wait for", "set in_flight, too");
+    }
+    if let (Some(place), 0) = (limits.place_of("queue_timeout"), pool.limits.queue) {
+        limits.cx.warn(place, "`queue_timeout` does nothing: the queue has no places", "set queue, too");
+    }
+    if let (Some(place), true) = (limits.value_place("queue_timeout"), pool.limits.queue_timeout > PATIENCE) {
+        let message = format!("few clients wait {}", duration_text(pool.limits.queue_timeout));
+        limits.cx.warn(place, message, "a shorter one tells them sooner; most give up after 30s to 60s");
+    }
+}
+
+/// Waiting that nobody waits for.
+fn waiting(section: &Section<'_>, pool: &Pool) {
+    let Some(place) = section.value_place("wait") else { return };
+    if pool.wait > PATIENCE {
+        let message = format!("few clients wait {}", duration_text(pool.wait));
+        section.cx.warn(place, message, "their 502 comes after they left; most give up after 30s to 60s");
+    }
+    if let Some(request) = pool.timeouts.request.filter(|request| *request <= pool.wait) {
+        let (request, wait) = (duration_text(request), duration_text(pool.wait));
+        let message = format!("timeouts.request ({request}) ends a request before wait ({wait}) is over");
+        section.cx.warn(place, message, "lower wait, or raise timeouts.request");
+    }
+}
+
+/// Evictions by traffic that never happen.
+fn evictions(said: &Section<'_>, pool: &Pool) {
+    let passive = &pool.passive;
+    if passive.connect_failures.is_none() && passive.gateway_failures.is_none() {
+        for key in ["evict", "evict_max", "max_evicted"] {
+            if let Some(place) = said.place_of(key) {
+                said.cx.warn(place, format!("`{key}` does nothing: both counts of failures are off"), "");
+            }
+        }
+        return;
+    }
+    let Some(place) = said.value_place("max_evicted") else { return };
+    let count = pool.upstreams.len();
+    let named = pool.upstreams.iter().any(|entry| matches!(entry.address.host, Host::Name(_)));
+    if passive.max_evicted == 0 {
+        let hint = "to switch that off, set connect_failures and gateway_failures to \"off\"";
+        said.cx.warn(place, "traffic never evicts: max_evicted is 0%", hint);
+    } else if !named && count > 1 && usize::from(passive.max_evicted) * count < 100 {
+        let message = format!("traffic never evicts: one of {count} is more than {}%", passive.max_evicted);
+        said.cx.warn(place, message, format!("write \"{}%\" or more", 100_usize.div_ceil(count)));
+    }
+}
