@@ -157,6 +157,14 @@ causes! {
         "causeway may open no more files or sockets",
         "causeway has reached its limit of open files", "too many open files",
         "causeway has reached its limit of open files. Raise it (ulimit -n), or lower limits.connections.", "ulimit -n";
+    UpstreamBusy = "upstream_busy", "connection_limit_reached", 503, Queue, Proxy, Any, false,
+        "every upstream that is left has as many requests as it may have",
+        "it has as many requests as it may have", "no slot: {seen}",
+        "Every upstream that is left has as many requests as it may have (limits.in_flight): {seen}. Add upstreams or raise the limit if the app can take more; limits.queue lets requests wait.", "";
+    QueueTimeout = "queue_timeout", "connection_limit_reached", 503, Queue, Proxy, Any, false,
+        "no slot became free in time",
+        "no slot became free within {limit}", "no slot within {limit}",
+        "No slot became free within {limit} (limit: limits.queue_timeout). Add upstreams, or raise limits.in_flight if the app can take more.", "";
     StaleConnection = "stale_connection", "connection_terminated", 502, Head, Upstream, Idempotent, false,
         "the upstream closed a kept connection just as the request went out on it",
         "it closed a kept connection just as the request went out on it", "kept connection closed as the request went out",
@@ -257,6 +265,10 @@ causes! {
         "no route takes this host, path and method",
         "no route takes this host, path and method", "no route takes {seen}",
         "No route takes {seen}.", "causeway check --url http://{address}/";
+    ProxyBusy = "proxy_busy", "proxy_internal_response", 503, Queue, Proxy, Never, false,
+        "the listener has as many requests as it may have",
+        "causeway has as many requests as it may have", "as many requests as allowed: {limit}",
+        "causeway has as many requests at once as this listener may have: {limit}.", "";
     ShuttingDown = "shutting_down", "proxy_internal_response", 503, Queue, Proxy, Never, false,
         "causeway is shutting down",
         "causeway is shutting down", "shutting down",

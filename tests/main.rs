@@ -16,6 +16,7 @@ mod house;
 mod life;
 mod listen;
 mod observe;
+mod overload;
 mod pools;
 mod probe;
 mod readme;

@@ -247,6 +247,7 @@ impl History {
                         seen.evicted += 1;
                         assert!(self.last_resort && ready == 0 && unknown == 0, "an evicted one is picked too early");
                     }
+                    State::Draining | State::Disabled => panic!("nobody has switched it"),
                 }
                 self.model(upstream).in_flight += 1;
                 request.pick = Some(pick);
@@ -266,6 +267,7 @@ impl History {
                 }
                 self.requests.push(request);
             }
+            Next::Busy => panic!("there are no limits"),
             Next::None => {
                 seen.none += 1;
                 assert_eq!(ready + unknown, 0, "it gives up while somebody could be tried");

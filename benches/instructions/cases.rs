@@ -142,8 +142,10 @@ fn failed() -> Exchange {
         state: State::Evicted,
         last_failure: Some((Cause::HealthStatus, "Health check GET /healthz gives 503, wanted 200-399.".to_owned())),
         since: exchange.at - Duration::from_secs(41),
+        by_traffic: false,
         held_for: Duration::from_secs(41),
         next_check: Some(Duration::from_millis(1200)),
+        ends_in: None,
     });
     let verdict = verdict(&exchange);
     exchange.status = verdict.status.as_u16();

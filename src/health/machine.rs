@@ -21,6 +21,10 @@ pub enum State {
     Ready,
     /// Gets none but as a last resort.
     Evicted,
+    /// The operator lets what runs end, and gives it nothing new.
+    Draining,
+    /// The operator has switched it off.
+    Disabled,
 }
 
 impl State {
@@ -31,6 +35,8 @@ impl State {
             Self::Unknown => "unknown",
             Self::Ready => "ready",
             Self::Evicted => "evicted",
+            Self::Draining => "draining",
+            Self::Disabled => "disabled",
         }
     }
 }
@@ -129,7 +135,7 @@ impl Machine {
         match (self.checks.state, self.checks.against) {
             (State::Unknown, _) | (_, 1..) => interval.min(PACE_CHANGING),
             (State::Evicted, 0) => interval.min(PACE_EVICTED),
-            (State::Ready, 0) => interval,
+            (State::Ready | State::Draining | State::Disabled, 0) => interval,
         }
     }
 }

@@ -73,6 +73,8 @@ impl Health {
         match self.word.load(Ordering::Acquire) {
             READY => State::Ready,
             EVICTED => State::Evicted,
+            DRAINING => State::Draining,
+            DISABLED => State::Disabled,
             _ => State::Unknown,
         }
     }
@@ -150,12 +152,16 @@ impl Health {
 const UNKNOWN: u8 = 0;
 const READY: u8 = 1;
 const EVICTED: u8 = 2;
+const DRAINING: u8 = 3;
+const DISABLED: u8 = 4;
 
 const fn word(state: State) -> u8 {
     match state {
         State::Unknown => UNKNOWN,
         State::Ready => READY,
         State::Evicted => EVICTED,
+        State::Draining => DRAINING,
+        State::Disabled => DISABLED,
     }
 }
 

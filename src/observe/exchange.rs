@@ -65,6 +65,8 @@ pub struct Exchange {
     pub elapsed: Duration,
     /// Who made the end.
     pub ended_by: EndedBy,
+    /// The answer that the client got counted as a failure (`retry.on_status`); it passed because nobody had a better one.
+    pub kept: bool,
     /// `route.access_log`.
     pub logged: bool,
 }
@@ -163,21 +165,29 @@ pub struct NotTried {
     pub reason: Reason,
     /// What it was then.
     pub state: State,
-    /// The last failure of its checks: cause and sentence.
+    /// The failure that explains its state, of a check or of traffic: cause and sentence.
     pub last_failure: Option<(Cause, String)>,
+    /// It was traffic that failed there, not a check.
+    pub by_traffic: bool,
     /// When `state` began.
     pub since: SystemTime,
     /// How long it had held.
     pub held_for: Duration,
     /// Until its next check.
     pub next_check: Option<Duration>,
+    /// Until its eviction by traffic ends.
+    pub ends_in: Option<Duration>,
 }
 
 /// Why an upstream was not tried (CONTRACT §4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// Its checks fail, and the pool says `when_all_evicted = "fail"`.
+    /// Its checks or its answers fail, and the pool says `when_all_evicted = "fail"`.
     Evicted,
+    /// The operator gives it nothing new.
+    Draining,
+    /// The operator has switched it off.
+    Disabled,
     /// Something was sent, and the method is not idempotent (or `retry.resend` is used up).
     RequestSent,
     /// Something was sent, and the body did not fit `buffers.request`.
@@ -186,8 +196,12 @@ pub enum Reason {
     Attempts,
     /// `retry.deadline` or `timeouts.request` has passed.
     Deadline,
+    /// `retry.budget` is used up.
+    Budget,
     /// Nobody is left to answer.
     ClientGone,
+    /// It has as many requests as `limits.in_flight` allows.
+    Busy,
     /// No check has spoken yet.
     Unknown,
     /// The last failure forbids another attempt.
@@ -200,11 +214,15 @@ impl Reason {
     pub const fn token(self) -> &'static str {
         match self {
             Self::Evicted => "evicted",
+            Self::Draining => "draining",
+            Self::Disabled => "disabled",
             Self::RequestSent => "request_sent",
             Self::BodyNotKept => "body_not_kept",
             Self::Attempts => "attempts",
             Self::Deadline => "deadline",
+            Self::Budget => "budget",
             Self::ClientGone => "client_gone",
+            Self::Busy => "busy",
             Self::Unknown => "unknown",
             Self::Final => "final",
         }
@@ -244,6 +262,7 @@ impl Exchange {
             bytes_out: 0,
             elapsed: Duration::ZERO,
             ended_by: EndedBy::Client,
+            kept: false,
             logged: true,
         }
     }
@@ -251,13 +270,35 @@ impl Exchange {
     /// The client got an upstream's answer after another upstream had failed.
     #[must_use]
     pub fn rescued(&self) -> bool {
-        self.attempts.len() > 1 && matches!(self.attempts.last().map(|a| &a.outcome), Some(Outcome::Answered(_)))
+        self.attempts.len() > 1 && !self.kept && self.answering().is_some()
     }
 
     /// The upstream whose answer the client got (or began to get).
     #[must_use]
     pub fn answered_by(&self) -> Option<&Arc<str>> {
-        self.attempts.last().filter(|a| matches!(a.outcome, Outcome::Answered(_))).map(|a| &a.upstream)
+        self.answering().map(|attempt| &attempt.upstream)
+    }
+
+    /// The attempt whose answer the client got (or began to get): the last one, or one that was kept while later ones failed.
+    #[must_use]
+    pub fn answering(&self) -> Option<&Attempt> {
+        let answered = |attempt: &&Attempt| matches!(attempt.outcome, Outcome::Answered(_));
+        if self.kept { self.attempts.iter().rfind(answered) } else { self.attempts.last().filter(answered) }
+    }
+
+    /// The same, to be changed: its answer goes on, or breaks.
+    pub fn answering_mut(&mut self) -> Option<&mut Attempt> {
+        let answered = |attempt: &&mut Attempt| matches!(attempt.outcome, Outcome::Answered(_));
+        if self.kept { self.attempts.iter_mut().rfind(answered) } else { self.attempts.last_mut().filter(answered) }
+    }
+
+    /// The upstreams that took this request and dropped its connection: with several of them, the request is suspect.
+    pub fn droppers(&self) -> impl Iterator<Item = &Attempt> {
+        let dropped = |cause| {
+            use Cause::{ClosedWithoutResponse, ResetBeforeHead, TruncatedBody, TruncatedHead};
+            matches!(cause, ClosedWithoutResponse | ResetBeforeHead | TruncatedHead | TruncatedBody)
+        };
+        self.failures().filter(move |(_, failure)| failure.sent && dropped(failure.cause)).map(|(attempt, _)| attempt)
     }
 
     /// The failures of all attempts, in order.

@@ -9,7 +9,7 @@ use crate::health::State;
 use super::exchange::NotTried;
 
 impl NotTried {
-    /// The last failure of its checks, where that is why it got nothing; what a ready one failed at once is over.
+    /// The failure that took it out, where that is why it got nothing; what a ready one failed at once is over.
     #[must_use]
     pub fn trouble(&self) -> Option<&(Cause, String)> {
         self.last_failure.as_ref().filter(|_| self.state != State::Ready)

@@ -4,11 +4,15 @@
 //! into members. Nothing here sends a request.
 
 pub mod balance;
+pub mod budget;
 pub mod pick;
+pub mod queue;
 pub mod resolve;
+pub mod room;
 
 use std::net::SocketAddr;
-use std::sync::atomic::AtomicUsize;
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,9 +20,13 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use crate::config::address::Dial;
-use crate::config::model::Entry;
+use crate::config::model::{Entry, Pool as Config};
 use crate::config::{self, Endpoint};
 use crate::health::{Health, State};
+
+use budget::Budget;
+use queue::Queue;
+use room::Room;
 
 /// A pool, shared by all workers.
 #[derive(Debug)]
@@ -31,6 +39,14 @@ pub struct Pool {
     writer: Mutex<()>,
     /// Changes with each new list, and with each change of an upstream's state: for probes, `/readyz` and waiting requests.
     changes: watch::Sender<u64>,
+    /// Some upstream has a limit of attempts at once.
+    limited: bool,
+    /// Requests that wait for a slot.
+    pub queue: Arc<Queue>,
+    /// What its requests leave for resends.
+    pub budget: Budget,
+    /// Requests that wait for any upstream to be ready (`wait`).
+    pub waiting: Room,
 }
 
 /// The upstreams of a pool at one moment, in the order of the file (then of the addresses).
@@ -54,6 +70,8 @@ pub struct Upstream {
     pub health: Arc<Health>,
     /// Attempts running on it now.
     pub in_flight: Arc<AtomicUsize>,
+    /// How many of them there may be; without a limit, more than there can be.
+    pub limit: usize,
 }
 
 impl Pool {
@@ -71,14 +89,21 @@ impl Pool {
                 health: Arc::new(first_health(&config, &endpoint.dial, now)),
                 endpoint: Arc::new(endpoint),
                 in_flight: Arc::default(),
+                limit: limit(&config, entry),
             })
         };
         let members: Members = config.upstreams.iter().enumerate().map(member).collect();
+        let queue = Queue::new(config.limits.queue);
+        let limited = members.iter().any(|upstream| upstream.limit < usize::MAX);
         Self {
             config,
             members: ArcSwap::from_pointee(members),
             writer: Mutex::default(),
             changes: watch::Sender::new(0),
+            limited,
+            queue,
+            budget: Budget::new(now),
+            waiting: Room::default(),
         }
     }
 
@@ -86,6 +111,12 @@ impl Pool {
     #[must_use]
     pub fn members(&self) -> Arc<Members> {
         self.members.load_full()
+    }
+
+    /// Whether any upstream has a limit of attempts at once.
+    #[must_use]
+    pub const fn limited(&self) -> bool {
+        self.limited
     }
 
     /// How many are ready.
@@ -134,6 +165,7 @@ impl Pool {
                     health: Arc::new(first_health(&self.config, &dial, now)),
                     endpoint: Arc::new(Endpoint::new(said.address.to_string().into(), dial)),
                     in_flight: Arc::default(),
+                    limit: limit(&self.config, said),
                 },
             }
         });
@@ -164,6 +196,7 @@ impl Pool {
     /// Tells those who wait (called by `probe` after each transition and each first result).
     pub fn touch(&self) {
         self.changes.send_modify(|count| *count = count.wrapping_add(1));
+        self.queue.changed();
     }
 }
 
@@ -172,6 +205,16 @@ impl Upstream {
     #[must_use]
     pub fn nameless(&self) -> bool {
         matches!(self.endpoint.dial, Dial::Unresolved(Some(_)))
+    }
+
+    /// One more attempt on it, if its limit allows one.
+    fn claim(&self) -> bool {
+        if self.limit == usize::MAX {
+            self.in_flight.fetch_add(1, Ordering::Relaxed);
+            return true;
+        }
+        let more = |running| (running < self.limit).then_some(running + 1);
+        self.in_flight.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
     }
 
     /// Another `Upstream` of the same endpoint, health and load.
@@ -183,8 +226,14 @@ impl Upstream {
             endpoint: Arc::clone(&self.endpoint),
             health: Arc::clone(&self.health),
             in_flight: Arc::clone(&self.in_flight),
+            limit: self.limit,
         }
     }
+}
+
+/// `in_flight` of the entry, else of the pool.
+fn limit(config: &Config, entry: &Entry) -> usize {
+    entry.in_flight.or(config.limits.in_flight).map_or(usize::MAX, NonZeroUsize::get)
 }
 
 /// Adds a member in the next place.

@@ -2,6 +2,7 @@
 //!
 //! Tiers: ready → unknown (those without an address last) → evicted (only as a last resort, where the pool allows it). A [`Pick`] is a guard: while it
 //! lives, it counts as in flight on its upstream. Nothing here judges whether another try is allowed.
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -10,6 +11,7 @@ use fastrand::Rng;
 use crate::health::State;
 
 use super::balance;
+use super::queue::Queue;
 use super::{Members, Pool, Upstream};
 
 /// The upstreams of one request: the list it started with, and which of them were tried.
@@ -19,6 +21,8 @@ pub struct Choice {
     tried: Tried,
     last_resort: bool,
     rng: Rng,
+    /// Where upstreams have limits: who is told of a free slot.
+    queue: Option<Arc<Queue>>,
 }
 
 /// What `Choice::next` found.
@@ -29,6 +33,8 @@ pub enum Next {
     /// Nobody is ready and somebody is unknown, who may yet have a result: wait for a change ([`Pool::changes`]), at most [`Pool::patience`], then
     /// [`Choice::renew`] and ask again; once the patience is over, with `unknown_too`.
     Wait,
+    /// The best of those that are left have as many attempts as they may have at once.
+    Busy,
     /// Every upstream that may be tried was tried.
     None,
 }
@@ -41,8 +47,8 @@ pub struct Pick {
     pub upstream: Arc<Upstream>,
     /// Evicted, and tried because nobody else was left.
     pub last_resort: bool,
-    /// Nobody but a choice makes one: the count goes up with it and down with its end.
-    _counted: (),
+    /// Nobody but a choice makes one: the count goes up with it and down with its end, and this is told then.
+    queue: Option<Arc<Queue>>,
 }
 
 impl Choice {
@@ -55,28 +61,57 @@ impl Choice {
     /// The same with a random source of one's own, for tests that must repeat.
     #[must_use]
     pub fn with_rng(pool: &Pool, rng: Rng) -> Self {
-        Self { members: pool.members(), tried: Tried::default(), last_resort: pool.config.last_resort, rng }
+        let queue = pool.limited().then(|| Arc::clone(&pool.queue));
+        Self { members: pool.members(), tried: Tried::default(), last_resort: pool.config.last_resort, rng, queue }
     }
 
     /// The next upstream. `unknown_too`: the wait for first results is over, or was not worth it.
     pub fn next(&mut self, unknown_too: bool) -> Next {
-        let Self { members, tried, last_resort, rng } = self;
-        let rank = |index: usize| match members[index].health.state() {
-            _ if tried.contains(index) => None,
-            State::Ready => Some(READY),
-            State::Unknown if members[index].nameless() => Some(NAMELESS),
-            State::Unknown => Some(AWAITED),
-            State::Evicted => last_resort.then_some(EVICTED),
-        };
-        let load = |index: usize| members[index].in_flight.load(Ordering::Relaxed);
-        let Some((index, rank)) = balance::choose(members.len(), rng, rank, load) else { return Next::None };
-        let upstream = &members[index];
-        if rank == AWAITED && !unknown_too {
-            return Next::Wait;
+        let Self { members, tried, last_resort, rng, queue } = self;
+        loop {
+            // The best rank among those that have no slot left: nobody of a lower one is asked in their stead.
+            let busy = Cell::new(u8::MAX);
+            let rank = |index: usize| {
+                let upstream = &members[index];
+                let rank = match upstream.health.state() {
+                    _ if tried.contains(index) => return None,
+                    State::Ready => READY,
+                    State::Unknown if upstream.nameless() => NAMELESS,
+                    State::Unknown => AWAITED,
+                    State::Evicted if *last_resort => EVICTED,
+                    State::Evicted | State::Draining | State::Disabled => return None,
+                };
+                if queue.is_some() && upstream.in_flight.load(Ordering::Relaxed) >= upstream.limit {
+                    busy.set(busy.get().min(rank));
+                    return None;
+                }
+                Some(rank)
+            };
+            let load = |index: usize| members[index].in_flight.load(Ordering::Relaxed);
+            let (index, rank) = match balance::choose(members.len(), rng, rank, load) {
+                Some((index, rank)) if rank <= busy.get() => (index, rank),
+                None if busy.get() == u8::MAX => return Next::None,
+                Some(_) | None => return Next::Busy,
+            };
+            let upstream = &members[index];
+            if rank == AWAITED && !unknown_too {
+                return Next::Wait;
+            }
+            if upstream.claim() {
+                tried.insert(index);
+                let pick = Pick { upstream: Arc::clone(upstream), last_resort: rank == EVICTED, queue: queue.clone() };
+                return Next::Try(pick);
+            }
         }
-        tried.insert(index);
-        upstream.in_flight.fetch_add(1, Ordering::Relaxed);
-        Next::Try(Pick { upstream: Arc::clone(upstream), last_resort: rank == EVICTED, _counted: () })
+    }
+
+    /// This one becomes a choice once more, tried or not, among the pool's members of now.
+    pub fn again(&mut self, pool: &Pool, upstream: &Upstream) {
+        self.renew(pool);
+        let same = |member: &Arc<Upstream>| member.endpoint.key == upstream.endpoint.key;
+        if let Some(index) = self.members.iter().position(same) {
+            self.tried.unmark(index);
+        }
     }
 
     /// Takes the pool's members of now, after a wait: a name may have got its addresses. What was tried stays tried.
@@ -114,7 +149,11 @@ impl Choice {
 
 impl Drop for Pick {
     fn drop(&mut self) {
-        self.upstream.in_flight.fetch_sub(1, Ordering::Relaxed);
+        // `SeqCst` for the sake of the queue: see `Queue::join`.
+        self.upstream.in_flight.fetch_sub(1, Ordering::SeqCst);
+        if let Some(queue) = &self.queue {
+            queue.freed();
+        }
     }
 }
 
@@ -148,6 +187,14 @@ impl Tried {
             self.low |= 1 << index;
         } else {
             self.high.push(index);
+        }
+    }
+
+    fn unmark(&mut self, index: usize) {
+        if index < 64 {
+            self.low &= !(1 << index);
+        } else {
+            self.high.retain(|&other| other != index);
         }
     }
 }

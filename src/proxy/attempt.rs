@@ -13,6 +13,7 @@ use crate::cause::{self, Cause, Failure, Phase, spoken};
 use crate::client::{self, Head, Order, Outgoing, Progress};
 use crate::config::model::{Forward, HostHeader};
 use crate::health::State;
+use crate::observe::{Reason, events};
 use crate::pool::pick::{Choice, Pick};
 use crate::pool::{Pool, Upstream};
 
@@ -32,6 +33,16 @@ pub(super) enum Answer {
     Streaming(Response<client::Body>),
     /// 101 to a protocol that was asked for.
     Switched(Response<client::Body>),
+}
+
+impl Answer {
+    pub(super) fn status(&self) -> u16 {
+        match self {
+            Self::Held(response) => response.status(),
+            Self::Streaming(response) | Self::Switched(response) => response.status(),
+        }
+        .as_u16()
+    }
 }
 
 /// The surroundings of an attempt: the same for every try of a request.
@@ -168,6 +179,11 @@ impl Setting<'_> {
         Ok(Answer::Switched(response))
     }
 
+    /// The end of the whole exchange has come.
+    pub(super) fn overdue_now(&self) -> bool {
+        self.end.is_some_and(|(end, _)| Instant::now() >= end)
+    }
+
     /// Resolves at the end of the whole exchange.
     async fn overdue(&self) {
         match self.end {
@@ -197,7 +213,9 @@ impl Setting<'_> {
             let may_leave = progress.phase() != Phase::Body
                 && judge(&self.case(cause::Retry::Any, tally, progress.sent()), &self.forward.retry) == Verdict::Next
                 && choice.untried().any(|other| other.health.state() == State::Ready);
-            if may_leave && upstream.health.state() == State::Evicted {
+            let sent = Tally { sent: tally.sent || progress.sent(), ..tally };
+            if may_leave && upstream.health.state() == State::Evicted && self.affords(&sent, std::time::Instant::now())
+            {
                 return;
             }
             if changes.changed().await.is_err() {
@@ -215,7 +233,54 @@ impl Setting<'_> {
             body_kept: self.replay.whole(),
             attempts: tally.attempts,
             resends: tally.resends,
-            elapsed: self.started.elapsed(),
+            elapsed: self.started.elapsed().saturating_sub(tally.waited),
+        }
+    }
+
+    /// What follows a failed attempt (its bytes are in the tally already). A resend is paid for here, from the pool's
+    /// budget; one that an eviction brought about has paid when it left.
+    pub(super) fn verdict(
+        &self,
+        failure: &Failure,
+        choice: &Choice,
+        tally: &Tally,
+        now: std::time::Instant,
+    ) -> Verdict {
+        let verdict = judge(&self.case(failure.cause.row().retry, *tally, false), &self.forward.retry);
+        let paid = failure.cause == Cause::Evicted || choice.untried().next().is_none();
+        match verdict {
+            Verdict::Next if !paid && !self.affords(tally, now) => Verdict::Stop(Reason::Budget),
+            verdict => verdict,
+        }
+    }
+
+    /// One more attempt, as far as the pool's retry budget goes. Free while nothing was sent.
+    pub(super) fn affords(&self, tally: &Tally, now: std::time::Instant) -> bool {
+        let Some(percent) = self.forward.retry.budget.filter(|_| tally.sent) else { return true };
+        let may = self.pool.budget.take(percent, now);
+        if !may {
+            events::retry_budget_exhausted(&self.pool.config.name, percent, now);
+        }
+        may
+    }
+
+    /// Does this answer count as a failure, and may another upstream be asked for a better one (`retry.on_status`)? It can be
+    /// kept meanwhile: whole, or as a body that nobody reads yet.
+    pub(super) fn sends_on(&self, answer: &Answer, choice: &Choice, tally: Tally) -> bool {
+        let whole = matches!(answer, Answer::Held(_));
+        let tally = Tally { sent: true, ..tally };
+        self.forward.retry.on_status.contains(answer.status())
+            && (whole || self.replay.read_to_end())
+            && choice.untried().any(|other| self.may_be_tried(other))
+            && judge(&self.case(cause::Retry::Any, tally, true), &self.forward.retry) == Verdict::Next
+            && self.affords(&tally, std::time::Instant::now())
+    }
+
+    fn may_be_tried(&self, upstream: &Upstream) -> bool {
+        match upstream.health.state() {
+            State::Ready | State::Unknown => true,
+            State::Evicted => self.pool.config.last_resort,
+            State::Draining | State::Disabled => false,
         }
     }
 }

@@ -1,10 +1,11 @@
 //! The attempt loop: pick, attempt, report, judge.
 //!
 //! While nothing was sent, every upstream gets its turn; after that, only what may be resent. The loop holds no lock and
-//! buffers no body ([`replay`](super::replay) keeps what was taken).
+//! buffers no body ([`replay`](super::replay) keeps what was taken); what it waits for is in [`waiting`](super::waiting).
 
 use std::borrow::Cow;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
 use http::{Response, Uri, uri};
 
@@ -23,7 +24,8 @@ use super::headers::to_client;
 use super::record::Open;
 use super::replay::{Replay, too_large};
 use super::respond::PROXY_STATUS;
-use super::retry::{Tally, Verdict, judge};
+use super::retry::{Tally, Verdict};
+use super::waiting::Patience;
 use super::{Asked, Service, upgrade};
 
 /// Forwards one request to a pool: an upstream's answer, or the annotated error.
@@ -56,54 +58,84 @@ pub(super) async fn forward(
         end: forward.timeouts.request.map(|limit| (tokio::time::Instant::from(open.exchange.started) + limit, limit)),
     };
     open.exchange.idempotent = setting.idempotent;
-    let mut choice = Choice::new(pool);
-    let (mut tally, mut unknown_too, mut waiting) = (Tally::default(), false, None);
-    let stopped = loop {
-        let pick = match choice.next(unknown_too) {
+    if forward.retry.budget.is_some() {
+        pool.budget.request(setting.started);
+    }
+    let (mut choice, mut patience) = (Choice::new(pool), Patience::new(setting.started));
+    let (mut tally, mut kept) = (Tally::default(), None);
+    let stop = loop {
+        // 1. pick
+        let pick = match patience.next(pool, &mut choice) {
             Next::Try(pick) => pick,
-            // Nobody is ready and somebody is unknown: a first result is waited for, then the unknown ones are tried.
-            Next::Wait => {
-                let subscribed = waiting.is_some();
-                let (changes, until) = waiting.get_or_insert_with(|| (pool.changes(), patience(pool, setting.end)));
-                unknown_too = subscribed && tokio::time::timeout_at(*until, changes.changed()).await.is_err();
-                choice.renew(pool);
-                continue;
-            }
-            Next::None => break Reason::Evicted,
+            // Rare, and as large as all the rest.
+            other => match Box::pin(patience.pick(other, &setting, &mut choice, &mut tally)).await {
+                Ok(pick) => pick,
+                Err(stop) => break stop,
+            },
         };
+
+        // 2. attempt
         tally.attempts += 1;
         tally.resends += usize::from(tally.sent);
         // The first attempt begins with the request, which saves a look at the clock.
-        let first = open.exchange.attempts.is_empty() && waiting.is_none();
+        let first = open.exchange.attempts.is_empty() && !patience.waited;
         let began = if first { open.exchange.started } else { Instant::now() };
         let running = open.begin(pick, began);
         let failure = match setting.attempt(running, &choice, tally).await {
-            Ok(answer) => return answered(&setting, open, answer),
+            Ok(answer) if setting.sends_on(&answer, &choice, tally) => {
+                let now = Instant::now();
+                kept = Some(open.keep(answer, now));
+                tally.sent = true;
+                patience.has_answer(now);
+                continue;
+            }
+            Ok(answer) => {
+                open.answered(answer.status(), Instant::now());
+                return answered(&setting, open, answer);
+            }
             Err(failure) => replay.failure().map_or(failure, |own| own.sent(running.progress.sent())),
         };
+
+        // 3. report
         let now = Instant::now();
         let failure = open.failed(failure, now);
         tally.sent |= failure.sent;
+        patience.failed(now);
+
+        // 4. judge
         if failure.cause.row().fault == cause::Fault::Client {
-            open.exchange.pool_size = choice.members().len();
             let reason = if failure.cause == Cause::ClientClosed { Reason::ClientGone } else { Reason::Final };
-            open.not_tried(choice.untried().map(|upstream| (upstream, reason)), now);
+            left_over(&mut open, pool, &choice, reason, now);
             return service.annotate(open, asked, failure);
         }
-        match judge(&setting.case(failure.cause.row().retry, tally, false), &forward.retry) {
+        match setting.verdict(&failure, &choice, &tally, now) {
             Verdict::Next => {}
-            Verdict::Stop(_) if failure.cause == Cause::RequestTimeout => break Reason::Deadline,
-            Verdict::Stop(reason) => break reason,
+            Verdict::Stop(_) if failure.cause == Cause::RequestTimeout => break Reason::Deadline.into(),
+            Verdict::Stop(Reason::Attempts) if patience.outlasts(pool, &choice) => {}
+            Verdict::Stop(reason) => break reason.into(),
         }
     };
-    open.exchange.pool_size = choice.members().len();
-    let why = |state: State| match state {
-        State::Evicted if !pool.config.last_resort => Reason::Evicted,
-        State::Unknown if stopped == Reason::Evicted => Reason::Unknown,
-        State::Ready | State::Unknown | State::Evicted => stopped,
-    };
-    open.not_tried(choice.untried().map(|upstream| (upstream, why(upstream.health.state()))), Instant::now());
+    if let Some(kept) = kept.filter(|kept| kept.complete() || !setting.overdue_now()) {
+        let answer = open.passes(*kept);
+        return answered(&setting, open, answer);
+    }
+    left_over(&mut open, pool, &choice, stop.reason, Instant::now());
+    open.exchange.failure = stop.failure.map(Arc::new);
     service.gave_up(open, asked, service.telling(asked))
+}
+
+/// Who got no turn, and why: the state of each, where that alone is a reason; else what ended the tries.
+fn left_over(open: &mut Open, pool: &Pool, choice: &Choice, stopped: Reason, now: Instant) {
+    open.exchange.pool_size = choice.members().len();
+    let why = |state: State| match (state, stopped) {
+        (State::Draining, _) => Reason::Draining,
+        (State::Disabled, _) => Reason::Disabled,
+        (State::Evicted, _) if !pool.config.last_resort => Reason::Evicted,
+        (State::Evicted, Reason::Busy) => Reason::Evicted,
+        (State::Unknown, Reason::Evicted | Reason::Busy) => Reason::Unknown,
+        (State::Ready | State::Unknown | State::Evicted, _) => stopped,
+    };
+    open.not_tried(choice.untried().map(|upstream| (upstream, why(upstream.health.state()))), now);
 }
 
 /// The target as the upstream sees it, in origin form; and the last bounds that need the route.
@@ -141,16 +173,9 @@ fn target<'a>(
     target.and_then(|target| target.parse().ok()).map(Cow::Owned).ok_or_else(refused)
 }
 
-/// Until when a request waits for a first result.
-fn patience(pool: &Pool, end: Option<(tokio::time::Instant, Duration)>) -> tokio::time::Instant {
-    let until = tokio::time::Instant::now() + pool.patience();
-    end.map_or(until, |(end, _)| end.min(until))
-}
-
 /// An upstream's answer, on its way to the client.
 fn answered(setting: &Setting<'_>, mut open: Box<Open>, answer: Answer) -> Response<Body> {
     let service = setting.service;
-    let now = Instant::now();
     let (mut head, body) = match answer {
         Answer::Held(response) => {
             let (head, bytes) = response.into_parts();
@@ -163,7 +188,6 @@ fn answered(setting: &Setting<'_>, mut open: Box<Open>, answer: Answer) -> Respo
         Answer::Switched(response) => return upgrade::switch(setting, open, response),
     };
     open.exchange.status = head.status.as_u16();
-    open.answered(head.status.as_u16(), now);
     finish_head(service, &open, setting.asked, &mut head.headers);
     head.extensions.clear();
     head.version = http::Version::HTTP_11;
@@ -180,7 +204,7 @@ pub(super) fn finish_head(service: &Service, open: &Open, asked: &Asked<'_>, hea
     to_client(headers, asked.request_id.value());
     if service.proxy.config.errors.proxy_status_on_all
         && let (Some(last), Ok(received)) =
-            (open.exchange.attempts.last(), http::StatusCode::from_u16(open.exchange.status))
+            (open.exchange.answering(), http::StatusCode::from_u16(open.exchange.status))
     {
         let next_hop = if service.full_detail(asked) {
             last.authority.to_string()

@@ -11,6 +11,7 @@
 
 mod attempt;
 mod body;
+mod cap;
 mod forward;
 mod guard;
 mod headers;
@@ -22,6 +23,7 @@ mod replay;
 pub mod respond;
 pub mod retry;
 mod upgrade;
+mod waiting;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -45,6 +47,7 @@ use crate::pool::Pool;
 use crate::route::{self, Table};
 
 pub use body::Body;
+use cap::Caps;
 use headers::Ours;
 use notes::Notes;
 use record::Open;
@@ -62,6 +65,8 @@ pub struct Proxy {
     /// `1.1 NAME-xxxxxx`, and the token alone.
     via: HeaderValue,
     via_token: String,
+    /// How many requests each listener has that may have only so many.
+    caps: Caps,
     access_log: AccessLog,
     on_exchange: Option<OnExchange>,
 }
@@ -81,7 +86,8 @@ impl Proxy {
             HeaderValue::from_str(&format!("1.1 {via_token}")).unwrap_or(HeaderValue::from_static("1.1 causeway"));
         let routes = Table::compile(config.routes.iter().cloned().map(Arc::new));
         let annotator = Annotator::new(Arc::clone(&config.name)).configured_by(config.file.as_deref());
-        Self { config, routes, pools, annotator, via, via_token, access_log, on_exchange }
+        let caps = Caps::new(&config.listeners);
+        Self { config, routes, pools, annotator, via, via_token, caps, access_log, on_exchange }
     }
 
     /// An exchange has ended: the one place where its record reaches the log and whoever listens.
@@ -145,6 +151,12 @@ impl Service {
         let (mut open, asked) = self.open(parts, notes, passed, conn);
         if let Some(failure) = refusal {
             return self.refuse(open, &asked, failure);
+        }
+        if let Some(most) = conn.listener.in_flight_limit {
+            match self.proxy.caps.enter(&conn.listener.name, most) {
+                Ok(place) => open.place = place,
+                Err(failure) => return self.refuse(open, &asked, failure),
+            }
         }
 
         // 2. route

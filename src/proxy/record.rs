@@ -10,10 +10,12 @@ use crate::cause::{Cause, Failure};
 use crate::client::Progress;
 use crate::listen::Drain;
 use crate::observe::exchange::EndedBy;
-use crate::observe::{Attempt, Exchange, NotTried, Outcome, Reason};
+use crate::observe::{Attempt, Exchange, NotTried, Outcome, Reason, events};
 use crate::pool::Upstream;
 use crate::pool::pick::Pick;
+use crate::pool::room::Place;
 
+use super::attempt::Answer;
 use super::replay::Replay;
 use super::{Proxy, panic};
 
@@ -23,12 +25,32 @@ pub(super) struct Open {
     pub(super) exchange: Exchange,
     proxy: Arc<Proxy>,
     running: Option<Running>,
+    /// The row of the attempt whose answer goes on to the client.
+    row: usize,
+    /// Its place among the listener's requests, where that has a limit.
+    pub(super) place: Option<Place>,
     /// Where the request body's bytes are counted.
     pub(super) body: Option<Replay>,
     /// Whether it was causeway that cut it.
     drain: Drain,
     /// The end was told.
     ended: bool,
+}
+
+/// An answer that counts as a failure (`retry.on_status`), until a better one comes or all attempts have ended.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) answer: Answer,
+    /// The attempt that it comes from, while its body still runs.
+    running: Option<Running>,
+    row: usize,
+}
+
+impl Kept {
+    /// Nothing of it is still to come.
+    pub(super) const fn complete(&self) -> bool {
+        matches!(self.answer, Answer::Held(_))
+    }
 }
 
 /// The attempt that runs now.
@@ -41,7 +63,7 @@ pub(super) struct Running {
 
 impl Open {
     pub(super) fn new(exchange: Exchange, proxy: Arc<Proxy>, drain: Drain) -> Box<Self> {
-        Box::new(Self { exchange, proxy, running: None, body: None, drain, ended: false })
+        Box::new(Self { exchange, proxy, running: None, row: 0, place: None, body: None, drain, ended: false })
     }
 
     /// An attempt begins.
@@ -52,8 +74,24 @@ impl Open {
     /// The attempt has its head: the record gets its row, the upstream stays in flight until the body's end.
     pub(super) fn answered(&mut self, status: u16, now: Instant) {
         if let Some(running) = &self.running {
+            self.row = self.exchange.attempts.len();
             add(&mut self.exchange.attempts, running.row(Outcome::Answered(status), now));
         }
+    }
+
+    /// The attempt has an answer that is kept while others are asked for a better one. One that is complete lets go of its
+    /// upstream.
+    pub(super) fn keep(&mut self, answer: Answer, now: Instant) -> Box<Kept> {
+        self.answered(answer.status(), now);
+        let running = self.running.take().filter(|_| !matches!(answer, Answer::Held(_)));
+        Box::new(Kept { answer, running, row: self.row })
+    }
+
+    /// It passes after all.
+    pub(super) fn passes(&mut self, kept: Kept) -> Answer {
+        self.exchange.kept = true;
+        (self.running, self.row) = (kept.running, kept.row);
+        kept.answer
     }
 
     /// The attempt failed.
@@ -79,6 +117,8 @@ impl Open {
                 since: health.since,
                 held_for: health.held_for,
                 next_check: health.next_check,
+                by_traffic: false,
+                ends_in: None,
             });
         }
     }
@@ -86,7 +126,7 @@ impl Open {
     /// The answer broke off after its head had gone out.
     pub(super) fn broke(&mut self, failure: Failure) {
         let failure = Arc::new(failure);
-        if let Some(last) = self.exchange.attempts.last_mut() {
+        if let Some(last) = self.exchange.attempts.get_mut(self.row) {
             last.outcome = Outcome::Failed(Arc::clone(&failure));
         }
         self.exchange.failure = Some(failure);
@@ -144,7 +184,7 @@ impl Drop for Open {
         if !self.ended {
             self.unended(now);
         }
-        if let (Some(Running { started, .. }), Some(last)) = (&self.running, self.exchange.attempts.last_mut()) {
+        if let (Some(Running { started, .. }), Some(last)) = (&self.running, self.exchange.attempts.get_mut(self.row)) {
             last.elapsed = now.saturating_duration_since(*started);
         }
         if let Some(body) = &self.body {
@@ -152,6 +192,9 @@ impl Drop for Open {
         }
         self.exchange.elapsed = now.saturating_duration_since(self.exchange.started);
         self.proxy.finish(&self.exchange);
+        if self.exchange.attempts.len() > 1 {
+            events::request_suspect(&self.exchange, now);
+        }
         if std::thread::panicking() {
             panic::leave(&self.exchange);
         }

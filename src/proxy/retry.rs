@@ -23,7 +23,7 @@ pub struct Case {
     pub attempts: usize,
     /// Attempts that were made after bytes had been sent.
     pub resends: usize,
-    /// From the complete request head until now.
+    /// From the complete request head until now, less what was spent in `wait`.
     pub elapsed: Duration,
 }
 
@@ -36,6 +36,8 @@ pub struct Tally {
     pub attempts: usize,
     /// Attempts that were made after bytes had been sent.
     pub resends: usize,
+    /// How long the clock of the deadline stood still.
+    pub waited: Duration,
 }
 
 /// What follows.

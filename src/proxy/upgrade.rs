@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::{HeaderValue, Response, header};
 use hyper::upgrade::OnUpgrade;
@@ -35,7 +35,6 @@ pub(super) fn switch(
     let on_upstream = client::upgraded(&mut response);
     let (mut head, _) = response.into_parts();
     open.exchange.status = head.status.as_u16();
-    open.answered(head.status.as_u16(), Instant::now());
     finish_head(setting.service, &open, setting.asked, &mut head.headers);
     // No body follows a 101, whatever its fields say (RFC 9110 §8.6).
     head.headers.remove(header::CONTENT_LENGTH);

@@ -4,6 +4,7 @@ mod causes;
 mod detail;
 mod forms;
 mod golden;
+mod overload;
 mod verdicts;
 
 use std::sync::Arc;
@@ -43,6 +44,7 @@ pub(crate) fn exchange() -> Exchange {
         bytes_out: 0,
         elapsed: Duration::from_micros(5_001_200),
         ended_by: EndedBy::Proxy,
+        kept: false,
         logged: true,
     }
 }
@@ -77,7 +79,9 @@ pub(crate) fn skipped(ordinal: usize, reason: Reason) -> NotTried {
         last_failure: Some((Cause::HealthStatus, "GET /healthz gives 503, wanted 200-399".to_owned())),
         since: UNIX_EPOCH + Duration::from_secs(1_795_184_530),
         held_for: Duration::from_secs(41),
+        by_traffic: false,
         next_check: Some(Duration::from_millis(1200)),
+        ends_in: None,
     }
 }
 

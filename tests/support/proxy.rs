@@ -55,10 +55,19 @@ pub struct Proxy {
 impl Proxy {
     /// With this configuration; `listen`, admin and logs are set here.
     pub fn start(config: &str) -> Self {
+        Self::changed_file(config, |_| {})
+    }
+
+    /// The same, with a word on what the file has said.
+    pub fn changed_file(config: &str, change: impl Fn(&mut Config)) -> Self {
         let text = format!(
             "listen = \"127.0.0.1:0\"\nworkers = 2\nadmin.address = \"off\"\nlog.access = \"off\"\nshutdown.timeout = \"2s\"\n{config}"
         );
-        let config = Config::from_toml(&text).unwrap_or_else(|problems| panic!("{problems:#?}\n{text}"));
+        Self::of(Config::from_toml(&text).unwrap_or_else(|problems| panic!("{problems:#?}\n{text}")), change)
+    }
+
+    fn of(mut config: Config, change: impl Fn(&mut Config)) -> Self {
+        change(&mut config);
         let log = Arc::new(Log::default());
         let writer = Arc::clone(&log);
         let on_exchange = move |exchange: &Exchange| {
@@ -80,6 +89,13 @@ impl Proxy {
     pub fn with(top: &str, upstreams: &[SocketAddr], more: &str) -> Self {
         let list: Vec<String> = upstreams.iter().map(|address| format!("\"{address}\"")).collect();
         Self::start(&format!("{top}\n[pool.app]\nupstreams = [{}]\nhealth.type = \"off\"\n{more}", list.join(", ")))
+    }
+
+    /// As [`Proxy::unchecked`], with a word on what the file has said.
+    pub fn changed(upstreams: &[SocketAddr], more: &str, change: impl Fn(&mut Config)) -> Self {
+        let list: Vec<String> = upstreams.iter().map(|address| format!("\"{address}\"")).collect();
+        let text = format!("[pool.app]\nupstreams = [{}]\nhealth.type = \"off\"\n{more}", list.join(", "));
+        Self::changed_file(&text, change)
     }
 
     pub fn server(&self) -> &Server {

@@ -181,7 +181,7 @@ impl Narrator {
                 }
                 lines
             }
-            State::Unknown => Vec::new(),
+            State::Unknown | State::Draining | State::Disabled => Vec::new(),
         }
     }
 

@@ -267,6 +267,49 @@ pub fn request_failed(exchange: &Exchange) {
     );
 }
 
+/// Requests of this pool were not sent once more, because so many had been (`retry.budget`, in percent). One line in ten
+/// seconds for each pool.
+pub fn retry_budget_exhausted(pool: &Arc<str>, percent: u32, now: Instant) {
+    static THROTTLE: Throttle<Arc<str>> = Throttle::new(Duration::from_secs(10), 64);
+    if let Some(held) = THROTTLE.pass(now, |name| name == pool, || Arc::clone(pool)) {
+        let more = more(held);
+        warn!(
+            event = "retry_budget_exhausted",
+            pool = &**pool,
+            more = held,
+            "pool {pool} sends no more requests once more for now: {percent} % of those of the last 10 s, and 10 a second, \
+             are used up (retry.budget). So many attempts fail that its upstreams need a look{more}"
+        );
+    }
+}
+
+/// One request made several upstreams drop the connection: it may be what takes them down. At most one line in ten seconds
+/// for each route; one upstream alone says nothing.
+pub fn request_suspect(exchange: &Exchange, now: Instant) {
+    static THROTTLE: Throttle<Option<Arc<str>>> = Throttle::new(Duration::from_secs(10), 256);
+    let mut upstreams: Vec<_> = exchange.droppers().map(|attempt| &*attempt.upstream).collect();
+    upstreams.sort_unstable();
+    upstreams.dedup();
+    if upstreams.len() < 2 {
+        return;
+    }
+    let Some(held) = THROTTLE.pass(now, |route| *route == exchange.route, || exchange.route.clone()) else { return };
+    let (id, method, more) = (&*exchange.request_id, exchange.method.as_str(), more(held));
+    let (route, pool) = (exchange.route.as_deref().unwrap_or_default(), exchange.pool.as_deref().unwrap_or_default());
+    let (count, upstreams) = (upstreams.len(), listed(&upstreams));
+    warn!(
+        event = "request_suspect",
+        request_id = id,
+        method,
+        route,
+        pool,
+        upstreams,
+        more = held,
+        "request {id} ({method}, route {route}) made {count} upstreams of pool {pool} drop the connection: {upstreams}. \
+         It may be what takes the app down; retry.resend = 0 on that route keeps it to one{more}"
+    );
+}
+
 /// `GET /orders (pool app): 127.0.0.1:3000 connection_refused: connection refused: …; 127.0.0.1:3002 not tried: evicted`
 struct Trail<'a>(&'a Exchange);
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use http::Method;
+use http::{Method, StatusCode};
 
 use crate::observe::time::Utc;
 use crate::observe::told::spoken;
@@ -49,8 +49,9 @@ fn full(story: &Story<'_>) -> String {
         let _ = writeln!(out, "<p>{}</p>", escape(&story.sent));
     }
     let again = again(story);
-    // A single card says all of it already.
-    let told = story.rows.len() == 1 || story.hint.is_empty() && story.command.is_none();
+    // A single card says all of it already, but for when to come back.
+    let alone = story.rows.len() == 1 && story.status != StatusCode::SERVICE_UNAVAILABLE;
+    let told = alone || story.hint.is_empty() && story.command.is_none();
     if !told {
         out.push_str("<h2>What to do first</h2>\n");
         paragraph(&mut out, &story.hint);

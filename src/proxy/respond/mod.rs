@@ -2,7 +2,7 @@
 //! what to do.
 //!
 //! [`mod@verdict`] picks status and leading cause; [`detail`] says who is told addresses; [`accept`] picks the form;
-//! `words` is what it says; `json`, `text` and `html` are how it looks. Nothing here decides whether to try again, and
+//! `words` (and `skipped`, of those not tried) is what it says; `json`, `text` and `html` are how it looks. Nothing here decides whether to try again, and
 //! nothing waits.
 
 pub mod accept;
@@ -10,6 +10,7 @@ pub mod detail;
 mod html;
 mod json;
 mod proxy_status;
+mod skipped;
 mod text;
 pub mod verdict;
 mod words;
@@ -40,8 +41,8 @@ pub const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 /// The request's id.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Seconds in Retry-After of a 503.
-const RETRY_AFTER: u32 = 2;
+/// Seconds in Retry-After of a 503, where nothing tells a better time: a restart takes about as long.
+const RETRY_AFTER: u64 = 2;
 
 /// Makes annotated errors in this deployment's name.
 #[derive(Clone, Debug)]
@@ -105,7 +106,7 @@ impl Annotator {
         fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         fields.insert(VARY, HeaderValue::from_static("Accept"));
         if verdict.status == StatusCode::SERVICE_UNAVAILABLE {
-            fields.insert(RETRY_AFTER_FIELD, HeaderValue::from(RETRY_AFTER));
+            fields.insert(RETRY_AFTER_FIELD, HeaderValue::from(story.retry_after));
         }
         if verdict.status == StatusCode::METHOD_NOT_ALLOWED
             && let Ok(allow) = HeaderValue::from_str(telling.allow)
@@ -142,6 +143,16 @@ pub fn refuse_bytes(mut response: Response<Bytes>) -> Bytes {
     out.into()
 }
 
+/// In how many seconds, at least one, it may go better: when a slot may be free, else at the next check, or the end of an
+/// eviction.
+fn retry_after(exchange: &Exchange, cause: Cause) -> u64 {
+    if matches!(cause, Cause::UpstreamBusy | Cause::QueueTimeout | Cause::ProxyBusy) {
+        return 1;
+    }
+    let chances = exchange.not_tried.iter().flat_map(|skip| [skip.next_check, skip.ends_in]).flatten();
+    chances.min().map_or(RETRY_AFTER, |next| next.as_millis().div_ceil(1000).max(1) as u64)
+}
+
 fn page(story: &Story<'_>, content_type: &'static str, body: String, method: &Method) -> Response<Bytes> {
     let length = body.len();
     let mut response = Response::new(if method == Method::HEAD { Bytes::new() } else { body.into() });
@@ -164,7 +175,7 @@ fn grpc(story: &Story<'_>) -> Response<Bytes> {
         fields.insert("grpc-message", message);
     }
     if story.status == StatusCode::SERVICE_UNAVAILABLE {
-        fields.insert("grpc-retry-pushback-ms", HeaderValue::from(RETRY_AFTER * 1000));
+        fields.insert("grpc-retry-pushback-ms", HeaderValue::from(story.retry_after * 1000));
     }
     response
 }

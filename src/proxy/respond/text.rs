@@ -47,7 +47,8 @@ fn full(out: &mut String, story: &Story<'_>, name: &str) {
         next(out, &indent, row.command.as_deref());
     }
     out.push('\n');
-    if story.rows.is_empty() {
+    // Rows say what to do, each for itself; none says when to come back.
+    if story.rows.is_empty() || story.status == StatusCode::SERVICE_UNAVAILABLE {
         wrap(out, "", &story.hint);
         next(out, "", story.command.as_deref());
         if !(story.hint.is_empty() && story.command.is_none()) {

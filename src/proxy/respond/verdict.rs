@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use crate::cause::{Cause, Failure, Fault};
-use crate::observe::{Attempt, Exchange, Outcome};
+use crate::observe::{Attempt, Exchange, Outcome, Reason};
 
 /// The status and the failure that stand for a whole exchange.
 #[derive(Clone, Debug)]
@@ -27,7 +27,8 @@ impl Verdict {
 }
 
 /// Judges an exchange that causeway answers itself. [`Exchange::failure`], where it is none of the attempts' own, ends
-/// the exchange by itself (no route, a request limit, `timeouts.request`, shutting down, a bug); else the attempts speak.
+/// the exchange by itself (no route, a request limit, a full queue, `timeouts.request`, shutting down, a bug); else the attempts
+/// speak.
 #[must_use]
 pub fn verdict(exchange: &Exchange) -> Verdict {
     let attempt_of = |failure: &Arc<Failure>| exchange.attempts.iter().position(|a| is(a, failure));
@@ -35,6 +36,11 @@ pub fn verdict(exchange: &Exchange) -> Verdict {
         && attempt_of(failure).is_none()
     {
         return Verdict { status: code(failure.own_status()), failure: failure.clone(), attempt: None };
+    }
+    // Nobody answered, and somebody was not asked only because it is at its limit.
+    if exchange.not_tried.iter().any(|skip| skip.reason == Reason::Busy) {
+        let failure = Arc::new(Failure::new(Cause::UpstreamBusy));
+        return Verdict { status: StatusCode::SERVICE_UNAVAILABLE, failure, attempt: None };
     }
     let failed = || {
         exchange.attempts.iter().enumerate().filter_map(|(index, attempt)| match &attempt.outcome {
@@ -77,7 +83,7 @@ fn code(status: u16) -> StatusCode {
 const fn rank(cause: Cause) -> u8 {
     match cause {
         Cause::ClientClosed | Cause::ClientTimeout | Cause::ClientInvalid | Cause::ClientTooLarge => 0,
-        Cause::RequestTimeout | Cause::NoRoute | Cause::ShuttingDown => 1,
+        Cause::RequestTimeout | Cause::NoRoute | Cause::ProxyBusy | Cause::ShuttingDown => 1,
         Cause::NotHttp
         | Cause::SpeaksTls
         | Cause::SpeaksH2
@@ -96,7 +102,7 @@ const fn rank(cause: Cause) -> u8 {
         Cause::ReadTimeout | Cause::WriteTimeout | Cause::BodyTimeout => 8,
         Cause::ConnectTimeout => 9,
         Cause::DnsNotFound | Cause::DnsFailure | Cause::DnsTimeout => 10,
-        Cause::Evicted => 11,
+        Cause::Evicted | Cause::UpstreamBusy | Cause::QueueTimeout => 11,
         Cause::Bug => 12,
     }
 }

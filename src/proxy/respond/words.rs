@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 
-use crate::cause::{Cause, Failure, Fault, Phase, capitalised, escape};
-use crate::health::State;
+use crate::cause::{Cause, Failure, Fault, Phase, escape};
 use crate::observe::told::{once, spoken, waited};
-use crate::observe::{Attempt, Exchange, NotTried, Reason};
+use crate::observe::{Attempt, Exchange, NotTried};
 
 use super::Telling;
+use super::skipped::row_of_skip;
 use super::verdict::Verdict;
 
 /// Everything that the forms need.
@@ -34,6 +34,8 @@ pub(super) struct Story<'a> {
     pub(super) asked: String,
     /// Where something was sent, and what that means; empty if nothing was.
     pub(super) sent: String,
+    /// Seconds, for a 503.
+    pub(super) retry_after: u64,
     /// Attempts in order, then who was not tried.
     pub(super) rows: Vec<Row<'a>>,
 }
@@ -80,7 +82,7 @@ impl<'a> Story<'a> {
         let skipped = exchange.not_tried.iter().map(|skip| row_of_skip(exchange, skip, failure.cause, pool, full));
         let rows: Vec<_> = failed.chain(skipped).collect();
         let upstreams_failed = match failure.cause {
-            Cause::Evicted => true,
+            Cause::Evicted | Cause::UpstreamBusy | Cause::QueueTimeout => true,
             Cause::RequestTimeout => !full,
             cause => verdict.attempt.is_some() && cause.row().fault != Fault::Client,
         };
@@ -95,6 +97,7 @@ impl<'a> Story<'a> {
             command: None,
             asked: String::new(),
             sent: sent(exchange, verdict, full),
+            retry_after: super::retry_after(exchange, failure.cause),
             rows,
         };
         if upstreams_failed {
@@ -109,16 +112,23 @@ impl<'a> Story<'a> {
     }
 
     fn of_upstreams(&mut self, verdict: &Verdict, pool: &str) {
+        let busy = self.status == StatusCode::SERVICE_UNAVAILABLE;
+        let again = format!("Try again in {} s.", self.retry_after);
         if !self.full {
             self.detail = match self.status {
                 StatusCode::GATEWAY_TIMEOUT => "The servers behind this site did not answer in time.",
+                _ if busy => "The servers behind this site are busy.",
                 _ => "The servers behind this site did not answer.",
             }
             .to_owned();
-            self.hint = "Trying again later may help.".to_owned();
+            self.hint = if busy { again } else { "Trying again later may help.".to_owned() };
             return;
         }
         self.detail = tally(self.exchange, pool);
+        if busy && verdict.attempt.is_none() {
+            self.hint = join(verdict.failure.hint(pool), &again);
+            return;
+        }
         let lead = verdict.attempt.and_then(|index| self.exchange.attempts.get(index));
         if let Some(attempt) = lead {
             let failure = &*verdict.failure;
@@ -140,6 +150,7 @@ impl<'a> Story<'a> {
             405 => format!("This address takes {} only.", if allow.is_empty() { "other methods" } else { allow }),
             500 => "This is a fault in causeway, not in the app. Please report it with the request id.".to_owned(),
             503 if failure.cause == Cause::ShuttingDown => "The proxy is restarting.".to_owned(),
+            503 if failure.cause == Cause::ProxyBusy && !self.full => "The proxy is busy.".to_owned(),
             417 => said("The only expectation that can be met is 100-continue", failure),
             421 => said("This connection was made for another host; a new one would do", failure),
             501 => said("The only transfer coding that is understood is chunked, once", failure),
@@ -148,7 +159,7 @@ impl<'a> Story<'a> {
             _ => "The proxy could not handle this request.".to_owned(),
         };
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            self.hint = format!("Try again in {} s.", super::RETRY_AFTER);
+            self.hint = format!("Try again in {} s.", self.retry_after);
         } else if self.full && self.status == StatusCode::NOT_FOUND && !nearest.is_empty() {
             self.hint = format!("Nearest routes: {}", nearest.join(", "));
         }
@@ -204,9 +215,17 @@ fn heading(status: StatusCode, cause: Cause, full: bool) -> &'static str {
     }
 }
 
+/// One that came back may have failed twice.
+fn upstreams_that_failed(exchange: &Exchange) -> usize {
+    let mut upstreams: Vec<_> = exchange.failures().map(|(attempt, _)| &attempt.upstream).collect();
+    upstreams.sort_unstable();
+    upstreams.dedup();
+    upstreams.len()
+}
+
 /// `2 of 3 upstreams of pool "app" failed, 1 was not tried.`
 fn tally(exchange: &Exchange, pool: &str) -> String {
-    let (failed, skipped) = (exchange.failures().count(), exchange.not_tried.len());
+    let (failed, skipped) = (upstreams_that_failed(exchange), exchange.not_tried.len());
     let total = exchange.pool_size.max(failed + skipped);
     let pool = escape(pool.as_bytes());
     let was = if skipped == 1 { "was" } else { "were" };
@@ -279,105 +298,17 @@ fn curl(options: &str, url: &str, target: &str) -> String {
 }
 
 /// An upstream's address, where its id is a name.
-fn address<'a>(upstream: &str, authority: &'a str) -> Option<&'a str> {
+pub(super) fn address<'a>(upstream: &str, authority: &'a str) -> Option<&'a str> {
     (upstream != authority).then_some(authority)
 }
 
-fn row_of_skip<'a>(exchange: &Exchange, skip: &'a NotTried, lead: Cause, pool: &str, full: bool) -> Row<'a> {
-    let kind = Kind::NotTried(skip);
-    if !full {
-        return public(pool, skip.ordinal, kind);
-    }
-    let check = skip.trouble();
-    let reason = reason(skip.reason, exchange, lead);
-    let why = check.map(|(_, sentence)| of_check(sentence));
-    let by_health = matches!(skip.reason, Reason::Evicted | Reason::Unknown);
-    let mut hint = match (&why, check) {
-        (Some(why), Some((cause, _))) if by_health => join(capitalised(why) + ".", &remedy(*cause, skip)),
-        _ if skip.state == State::Ready => join("It is ready.".to_owned(), &reason),
-        _ => reason.clone().into_owned(),
-    };
-    if let Some(next) = skip.next_check.filter(|_| by_health) {
-        hint = join(hint, &format!("Next one in {}.", waited(next)));
-    }
-    Row {
-        upstream: Cow::Borrowed(&skip.upstream),
-        address: address(&skip.upstream, &skip.authority),
-        kind,
-        message: why.unwrap_or_else(|| small(reason.trim_end_matches('.'))),
-        hint,
-        command: command_after_check(skip, check),
-    }
-}
-
-/// What to do about a failed check; an answer that is not wanted speaks for itself.
-fn remedy(cause: Cause, skip: &NotTried) -> String {
-    match cause {
-        Cause::HealthStatus | Cause::HealthBody => String::new(),
-        _ => Failure::new(cause).remedy(&skip.authority),
-    }
-}
-
-/// The check's own request where an answer was not wanted, else what the cause says.
-fn command_after_check(skip: &NotTried, check: Option<&(Cause, String)>) -> Option<String> {
-    match check {
-        Some((Cause::HealthStatus | Cause::HealthBody, sentence)) => {
-            Some(format!("curl -i http://{}{}", skip.authority, checked_path(sentence).unwrap_or("/")))
-        }
-        Some((cause, _)) => Failure::new(*cause).command(&skip.authority),
-        None if skip.state == State::Ready => None,
-        None => Some(format!("curl -i http://{}/", skip.authority)),
-    }
-}
-
-fn public<'a>(pool: &str, ordinal: usize, kind: Kind<'a>) -> Row<'a> {
+pub(super) fn public<'a>(pool: &str, ordinal: usize, kind: Kind<'a>) -> Row<'a> {
     let upstream = Cow::Owned(format!("{}/{ordinal}", escape(pool.as_bytes())));
     Row { upstream, address: None, kind, message: String::new(), hint: String::new(), command: None }
 }
 
-/// `GET /healthz gives 503, wanted 200-399` → `health check GET /healthz gives …`; other facts get a colon.
-fn of_check(sentence: &str) -> String {
-    let sentence = sentence.trim_end_matches('.');
-    let sentence = escape(sentence.strip_prefix("health check ").unwrap_or(sentence).as_bytes());
-    if checked_path(&sentence).is_some() {
-        format!("health check {sentence}")
-    } else {
-        format!("health check: {sentence}")
-    }
-}
-
-/// The path in `GET /healthz gives …`, where it can go into a shell as it is.
-fn checked_path(sentence: &str) -> Option<&str> {
-    let mut words = sentence.strip_prefix("health check ").unwrap_or(sentence).split(' ');
-    let method = words.next()?;
-    let path = words.next()?;
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/-_.~%".contains(&b);
-    (method.bytes().all(|b| b.is_ascii_uppercase()) && path.starts_with('/') && path.bytes().all(plain)).then_some(path)
-}
-
-/// Why one was not tried, where its health is not the reason. `lead`: the cause that stands for the whole exchange.
-fn reason(reason: Reason, exchange: &Exchange, lead: Cause) -> Cow<'static, str> {
-    Cow::Borrowed(match reason {
-        Reason::Evicted => "Its health checks fail.",
-        Reason::RequestSent if exchange.idempotent => "The request had been sent as often as retry.resend allows.",
-        Reason::RequestSent => {
-            let method = &exchange.method;
-            return Cow::Owned(format!("The {method} had already been sent, and a {method} is not sent twice."));
-        }
-        Reason::BodyNotKept => "The request body was larger than buffers.request, so it could not be sent again.",
-        Reason::Attempts => "As many upstreams had been tried as retry.attempts allows.",
-        Reason::Deadline if lead == Cause::RequestTimeout => "No time was left for it: timeouts.request was over.",
-        Reason::Deadline => {
-            "No time was left for it: retry.deadline was over. Lower timeouts.read or raise retry.deadline."
-        }
-        Reason::ClientGone => "The client had gone away.",
-        Reason::Unknown => "No health check has answered yet.",
-        Reason::Final => "Not tried: another upstream would probably have done the same.",
-    })
-}
-
 /// A sentence as it stands behind a colon.
-fn small(text: &str) -> String {
+pub(super) fn small(text: &str) -> String {
     let mut text = text.to_owned();
     if let Some(first) = text.get_mut(..1) {
         first.make_ascii_lowercase();
@@ -394,7 +325,7 @@ fn which_route(exchange: &Exchange, file: &str) -> Option<String> {
         .then(|| format!("causeway check {file} --url {url} --method {}", exchange.method))
 }
 
-fn join(mut text: String, more: &str) -> String {
+pub(super) fn join(mut text: String, more: &str) -> String {
     if !more.is_empty() {
         if !text.is_empty() {
             text.push(' ');

@@ -1,0 +1,132 @@
+//! The row of an upstream that was not tried: why, since when, what had failed there, when it may go better.
+
+use std::borrow::Cow;
+
+use crate::cause::{Cause, Failure, capitalised, escape};
+use crate::health::State;
+use crate::observe::told::waited;
+use crate::observe::{Exchange, NotTried, Reason};
+
+use super::words::{Kind, Row, address, join, public, small};
+
+/// `lead`: the cause that stands for the whole exchange.
+pub(super) fn row_of_skip<'a>(exchange: &Exchange, skip: &'a NotTried, lead: Cause, pool: &str, full: bool) -> Row<'a> {
+    let kind = Kind::NotTried(skip);
+    if !full {
+        return public(pool, skip.ordinal, kind);
+    }
+    let check = skip.trouble();
+    let reason = reason(skip.reason, exchange, lead);
+    let (why, told) = check.map(|(cause, sentence)| why(skip, *cause, sentence)).unzip();
+    let by_health = matches!(skip.reason, Reason::Evicted | Reason::Unknown);
+    let mut hint = match told {
+        Some(told) if by_health => told,
+        _ if skip.state == State::Ready && skip.reason != Reason::Busy => join("It is ready.".to_owned(), &reason),
+        _ => reason.clone().into_owned(),
+    };
+    if by_health && let Some(chance) = next_chance(skip) {
+        hint = join(hint, &chance);
+    }
+    Row {
+        upstream: Cow::Borrowed(&skip.upstream),
+        address: address(&skip.upstream, &skip.authority),
+        kind,
+        message: why.unwrap_or_else(|| small(reason.trim_end_matches('.'))),
+        hint,
+        command: command_after_check(skip, check),
+    }
+}
+
+/// `Next one in 1.2 s.`, of checks; of an eviction by traffic, its end.
+fn next_chance(skip: &NotTried) -> Option<String> {
+    let end = skip.ends_in.map(|end| format!("It may be tried again in {}.", waited(end)));
+    let next = if skip.by_traffic { "Next check" } else { "Next one" };
+    let check = skip.next_check.map(|check| format!("{next} in {}.", waited(check)));
+    let both: Vec<_> = [end, check].into_iter().flatten().collect();
+    (!both.is_empty()).then(|| both.join(" "))
+}
+
+/// What to do about a failed check; an answer that is not wanted speaks for itself.
+fn remedy(cause: Cause, skip: &NotTried) -> String {
+    match cause {
+        Cause::HealthStatus | Cause::HealthBody => String::new(),
+        _ => Failure::new(cause).remedy(&skip.authority),
+    }
+}
+
+/// The check's own request where an answer was not wanted, else what the cause says.
+fn command_after_check(skip: &NotTried, check: Option<&(Cause, String)>) -> Option<String> {
+    match check {
+        Some((Cause::HealthStatus | Cause::HealthBody, sentence)) => {
+            Some(format!("curl -i http://{}{}", skip.authority, checked_path(sentence).unwrap_or("/")))
+        }
+        Some((cause, _)) => Failure::new(*cause).command(&skip.authority),
+        None if skip.state == State::Ready => None,
+        None => Some(format!("curl -i http://{}/", skip.authority)),
+    }
+}
+
+/// `GET /healthz gives 503, wanted 200-399` → `health check GET /healthz gives …`; other facts get a colon.
+fn of_check(sentence: &str) -> String {
+    let sentence = sentence.trim_end_matches('.');
+    let sentence = escape(sentence.strip_prefix("health check ").unwrap_or(sentence).as_bytes());
+    if checked_path(&sentence).is_some() {
+        format!("health check {sentence}")
+    } else {
+        format!("health check: {sentence}")
+    }
+}
+
+/// What failed there: as a bare fact, and as sentences with what to do.
+fn why(skip: &NotTried, cause: Cause, sentence: &str) -> (String, String) {
+    let who = if skip.by_traffic { "attempts failed" } else { "health check" };
+    // `connection_refused. Nothing listens there. Is the app running, …`: it says what to do itself.
+    if let Some(rest) = sentence.strip_prefix(cause.token()).and_then(|rest| rest.strip_prefix(". ")) {
+        let rest = small(&escape(rest.as_bytes()));
+        let fact = rest.split(". ").next().unwrap_or_default().trim_end_matches(['.', '?']);
+        return (format!("{who}: {fact}"), format!("{}: {rest}", capitalised(who)));
+    }
+    let fact = if skip.by_traffic {
+        format!("{who}: {}", escape(sentence.trim_end_matches('.').as_bytes()))
+    } else {
+        of_check(sentence)
+    };
+    let told = join(capitalised(&fact) + ".", &remedy(cause, skip));
+    (fact, told)
+}
+
+/// The path in `GET /healthz gives …`, where it can go into a shell as it is.
+fn checked_path(sentence: &str) -> Option<&str> {
+    let mut words = sentence.strip_prefix("health check ").unwrap_or(sentence).split(' ');
+    let method = words.next()?;
+    let path = words.next()?;
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/-_.~%".contains(&b);
+    (method.bytes().all(|b| b.is_ascii_uppercase()) && path.starts_with('/') && path.bytes().all(plain)).then_some(path)
+}
+
+/// Why one was not tried, where its health is not the reason. `lead`: the cause that stands for the whole exchange.
+fn reason(reason: Reason, exchange: &Exchange, lead: Cause) -> Cow<'static, str> {
+    Cow::Borrowed(match reason {
+        Reason::Evicted => "Its health checks or its answers fail.",
+        Reason::Draining => "It is being drained: what it has may end, and it gets nothing new.",
+        Reason::Disabled => "It is switched off.",
+        Reason::Busy => "It has as many requests as limits.in_flight allows.",
+        Reason::Budget => {
+            "The pool had sent as many requests once more as retry.budget allows, so that trouble does not double its load."
+        }
+        Reason::RequestSent if exchange.idempotent => "The request had been sent as often as retry.resend allows.",
+        Reason::RequestSent => {
+            let method = &exchange.method;
+            return Cow::Owned(format!("The {method} had already been sent, and a {method} is not sent twice."));
+        }
+        Reason::BodyNotKept => "The request body was larger than buffers.request, so it could not be sent again.",
+        Reason::Attempts => "As many upstreams had been tried as retry.attempts allows.",
+        Reason::Deadline if lead == Cause::RequestTimeout => "No time was left for it: timeouts.request was over.",
+        Reason::Deadline => {
+            "No time was left for it: retry.deadline was over. Lower timeouts.read or raise retry.deadline."
+        }
+        Reason::ClientGone => "The client had gone away.",
+        Reason::Unknown => "No health check has answered yet.",
+        Reason::Final => "Not tried: another upstream would probably have done the same.",
+    })
+}

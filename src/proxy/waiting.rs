@@ -1,0 +1,222 @@
+//! What a request waits for when there is nobody to try at once: a first check result, a slot, an upstream that comes back
+//! (CONTRACT §9). Each wait has its end, and a bound on how many wait. Nothing here sends anything.
+
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use tokio::time::{sleep_until, timeout_at};
+
+use crate::cause::{self, Cause, Failure, spoken};
+use crate::health::State;
+use crate::observe::Reason;
+use crate::pool::pick::{Choice, Next, Pick};
+use crate::pool::queue::Ticket;
+use crate::pool::{Pool, Upstream};
+
+use super::attempt::Setting;
+use super::retry::{Tally, Verdict, judge};
+
+/// So many requests of a pool may wait for an upstream to come back; the next gets its 502 at once (CONTRACT §9 `wait`).
+const MOST_WAITING: usize = 1000;
+
+/// Why nobody else is asked.
+#[derive(Debug)]
+pub(super) struct Stop {
+    pub(super) reason: Reason,
+    /// causeway's own failure that ends the exchange, if it is none of the attempts'.
+    pub(super) failure: Option<Failure>,
+}
+
+impl From<Reason> for Stop {
+    fn from(reason: Reason) -> Self {
+        Self { reason, failure: None }
+    }
+}
+
+/// How long a request has waited, and for what.
+#[derive(Debug)]
+pub(super) struct Patience {
+    /// When it last found nobody to try, at the latest: who became ready after that is news.
+    since: Instant,
+    /// First results are waited for until then; and the changes that bring them.
+    first_results: Option<(watch::Receiver<u64>, tokio::time::Instant)>,
+    /// That wait is over.
+    unknown_too: bool,
+    /// As many upstreams were tried as `retry.attempts` allows.
+    attempts_over: bool,
+    /// No upstream is waited for to come back: that was done, or would be too much.
+    came_back: bool,
+    /// It has waited for anything.
+    pub(super) waited: bool,
+}
+
+impl Patience {
+    pub(super) const fn new(started: Instant) -> Self {
+        Self {
+            since: started,
+            first_results: None,
+            unknown_too: false,
+            attempts_over: false,
+            came_back: false,
+            waited: false,
+        }
+    }
+
+    /// An attempt has failed.
+    pub(super) const fn failed(&mut self, now: Instant) {
+        self.since = now;
+    }
+
+    /// It has an answer, if not a good one: nobody is waited for to come back.
+    pub(super) const fn has_answer(&mut self, now: Instant) {
+        (self.since, self.came_back) = (now, true);
+    }
+
+    /// May it still wait for an upstream to come back, after `retry.attempts`?
+    pub(super) fn outlasts(&mut self, pool: &Pool, choice: &Choice) -> bool {
+        let ready = |upstream: &std::sync::Arc<Upstream>| upstream.health.state() == State::Ready;
+        self.attempts_over = !pool.config.wait.is_zero() && !self.came_back && !choice.untried().any(ready);
+        self.attempts_over
+    }
+
+    /// The next upstream, without a wait. While others wait for a slot, it is behind them.
+    #[inline]
+    pub(super) fn next(&self, pool: &Pool, choice: &mut Choice) -> Next {
+        if self.attempts_over {
+            Next::None
+        } else if pool.limited() && pool.queue.waiting() > 0 {
+            Next::Busy
+        } else {
+            self.ask(choice)
+        }
+    }
+
+    /// The next upstream, whoever waits.
+    fn ask(&self, choice: &mut Choice) -> Next {
+        choice.next(self.unknown_too)
+    }
+
+    /// The next upstream, after the wait that this calls for.
+    pub(super) async fn pick(
+        &mut self,
+        mut next: Next,
+        setting: &Setting<'_>,
+        choice: &mut Choice,
+        tally: &mut Tally,
+    ) -> Result<Pick, Stop> {
+        loop {
+            self.waited |= !matches!(next, Next::Try(_));
+            next = match next {
+                Next::Try(pick) => return Ok(pick),
+                Next::Wait => self.first_result(setting, choice).await,
+                Next::Busy => self.slot(setting, choice).await?,
+                Next::None => self.comeback(setting, choice, tally).await?,
+            };
+        }
+    }
+
+    /// Nobody is ready and somebody is unknown: a first result is waited for, then the unknown ones are tried.
+    async fn first_result(&mut self, setting: &Setting<'_>, choice: &mut Choice) -> Next {
+        let pool = setting.pool;
+        let subscribed = self.first_results.is_some();
+        let (changes, until) =
+            self.first_results.get_or_insert_with(|| (pool.changes(), until(setting, pool.patience())));
+        self.unknown_too = subscribed && timeout_at(*until, changes.changed()).await.is_err();
+        choice.renew(pool);
+        self.ask(choice)
+    }
+
+    /// A slot of an upstream that has as many requests as it may have, in turn (CONTRACT §2 `limits.queue`).
+    async fn slot(&self, setting: &Setting<'_>, choice: &mut Choice) -> Result<Next, Stop> {
+        let (pool, limits) = (setting.pool, &setting.pool.config.limits);
+        let busy = |failure| Stop { reason: Reason::Busy, failure: Some(failure) };
+        let Some(mut ticket) = pool.queue.join() else {
+            let seen = match limits.queue {
+                0 => "there is no queue".to_owned(),
+                places => format!("{places} wait in the queue, which is full"),
+            };
+            return Err(busy(Failure::new(Cause::UpstreamBusy).seen(seen)));
+        };
+        let mut over = std::pin::pin!(sleep_until(until(setting, limits.queue_timeout)));
+        loop {
+            tokio::select! {
+                biased;
+                () = ticket.turn() => {}
+                () = &mut over => {
+                    let late = || busy(Failure::new(Cause::QueueTimeout).limit(spoken(limits.queue_timeout)));
+                    return Err(overdue(setting).unwrap_or_else(late));
+                }
+            }
+            choice.renew(pool);
+            match self.ask(choice) {
+                Next::Busy => ticket.found_nothing(choice.tried() > 0),
+                next => return Ok(served(ticket, next)),
+            }
+        }
+    }
+
+    /// All that may be tried was tried: an upstream that becomes ready gets one more try, even if tried before.
+    async fn comeback(&mut self, setting: &Setting<'_>, choice: &mut Choice, tally: &mut Tally) -> Result<Next, Stop> {
+        let stop = || Stop::from(if self.attempts_over { Reason::Attempts } else { Reason::Evicted });
+        let pool = setting.pool;
+        let unbounded = Tally { attempts: 0, ..*tally };
+        let may = !pool.config.wait.is_zero()
+            && !self.came_back
+            && judge(&setting.case(cause::Retry::Any, unbounded, false), &setting.forward.retry) == Verdict::Next;
+        let Some(_place) = may.then(|| pool.waiting.enter(MOST_WAITING)).flatten() else { return Err(stop()) };
+        let (began, until) = (Instant::now(), until(setting, pool.config.wait));
+        let mut changes = pool.changes();
+        let upstream = loop {
+            if let Some(upstream) = became_ready(pool, self.since) {
+                break upstream;
+            }
+            if !matches!(timeout_at(until, changes.changed()).await, Ok(Ok(()))) {
+                return Err(overdue(setting).unwrap_or_else(stop));
+            }
+        };
+        let now = Instant::now();
+        // The clock of retry.deadline stood still meanwhile.
+        tally.waited += now.saturating_duration_since(began);
+        if !setting.affords(tally, now) {
+            return Err(Reason::Budget.into());
+        }
+        (self.came_back, self.attempts_over) = (true, false);
+        choice.again(pool, &upstream);
+        Ok(self.ask(choice))
+    }
+}
+
+/// A place in the queue has done its work.
+fn served(ticket: Ticket, next: Next) -> Next {
+    if matches!(next, Next::Try(_)) {
+        ticket.served();
+    }
+    next
+}
+
+/// An upstream that became ready after this moment.
+fn became_ready(pool: &Pool, since: Instant) -> Option<std::sync::Arc<Upstream>> {
+    let news = |upstream: &&std::sync::Arc<Upstream>| {
+        let ready = upstream.health.state() == State::Ready;
+        ready && {
+            let now = Instant::now();
+            upstream.health.snapshot(now).held_for <= now.saturating_duration_since(since)
+        }
+    };
+    pool.members().iter().find(news).cloned()
+}
+
+/// The end of a wait of this length; not beyond that of the whole exchange.
+fn until(setting: &Setting<'_>, wait: Duration) -> tokio::time::Instant {
+    let until = tokio::time::Instant::now() + wait;
+    setting.end.map_or(until, |(end, _)| end.min(until))
+}
+
+/// The end of the whole exchange has come while it waited.
+fn overdue(setting: &Setting<'_>) -> Option<Stop> {
+    let (end, limit) = setting.end?;
+    (tokio::time::Instant::now() >= end).then(|| Stop {
+        reason: Reason::Deadline,
+        failure: Some(Failure::new(Cause::RequestTimeout).in_phase(cause::Phase::Queue).limit(spoken(limit))),
+    })
+}
