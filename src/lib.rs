@@ -23,7 +23,7 @@
 //!  guard    proxy::guard       loop, Host, framing, Max-Forwards, size bounds     refusal: respond
 //!  route    route              host, path, method                                 none: respond (404)
 //!  forward  proxy::forward     pick, attempt, report, judge: one screen
-//!    pick     pool::pick       ready, then unknown, then evicted as a last resort; each once
+//!    pick     pool::pick       on probation, ready, backup, unknown, then evicted as a last resort; each once
 //!    attempt  proxy::attempt   client.send under its clocks: an answer or a Failure
 //!    judge    proxy::retry     pure: Next or Stop(why)
 //!  respond  proxy::respond     the answer, or the annotated error from the record
@@ -32,8 +32,9 @@
 //!
 //! # Where state lives
 //!
-//! Health lives in [`pool::Upstream`]: `probe` writes the verdict of checks, a [`pool::pick::Pick`] counts what is in flight.
-//! The health machine is pure: events and `now` in, a transition out. Every worker thread has its own listening socket,
+//! Health lives in [`pool::Upstream`], in three lanes with one writer each: `probe` writes the verdict of checks, a
+//! [`pool::pick::Pick`] what traffic shows (and it counts what is in flight), [`pool::Pool::switch`] the operator's word.
+//! The health machine is pure: events and `now` in, a transition out. Readers load one atomic word. Every worker thread has its own listening socket,
 //! its own kept upstream connections ([`client::Client`]); what workers share is read through atomics.
 
 pub mod admin;

@@ -12,7 +12,7 @@ use causeway::observe::access_log::{self, Form as LineForm};
 use causeway::observe::exchange::EndedBy;
 use causeway::observe::{Attempt, Exchange, NotTried, Outcome, Reason};
 use causeway::pool::Pool;
-use causeway::pool::pick::{Choice, Next};
+use causeway::pool::pick::{Ask, Choice, Next};
 use causeway::proxy::respond::{Annotator, Form, Telling, verdict};
 use causeway::route::{Table, normal};
 use http::{HeaderMap, HeaderValue, Method, Uri};
@@ -71,7 +71,9 @@ fn pick(upstreams: usize) -> Case {
     fastrand::seed(4711);
     Box::new(move || {
         let mut choice = Choice::new(black_box(&pool));
-        let Next::Try(pick) = black_box(choice.next(false)) else { panic!("nobody is ready") };
+        let Next::Try(pick) = black_box(choice.next(&pool, Ask::default(), Instant::now)) else {
+            panic!("nobody is ready")
+        };
         drop(pick);
     })
 }

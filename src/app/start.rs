@@ -20,31 +20,14 @@ use crate::observe::access_log::AccessLog;
 use crate::observe::events;
 use crate::pool::{Pool, Upstream, resolve};
 use crate::probe;
-use crate::proxy::{OnExchange, Proxy, Service};
+pub use crate::proxy::{Hooks, OnTransition};
+use crate::proxy::{Proxy, Service};
 use crate::sys;
 
 use super::workers::{self, Crew, Ended};
 
 /// Memory that connections let go is handed to the system so much later, with all that follows in that time.
 const GIVE_BACK: Duration = Duration::from_secs(1);
-
-/// What somebody wants to hear of changes: pool, upstream, change (the demo's narrator).
-pub type OnTransition = Arc<dyn Fn(&str, &str, &Transition) + Send + Sync>;
-
-/// Who listens to what happens; nobody, unless asked.
-#[derive(Clone, Default)]
-pub struct Hooks {
-    /// Called at the end of each exchange, on a worker: must be quick.
-    pub on_exchange: Option<OnExchange>,
-    /// Called at each change of an upstream, on control.
-    pub on_transition: Option<OnTransition>,
-}
-
-impl fmt::Debug for Hooks {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hooks").finish_non_exhaustive()
-    }
-}
 
 /// Why nothing was started: one sentence.
 #[derive(Debug)]
@@ -122,9 +105,9 @@ impl Server {
             admin_sockets,
             admin: Arc::clone(&admin_state),
             stop: stop.clone(),
-            on_transition: hooks.on_transition,
+            on_transition: hooks.on_transition.clone(),
         };
-        let proxy = Arc::new(Proxy::new(config, pools.clone(), access_log.clone(), hooks.on_exchange));
+        let proxy = Arc::new(Proxy::new(config, pools.clone(), access_log.clone(), hooks));
         let workers: Vec<_> = shares(listeners, count)
             .into_iter()
             .map(|listeners| Worker { proxy: Arc::clone(&proxy), listeners, drain: drain.clone() })

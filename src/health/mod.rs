@@ -1,11 +1,18 @@
 //! Health: the rules, as a pure machine, and the word that readers share.
 //!
-//! [`machine`] decides (events and `now` in, a transition out); [`shared`] is the one atomic word that the request path
-//! reads and the lock that writers take. Nothing here opens a socket or writes a log, and no rule reads a clock: time is
-//! an argument.
+//! [`machine`] decides from three lanes (checks, traffic, the operator's word): events and `now` in, a transition out.
+//! [`shared`] is the one atomic word that the request path reads and the lock that writers take. Nothing here opens a
+//! socket or writes a log, and no rule reads a clock: time is an argument.
 
+mod checks;
 pub mod machine;
 pub mod shared;
+mod told;
+mod traffic;
+mod word;
 
-pub use machine::{Event, Machine, Policy, State, Transition};
-pub use shared::{Health, Snapshot};
+pub use machine::{By, Event, Machine, Operator, Policy, State, Transition};
+pub use shared::{Health, Permit};
+pub use told::{Eviction, Snapshot};
+pub use traffic::{Blame, Failed, Proof};
+pub use word::Look;

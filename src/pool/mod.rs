@@ -1,14 +1,18 @@
 //! Pools: the upstreams of each, what is known of them, and the choice of the next one.
 //!
-//! [`Pool`] holds its members behind one swap (a name's addresses come and go); [`pick`] chooses; [`resolve`] turns names
-//! into members. Nothing here sends a request.
+//! [`Pool`] holds its members behind one swap (a name's addresses come and go); [`pick`] chooses; [`report`] tells health
+//! what came of it; [`switch`] takes the operator's word; [`resolve`] turns names into members. Nothing here sends a
+//! request.
 
 pub mod balance;
 pub mod budget;
+mod due;
 pub mod pick;
 pub mod queue;
+pub mod report;
 pub mod resolve;
 pub mod room;
+pub mod switch;
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -20,13 +24,15 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use crate::config::address::Dial;
-use crate::config::model::{Entry, Pool as Config};
+use crate::config::model::Entry;
 use crate::config::{self, Endpoint};
 use crate::health::{Health, State};
 
 use budget::Budget;
+use due::Due;
 use queue::Queue;
 use room::Room;
+use switch::Words;
 
 /// A pool, shared by all workers.
 #[derive(Debug)]
@@ -35,8 +41,13 @@ pub struct Pool {
     pub config: Arc<config::model::Pool>,
     /// Its upstreams now. A request keeps the list it started with.
     members: ArcSwap<Members>,
-    /// Held while one list is made from another, so that two names answered at once do not undo each other.
-    writer: Mutex<()>,
+    /// Held while one list is made from another, so that two names answered at once do not undo each other: what the
+    /// operator said of each id.
+    writer: Mutex<Words>,
+    /// Held while traffic evicts one, so that two evictions at once are counted one after the other.
+    evictions: Mutex<()>,
+    /// From when on it is worth looking for one on probation.
+    due: Due,
     /// Changes with each new list, and with each change of an upstream's state: for probes, `/readyz` and waiting requests.
     changes: watch::Sender<u64>,
     /// Some upstream has a limit of attempts at once.
@@ -70,8 +81,10 @@ pub struct Upstream {
     pub health: Arc<Health>,
     /// Attempts running on it now.
     pub in_flight: Arc<AtomicUsize>,
-    /// How many of them there may be; without a limit, more than there can be.
+    /// The most of them at once, over all workers; without a limit, more than there can be.
     pub limit: usize,
+    /// Used only while no other is usable.
+    pub backup: bool,
 }
 
 impl Pool {
@@ -82,15 +95,9 @@ impl Pool {
         let member = |(index, entry): (usize, &Entry)| {
             let endpoint = Endpoint::literal(&entry.address)
                 .unwrap_or_else(|| Endpoint::new(entry.address.to_string().into(), Dial::Unresolved(None)));
-            Arc::new(Upstream {
-                id: entry.id(),
-                ordinal: index + 1,
-                entry: index,
-                health: Arc::new(first_health(&config, &endpoint.dial, now)),
-                endpoint: Arc::new(endpoint),
-                in_flight: Arc::default(),
-                limit: limit(&config, entry),
-            })
+            let health = first_health(&config, &endpoint.dial, now);
+            let fresh = Upstream::fresh(&config, index, entry.id(), endpoint, health);
+            Arc::new(Upstream { ordinal: index + 1, ..fresh })
         };
         let members: Members = config.upstreams.iter().enumerate().map(member).collect();
         let queue = Queue::new(config.limits.queue);
@@ -99,6 +106,8 @@ impl Pool {
             config,
             members: ArcSwap::from_pointee(members),
             writer: Mutex::default(),
+            evictions: Mutex::default(),
+            due: Due::new(now),
             changes: watch::Sender::new(0),
             limited,
             queue,
@@ -140,12 +149,19 @@ impl Pool {
         self.config.health.as_ref().map_or(self.config.timeouts.resolve, |health| health.timeout)
     }
 
+    /// Until somebody may have good news: a next check, or the end of an eviction by traffic; zero: now. `None`: nothing is
+    /// planned. For Retry-After.
+    #[must_use]
+    pub fn next_chance(&self, now: Instant) -> Option<Duration> {
+        self.members.load().iter().filter_map(|upstream| upstream.health.next_chance(now)).min()
+    }
+
     /// Replaces the addresses of the entry at this index, sorted and each once; upstreams that stay keep endpoint, health
     /// and load. An entry whose name has no address is one upstream, and keeps those too while that lasts: it is unknown,
     /// with the reason as its last failure (CONTRACT §2).
     pub fn set_addresses(&self, entry: usize, dial: Dial, now: Instant) {
         let Some(said) = self.config.upstreams.get(entry) else { return };
-        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let words = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let old = self.members.load();
         let mine: Vec<&Arc<Upstream>> = old.iter().filter(|upstream| upstream.entry == entry).collect();
         let dials = split(dial);
@@ -158,15 +174,12 @@ impl Pool {
             let same = mine.iter().find(|upstream| stays(&upstream.endpoint.dial, &dial));
             match same {
                 Some(same) => Upstream { id, endpoint: with_dial(&same.endpoint, dial), ..same.share() },
-                None => Upstream {
-                    id,
-                    ordinal: 0,
-                    entry,
-                    health: Arc::new(first_health(&self.config, &dial, now)),
-                    endpoint: Arc::new(Endpoint::new(said.address.to_string().into(), dial)),
-                    in_flight: Arc::default(),
-                    limit: limit(&self.config, said),
-                },
+                None => {
+                    let health = first_health(&self.config, &dial, now);
+                    health.switch(words.on(&id, entry), now);
+                    let endpoint = Endpoint::new(said.address.to_string().into(), dial);
+                    Upstream::fresh(&self.config, entry, id, endpoint, health)
+                }
             }
         });
         let mut members = Members::with_capacity(old.len() + 8);
@@ -193,7 +206,7 @@ impl Pool {
         self.changes.subscribe()
     }
 
-    /// Tells those who wait (called by `probe` after each transition and each first result).
+    /// Tells those who wait (called after each transition).
     pub fn touch(&self) {
         self.changes.send_modify(|count| *count = count.wrapping_add(1));
         self.queue.changed();
@@ -207,14 +220,28 @@ impl Upstream {
         matches!(self.endpoint.dial, Dial::Unresolved(Some(_)))
     }
 
-    /// One more attempt on it, if its limit allows one.
-    fn claim(&self) -> bool {
-        if self.limit == usize::MAX {
-            self.in_flight.fetch_add(1, Ordering::Relaxed);
-            return true;
+    /// Whether it has as many attempts as it may.
+    #[must_use]
+    pub fn full(&self) -> bool {
+        self.limit < usize::MAX && self.in_flight.load(Ordering::Relaxed) >= self.limit
+    }
+
+    /// One that has no load and no place yet.
+    fn fresh(config: &config::model::Pool, entry: usize, id: Arc<str>, endpoint: Endpoint, health: Health) -> Self {
+        let said = config.upstreams.get(entry);
+        Self {
+            id,
+            ordinal: 0,
+            entry,
+            endpoint: Arc::new(endpoint),
+            health: Arc::new(health),
+            in_flight: Arc::default(),
+            limit: said
+                .and_then(|said| said.in_flight)
+                .or(config.limits.in_flight)
+                .map_or(usize::MAX, NonZeroUsize::get),
+            backup: said.is_some_and(|said| said.backup),
         }
-        let more = |running| (running < self.limit).then_some(running + 1);
-        self.in_flight.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
     }
 
     /// Another `Upstream` of the same endpoint, health and load.
@@ -227,13 +254,9 @@ impl Upstream {
             health: Arc::clone(&self.health),
             in_flight: Arc::clone(&self.in_flight),
             limit: self.limit,
+            backup: self.backup,
         }
     }
-}
-
-/// `in_flight` of the entry, else of the pool.
-fn limit(config: &Config, entry: &Entry) -> usize {
-    entry.in_flight.or(config.limits.in_flight).map_or(usize::MAX, NonZeroUsize::get)
 }
 
 /// Adds a member in the next place.
@@ -292,13 +315,11 @@ fn id_of_one(entry: &Entry, dial: &Dial) -> Arc<str> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::Ordering;
-
     use super::*;
     use crate::cause::Cause;
     use crate::config::address::{Address, Host};
     use crate::config::model::Check;
-    use crate::health::{Event, Policy};
+    use crate::health::{Event, Policy, Proof};
 
     pub(super) fn addresses(list: &[&str]) -> Vec<SocketAddr> {
         list.iter().map(|address| address.parse().unwrap()).collect()
@@ -374,7 +395,7 @@ mod tests {
         assert!(Arc::ptr_eq(&before[1].endpoint, &after[0].endpoint));
         assert_eq!(after[0].in_flight.load(Ordering::Relaxed), 1);
         let policy = Policy { healthy_after: 1, unhealthy_after: 1 };
-        before[1].health.record(Event::CheckPassed, None, policy, Instant::now());
+        before[1].health.record(Event::CheckPassed(Proof::Answers), None, policy, Instant::now());
         assert_eq!(after[0].health.state(), State::Ready, "an old list and the new one see the same health");
         assert_eq!(after[1].health.state(), State::Unknown, "a new address has its own");
         assert!(Arc::ptr_eq(&before[2], &after[2]), "other entries are not touched");
@@ -426,7 +447,8 @@ mod tests {
     fn a_pool_is_checked_when_every_member_has_spoken() {
         let pool = pool(&["10.0.0.1:1", "10.0.0.2:1"], checked());
         let policy = Policy { healthy_after: 2, unhealthy_after: 3 };
-        for (index, event) in [Event::CheckPassed, Event::CheckFailed(Cause::ConnectionRefused)].into_iter().enumerate()
+        for (index, event) in
+            [Event::CheckPassed(Proof::Answers), Event::CheckFailed(Cause::ConnectionRefused)].into_iter().enumerate()
         {
             assert!(!pool.checked());
             pool.members()[index].health.record(event, None, policy, Instant::now());

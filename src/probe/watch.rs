@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::address::Dial;
 use crate::config::model::Health;
-use crate::health::{Event, Policy, Transition};
+use crate::health::{Event, Policy, Proof, Transition};
 use crate::pool::{Members, Pool, Upstream};
 
 use super::{Outcome, once, pace};
@@ -112,7 +112,10 @@ where
     R: Fn(&Pool, &Upstream, &Outcome, Option<&Transition>),
 {
     let (event, why) = match outcome {
-        Ok(_) => (Event::CheckPassed, None),
+        Ok(facts) => {
+            let proof = if facts.status.is_some() { Proof::Answers } else { Proof::Connects };
+            (Event::CheckPassed(proof), None)
+        }
         Err(failed) => (Event::CheckFailed(failed.failure.cause), Some(failed.sentence.clone())),
     };
     let change = upstream.health.record(event, why, Policy::from(health), Instant::now());

@@ -202,7 +202,7 @@ impl Setting<'_> {
         loop {
             let mut evicted = std::pin::pin!(upstream.health.evicted());
             evicted.as_mut().enable();
-            if upstream.health.state() == State::Evicted {
+            if upstream.health.look().checks_fail() {
                 break;
             }
             evicted.await;
@@ -214,8 +214,7 @@ impl Setting<'_> {
                 && judge(&self.case(cause::Retry::Any, tally, progress.sent()), &self.forward.retry) == Verdict::Next
                 && choice.untried().any(|other| other.health.state() == State::Ready);
             let sent = Tally { sent: tally.sent || progress.sent(), ..tally };
-            if may_leave && upstream.health.state() == State::Evicted && self.affords(&sent, std::time::Instant::now())
-            {
+            if may_leave && upstream.health.look().checks_fail() && self.affords(&sent, std::time::Instant::now()) {
                 return;
             }
             if changes.changed().await.is_err() {

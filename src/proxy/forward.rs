@@ -58,6 +58,7 @@ pub(super) async fn forward(
         end: forward.timeouts.request.map(|limit| (tokio::time::Instant::from(open.exchange.started) + limit, limit)),
     };
     open.exchange.idempotent = setting.idempotent;
+    open.pool = forward.pool;
     if forward.retry.budget.is_some() {
         pool.budget.request(setting.started);
     }
@@ -65,7 +66,7 @@ pub(super) async fn forward(
     let (mut tally, mut kept) = (Tally::default(), None);
     let stop = loop {
         // 1. pick
-        let pick = match patience.next(pool, &mut choice) {
+        let pick = match patience.next(&setting, &mut choice) {
             Next::Try(pick) => pick,
             // Rare, and as large as all the rest.
             other => match Box::pin(patience.pick(other, &setting, &mut choice, &mut tally)).await {
@@ -90,7 +91,7 @@ pub(super) async fn forward(
                 continue;
             }
             Ok(answer) => {
-                open.answered(answer.status(), Instant::now());
+                open.answered(&answer, Instant::now());
                 return answered(&setting, open, answer);
             }
             Err(failure) => replay.failure().map_or(failure, |own| own.sent(running.progress.sent())),

@@ -39,11 +39,12 @@ use crate::cause::{Cause, Failure};
 use crate::client::Client;
 use crate::config::Config;
 use crate::config::model::{Action, Detail};
+use crate::health::{State, Transition};
 use crate::listen::{ConnInfo, Handler, RequestBody};
 use crate::observe::access_log::AccessLog;
 use crate::observe::exchange::EndedBy;
 use crate::observe::{Exchange, RequestId, events};
-use crate::pool::Pool;
+use crate::pool::{Pool, Upstream};
 use crate::route::{self, Table};
 
 pub use body::Body;
@@ -53,8 +54,25 @@ use notes::Notes;
 use record::Open;
 use respond::Annotator;
 
-/// What somebody wants to hear of finished exchanges (the demo's narrator).
+/// What somebody wants to hear of finished exchanges.
 pub type OnExchange = Arc<dyn Fn(&Exchange) + Send + Sync>;
+/// What somebody wants to hear of changes: pool, upstream, change.
+pub type OnTransition = Arc<dyn Fn(&str, &str, &Transition) + Send + Sync>;
+
+/// Who hears of what happens besides log and metrics (the demo's narrator).
+#[derive(Clone, Default)]
+pub struct Hooks {
+    /// Called at the end of each exchange, on a worker: must be quick.
+    pub on_exchange: Option<OnExchange>,
+    /// Called at each change of an upstream, on control or on a worker: must be quick.
+    pub on_transition: Option<OnTransition>,
+}
+
+impl std::fmt::Debug for Hooks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hooks").finish_non_exhaustive()
+    }
+}
 
 /// All that requests need: immutable, shared by all workers. A request keeps the value it started with.
 pub struct Proxy {
@@ -68,7 +86,7 @@ pub struct Proxy {
     /// How many requests each listener has that may have only so many.
     caps: Caps,
     access_log: AccessLog,
-    on_exchange: Option<OnExchange>,
+    hooks: Hooks,
 }
 
 impl std::fmt::Debug for Proxy {
@@ -80,14 +98,14 @@ impl std::fmt::Debug for Proxy {
 impl Proxy {
     /// Puts it together. `pools` are those of the config, in its order.
     #[must_use]
-    pub fn new(config: Config, pools: Vec<Arc<Pool>>, access_log: AccessLog, on_exchange: Option<OnExchange>) -> Self {
+    pub fn new(config: Config, pools: Vec<Arc<Pool>>, access_log: AccessLog, hooks: Hooks) -> Self {
         let via_token = format!("{}-{:06x}", config.name, fastrand::u32(..) & 0xff_ffff);
         let via =
             HeaderValue::from_str(&format!("1.1 {via_token}")).unwrap_or(HeaderValue::from_static("1.1 causeway"));
         let routes = Table::compile(config.routes.iter().cloned().map(Arc::new));
         let annotator = Annotator::new(Arc::clone(&config.name)).configured_by(config.file.as_deref());
         let caps = Caps::new(&config.listeners);
-        Self { config, routes, pools, annotator, via, via_token, caps, access_log, on_exchange }
+        Self { config, routes, pools, annotator, via, via_token, caps, access_log, hooks }
     }
 
     /// An exchange has ended: the one place where its record reaches the log and whoever listens.
@@ -98,8 +116,23 @@ impl Proxy {
         if exchange.logged {
             self.access_log.write(exchange);
         }
-        if let Some(on_exchange) = &self.on_exchange {
+        if let Some(on_exchange) = &self.hooks.on_exchange {
             on_exchange(exchange);
+        }
+    }
+
+    /// Traffic has changed the state of an upstream.
+    fn changed(&self, pool: &Pool, upstream: &Upstream, change: &Transition) {
+        let (name, id) = (&*pool.config.name, &*upstream.id);
+        let left = (pool.usable(), pool.members().len());
+        match change.cause {
+            Some(cause) if change.to == State::Evicted => {
+                events::upstream_evicted_by_traffic(name, id, cause, change.in_a_row, left);
+            }
+            _ => events::upstream_back_by_traffic(name, id, change.since.elapsed(), left),
+        }
+        if let Some(on_transition) = &self.hooks.on_transition {
+            on_transition(name, id, change);
         }
     }
 }

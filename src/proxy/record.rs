@@ -8,12 +8,13 @@ use std::time::Instant;
 
 use crate::cause::{Cause, Failure};
 use crate::client::Progress;
+use crate::health::By;
 use crate::listen::Drain;
 use crate::observe::exchange::EndedBy;
 use crate::observe::{Attempt, Exchange, NotTried, Outcome, Reason, events};
-use crate::pool::Upstream;
 use crate::pool::pick::Pick;
 use crate::pool::room::Place;
+use crate::pool::{Upstream, report};
 
 use super::attempt::Answer;
 use super::replay::Replay;
@@ -25,6 +26,8 @@ pub(super) struct Open {
     pub(super) exchange: Exchange,
     proxy: Arc<Proxy>,
     running: Option<Running>,
+    /// The index of the pool that it goes to, once there are attempts.
+    pub(super) pool: usize,
     /// The row of the attempt whose answer goes on to the client.
     row: usize,
     /// Its place among the listener's requests, where that has a limit.
@@ -63,7 +66,7 @@ pub(super) struct Running {
 
 impl Open {
     pub(super) fn new(exchange: Exchange, proxy: Arc<Proxy>, drain: Drain) -> Box<Self> {
-        Box::new(Self { exchange, proxy, running: None, row: 0, place: None, body: None, drain, ended: false })
+        Box::new(Self { exchange, proxy, running: None, pool: 0, row: 0, place: None, body: None, drain, ended: false })
     }
 
     /// An attempt begins.
@@ -72,7 +75,15 @@ impl Open {
     }
 
     /// The attempt has its head: the record gets its row, the upstream stays in flight until the body's end.
-    pub(super) fn answered(&mut self, status: u16, now: Instant) {
+    pub(super) fn answered(&mut self, answer: &Answer, now: Instant) {
+        let status = answer.status();
+        self.report(
+            match answer {
+                Answer::Held(_) | Answer::Switched(_) => report::Outcome::Answered { status },
+                Answer::Streaming(_) => report::Outcome::Head { status },
+            },
+            now,
+        );
         if let Some(running) = &self.running {
             self.row = self.exchange.attempts.len();
             add(&mut self.exchange.attempts, running.row(Outcome::Answered(status), now));
@@ -82,7 +93,7 @@ impl Open {
     /// The attempt has an answer that is kept while others are asked for a better one. One that is complete lets go of its
     /// upstream.
     pub(super) fn keep(&mut self, answer: Answer, now: Instant) -> Box<Kept> {
-        self.answered(answer.status(), now);
+        self.answered(&answer, now);
         let running = self.running.take().filter(|_| !matches!(answer, Answer::Held(_)));
         Box::new(Kept { answer, running, row: self.row })
     }
@@ -97,6 +108,7 @@ impl Open {
     /// The attempt failed.
     pub(super) fn failed(&mut self, failure: Failure, now: Instant) -> Arc<Failure> {
         let failure = Arc::new(failure);
+        self.report(report::Outcome::Failed(&failure), now);
         if let Some(running) = self.running.take() {
             add(&mut self.exchange.attempts, running.row(Outcome::Failed(Arc::clone(&failure)), now));
         }
@@ -117,8 +129,8 @@ impl Open {
                 since: health.since,
                 held_for: health.held_for,
                 next_check: health.next_check,
-                by_traffic: false,
-                ends_in: None,
+                by_traffic: health.eviction.is_some_and(|eviction| eviction.by == By::Traffic),
+                ends_in: health.eviction.and_then(|eviction| eviction.ends_in),
             });
         }
     }
@@ -126,6 +138,7 @@ impl Open {
     /// The answer broke off after its head had gone out.
     pub(super) fn broke(&mut self, failure: Failure) {
         let failure = Arc::new(failure);
+        self.report(report::Outcome::Failed(&failure), Instant::now());
         if let Some(last) = self.exchange.attempts.get_mut(self.row) {
             last.outcome = Outcome::Failed(Arc::clone(&failure));
         }
@@ -144,6 +157,15 @@ impl Open {
     pub(super) fn client_left(&mut self) {
         self.exchange.failure = Some(Arc::new(Failure::new(Cause::ClientClosed).sent(true)));
         self.end(EndedBy::Client);
+    }
+
+    /// Health learns what came of the running attempt: the first whole outcome counts.
+    fn report(&mut self, outcome: report::Outcome<'_>, now: Instant) {
+        let Some(Running { pick, .. }) = &mut self.running else { return };
+        let Some(pool) = self.proxy.pools.get(self.pool) else { return };
+        if let Some(change) = pick.report(pool, outcome, now) {
+            self.proxy.changed(pool, &pick.upstream, &change);
+        }
     }
 
     /// Dropped in the middle: by a panic, by the cut of a drain, or because the client went away.
@@ -183,6 +205,8 @@ impl Drop for Open {
         let now = Instant::now();
         if !self.ended {
             self.unended(now);
+        } else if self.exchange.failure.is_none() {
+            self.report(report::Outcome::Answered { status: self.exchange.status }, now);
         }
         if let (Some(Running { started, .. }), Some(last)) = (&self.running, self.exchange.attempts.get_mut(self.row)) {
             last.elapsed = now.saturating_duration_since(*started);

@@ -9,7 +9,7 @@ use tokio::time::{sleep_until, timeout_at};
 use crate::cause::{self, Cause, Failure, spoken};
 use crate::health::State;
 use crate::observe::Reason;
-use crate::pool::pick::{Choice, Next, Pick};
+use crate::pool::pick::{Ask, Choice, Next, Pick};
 use crate::pool::queue::Ticket;
 use crate::pool::{Pool, Upstream};
 
@@ -81,19 +81,21 @@ impl Patience {
 
     /// The next upstream, without a wait. While others wait for a slot, it is behind them.
     #[inline]
-    pub(super) fn next(&self, pool: &Pool, choice: &mut Choice) -> Next {
+    pub(super) fn next(&self, setting: &Setting<'_>, choice: &mut Choice) -> Next {
+        let pool = setting.pool;
         if self.attempts_over {
             Next::None
         } else if pool.limited() && pool.queue.waiting() > 0 {
             Next::Busy
         } else {
-            self.ask(choice)
+            self.ask(setting, choice)
         }
     }
 
     /// The next upstream, whoever waits.
-    fn ask(&self, choice: &mut Choice) -> Next {
-        choice.next(self.unknown_too)
+    fn ask(&self, setting: &Setting<'_>, choice: &mut Choice) -> Next {
+        let ask = Ask { replayable: setting.idempotent && setting.replay.whole(), unknown_too: self.unknown_too };
+        choice.next(setting.pool, ask, Instant::now)
     }
 
     /// The next upstream, after the wait that this calls for.
@@ -123,7 +125,7 @@ impl Patience {
             self.first_results.get_or_insert_with(|| (pool.changes(), until(setting, pool.patience())));
         self.unknown_too = subscribed && timeout_at(*until, changes.changed()).await.is_err();
         choice.renew(pool);
-        self.ask(choice)
+        self.ask(setting, choice)
     }
 
     /// A slot of an upstream that has as many requests as it may have, in turn (CONTRACT §2 `limits.queue`).
@@ -148,7 +150,7 @@ impl Patience {
                 }
             }
             choice.renew(pool);
-            match self.ask(choice) {
+            match self.ask(setting, choice) {
                 Next::Busy => ticket.found_nothing(choice.tried() > 0),
                 next => return Ok(served(ticket, next)),
             }
@@ -182,7 +184,7 @@ impl Patience {
         }
         (self.came_back, self.attempts_over) = (true, false);
         choice.again(pool, &upstream);
-        Ok(self.ask(choice))
+        Ok(self.ask(setting, choice))
     }
 }
 

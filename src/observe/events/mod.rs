@@ -211,6 +211,46 @@ pub fn upstream_evicted(pool: &str, upstream: &str, failure: &Failure, in_a_row:
     );
 }
 
+/// Attempts of requests took an upstream out. `left`: how many are usable, of how many.
+pub fn upstream_evicted_by_traffic(
+    pool: &str,
+    upstream: &str,
+    cause: Cause,
+    in_a_row: u32,
+    (usable, total): (usize, usize),
+) {
+    let why = if cause == Cause::HealthStatus { "it answers requests with 502, 503 or 504" } else { cause.token() };
+    let (cause, total_text) = (cause.token(), count(total, "upstream"));
+    let row = if in_a_row > 1 { format!(", {in_a_row} in a row") } else { String::new() };
+    warn!(
+        event = "upstream_evicted",
+        pool,
+        upstream,
+        by = "traffic",
+        cause,
+        usable,
+        total,
+        "{pool}/{upstream} evicted by traffic: {why}{row}. {usable} of {total_text} left."
+    );
+}
+
+/// A request that was let through brought an upstream back.
+pub fn upstream_back_by_traffic(pool: &str, upstream: &str, away: Duration, (usable, total): (usize, usize)) {
+    let away_ms = u64::try_from(away.as_millis()).unwrap_or(u64::MAX);
+    let total_text = count(total, "upstream");
+    info!(
+        event = "upstream_back",
+        pool,
+        upstream,
+        by = "traffic",
+        usable,
+        total,
+        away_ms,
+        "{pool}/{upstream} is back after {}: a request succeeded. {usable} of {total_text}.",
+        spoken(away)
+    );
+}
+
 /// An upstream gets traffic again.
 pub fn upstream_back(pool: &str, upstream: &str, passed: u32, away: Duration, usable: usize, total: usize) {
     let away_ms = u64::try_from(away.as_millis()).unwrap_or(u64::MAX);
