@@ -3,15 +3,18 @@
 #![allow(unreachable_pub)] // `pub` between test modules
 #![allow(clippy::unwrap_used)] // clippy's own exemption leaves out the helpers
 
+mod balance;
 mod causes;
 mod cli;
 mod client;
 mod codec;
 mod config;
 mod docker;
+mod eviction;
 mod failover;
 mod floors;
 mod forwarding;
+mod goodput;
 mod house;
 mod life;
 mod listen;

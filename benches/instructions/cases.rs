@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use causeway::cause::{Cause, Failure, Phase};
+use causeway::config::model::Balance;
 use causeway::config::{self, Config};
 use causeway::health::State;
 use causeway::observe::access_log::{self, Form as LineForm};
@@ -17,6 +18,7 @@ use causeway::proxy::respond::{Annotator, Form, Telling, verdict};
 use causeway::route::{Table, normal};
 use http::{HeaderMap, HeaderValue, Method, Uri};
 
+use super::balance::{HASH, choose};
 use super::codec;
 
 /// One prepared case.
@@ -33,6 +35,36 @@ pub(super) const ALL: &[(&str, Prepare)] = &[
     ("pick, of 2 upstreams", || pick(2)),
     ("pick, of 100 upstreams", || pick(100)),
     ("pick, of 1000 upstreams", || pick(1000)),
+    ("balance, p2c, of 2", || choose(&Balance::P2c, 2, false)),
+    ("balance, p2c, of 100", || choose(&Balance::P2c, 100, false)),
+    ("balance, p2c, of 1000", || choose(&Balance::P2c, 1000, false)),
+    ("balance, p2c, weights, of 2", || choose(&Balance::P2c, 2, true)),
+    ("balance, p2c, weights, of 100", || choose(&Balance::P2c, 100, true)),
+    ("balance, p2c, weights, of 1000", || choose(&Balance::P2c, 1000, true)),
+    ("balance, round_robin, of 2", || choose(&Balance::RoundRobin, 2, false)),
+    ("balance, round_robin, of 100", || choose(&Balance::RoundRobin, 100, false)),
+    ("balance, round_robin, of 1000", || choose(&Balance::RoundRobin, 1000, false)),
+    ("balance, round_robin, weights, of 2", || choose(&Balance::RoundRobin, 2, true)),
+    ("balance, round_robin, weights, of 100", || choose(&Balance::RoundRobin, 100, true)),
+    ("balance, round_robin, weights, of 1000", || choose(&Balance::RoundRobin, 1000, true)),
+    ("balance, ewma, of 2", || choose(&Balance::Ewma, 2, false)),
+    ("balance, ewma, of 100", || choose(&Balance::Ewma, 100, false)),
+    ("balance, ewma, of 1000", || choose(&Balance::Ewma, 1000, false)),
+    ("balance, ewma, weights, of 2", || choose(&Balance::Ewma, 2, true)),
+    ("balance, ewma, weights, of 100", || choose(&Balance::Ewma, 100, true)),
+    ("balance, ewma, weights, of 1000", || choose(&Balance::Ewma, 1000, true)),
+    ("balance, least_in_flight, of 2", || choose(&Balance::LeastInFlight, 2, false)),
+    ("balance, least_in_flight, of 100", || choose(&Balance::LeastInFlight, 100, false)),
+    ("balance, least_in_flight, of 1000", || choose(&Balance::LeastInFlight, 1000, false)),
+    ("balance, least_in_flight, weights, of 2", || choose(&Balance::LeastInFlight, 2, true)),
+    ("balance, least_in_flight, weights, of 100", || choose(&Balance::LeastInFlight, 100, true)),
+    ("balance, least_in_flight, weights, of 1000", || choose(&Balance::LeastInFlight, 1000, true)),
+    ("balance, hash, of 2", || choose(&HASH, 2, false)),
+    ("balance, hash, of 100", || choose(&HASH, 100, false)),
+    ("balance, hash, of 1000", || choose(&HASH, 1000, false)),
+    ("balance, hash, weights, of 2", || choose(&HASH, 2, true)),
+    ("balance, hash, weights, of 100", || choose(&HASH, 100, true)),
+    ("balance, hash, weights, of 1000", || choose(&HASH, 1000, true)),
     ("codec, head of 8 fields", codec::head),
     ("codec, exchange, 1 KB", || codec::exchange(codec::with_length(1 << 10))),
     ("codec, exchange, 64 KB", || codec::exchange(codec::with_length(64 << 10))),

@@ -4,6 +4,7 @@
 //! beside that of the last run. `cargo bench -- pick log` runs those whose names contain one of the words. Without
 //! `--bench`, which `cargo bench` adds, each runs once and nothing is counted: `cargo test --bench instructions`.
 
+mod balance;
 mod cases;
 mod codec;
 

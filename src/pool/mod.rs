@@ -16,6 +16,7 @@ pub mod switch;
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -28,6 +29,7 @@ use crate::config::model::Entry;
 use crate::config::{self, Endpoint};
 use crate::health::{Health, State};
 
+use balance::{Balancer, Latency, Member};
 use budget::Budget;
 use due::Due;
 use queue::Queue;
@@ -61,7 +63,32 @@ pub struct Pool {
 }
 
 /// The upstreams of a pool at one moment, in the order of the file (then of the addresses).
-pub type Members = Vec<Arc<Upstream>>;
+#[derive(Debug)]
+pub struct Members {
+    list: Vec<Arc<Upstream>>,
+    /// The rule by which one of them is chosen.
+    pub balancer: Balancer,
+}
+
+impl Members {
+    fn new(list: Vec<Arc<Upstream>>, config: &config::model::Pool, previous: Option<&Self>) -> Self {
+        let member = |upstream: &Arc<Upstream>| Member {
+            token: balance::token(&config.name, &upstream.id),
+            weight: config.upstreams[upstream.entry].weight,
+        };
+        let members: Vec<Member> = list.iter().map(member).collect();
+        let balancer = Balancer::new(&config.balance, &members, previous.map(|previous| &previous.balancer));
+        Self { list, balancer }
+    }
+}
+
+impl Deref for Members {
+    type Target = [Arc<Upstream>];
+
+    fn deref(&self) -> &Self::Target {
+        &self.list
+    }
+}
 
 /// One upstream: where it is, how it is, how busy it is.
 ///
@@ -81,6 +108,8 @@ pub struct Upstream {
     pub health: Arc<Health>,
     /// Attempts running on it now.
     pub in_flight: Arc<AtomicUsize>,
+    /// How long its answers take (`balance = "ewma"`).
+    pub latency: Arc<Latency>,
     /// The most of them at once, over all workers; without a limit, more than there can be.
     pub limit: usize,
     /// Used only while no other is usable.
@@ -96,12 +125,13 @@ impl Pool {
             let endpoint = Endpoint::literal(&entry.address)
                 .unwrap_or_else(|| Endpoint::new(entry.address.to_string().into(), Dial::Unresolved(None)));
             let health = first_health(&config, &endpoint.dial, now);
-            let fresh = Upstream::fresh(&config, index, entry.id(), endpoint, health);
+            let fresh = Upstream::fresh(&config, index, entry.id(), endpoint, health, now);
             Arc::new(Upstream { ordinal: index + 1, ..fresh })
         };
-        let members: Members = config.upstreams.iter().enumerate().map(member).collect();
+        let list: Vec<_> = config.upstreams.iter().enumerate().map(member).collect();
         let queue = Queue::new(config.limits.queue);
-        let limited = members.iter().any(|upstream| upstream.limit < usize::MAX);
+        let limited = list.iter().any(|upstream| upstream.limit < usize::MAX);
+        let members = Members::new(list, &config, None);
         Self {
             config,
             members: ArcSwap::from_pointee(members),
@@ -178,11 +208,11 @@ impl Pool {
                     let health = first_health(&self.config, &dial, now);
                     health.switch(words.on(&id, entry), now);
                     let endpoint = Endpoint::new(said.address.to_string().into(), dial);
-                    Upstream::fresh(&self.config, entry, id, endpoint, health)
+                    Upstream::fresh(&self.config, entry, id, endpoint, health, now)
                 }
             }
         });
-        let mut members = Members::with_capacity(old.len() + 8);
+        let mut members = Vec::with_capacity(old.len() + 8);
         for index in 0..self.config.upstreams.len() {
             if index == entry {
                 fresh.by_ref().for_each(|upstream| push(&mut members, Arc::new(upstream)));
@@ -197,7 +227,7 @@ impl Pool {
                 upstream.health.note(failure.cause, sentence);
             }
         }
-        self.members.store(Arc::new(members));
+        self.members.store(Arc::new(Members::new(members, &self.config, Some(&old))));
         self.touch();
     }
 
@@ -227,7 +257,14 @@ impl Upstream {
     }
 
     /// One that has no load and no place yet.
-    fn fresh(config: &config::model::Pool, entry: usize, id: Arc<str>, endpoint: Endpoint, health: Health) -> Self {
+    fn fresh(
+        config: &config::model::Pool,
+        entry: usize,
+        id: Arc<str>,
+        endpoint: Endpoint,
+        health: Health,
+        now: Instant,
+    ) -> Self {
         let said = config.upstreams.get(entry);
         Self {
             id,
@@ -236,6 +273,7 @@ impl Upstream {
             endpoint: Arc::new(endpoint),
             health: Arc::new(health),
             in_flight: Arc::default(),
+            latency: Arc::new(Latency::new(now)),
             limit: said
                 .and_then(|said| said.in_flight)
                 .or(config.limits.in_flight)
@@ -253,6 +291,7 @@ impl Upstream {
             endpoint: Arc::clone(&self.endpoint),
             health: Arc::clone(&self.health),
             in_flight: Arc::clone(&self.in_flight),
+            latency: Arc::clone(&self.latency),
             limit: self.limit,
             backup: self.backup,
         }
@@ -260,7 +299,7 @@ impl Upstream {
 }
 
 /// Adds a member in the next place.
-fn push(members: &mut Members, upstream: Arc<Upstream>) {
+fn push(members: &mut Vec<Arc<Upstream>>, upstream: Arc<Upstream>) {
     let ordinal = members.len() + 1;
     members.push(if upstream.ordinal == ordinal {
         upstream

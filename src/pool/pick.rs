@@ -11,11 +11,12 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 
-use crate::health::{Permit, State};
+use crate::health::{Health, Permit, State};
 
+use super::balance::{self, Candidates, Latency, Share};
 use super::queue::Queue;
 use super::report::Told;
-use super::{Members, Pool, Upstream, balance};
+use super::{Members, Pool, Upstream};
 
 /// While somebody evicted by traffic can not be tried for another reason, this is how often it is looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -26,9 +27,20 @@ pub struct Choice {
     members: Arc<Members>,
     tried: Tried,
     last_resort: bool,
+    slow_start: Duration,
+    belongs: Belongs,
     rng: Rng,
     /// Where upstreams have limits: who is told of a free slot.
     queue: Option<Arc<Queue>>,
+}
+
+/// What of a request says where it belongs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Belongs {
+    /// The key of `balance = "hash:…"`.
+    pub key: Option<u64>,
+    /// Whom the sticky cookie names.
+    pub token: Option<u64>,
 }
 
 /// What a choice depends on besides the upstreams.
@@ -77,11 +89,19 @@ impl Choice {
         Self::with_rng(pool, Rng::new())
     }
 
+    /// The same for a request that belongs somewhere.
+    #[must_use]
+    pub fn belonging(self, belongs: Belongs) -> Self {
+        Self { belongs, ..self }
+    }
+
     /// The same with a random source of one's own, for tests that must repeat.
     #[must_use]
     pub fn with_rng(pool: &Pool, rng: Rng) -> Self {
         let queue = pool.limited().then(|| Arc::clone(&pool.queue));
-        Self { members: pool.members(), tried: Tried::default(), last_resort: pool.config.last_resort, rng, queue }
+        let (last_resort, slow_start) = (pool.config.last_resort, pool.config.slow_start);
+        let belongs = Belongs::default();
+        Self { members: pool.members(), tried: Tried::default(), last_resort, slow_start, belongs, rng, queue }
     }
 
     /// The next upstream of this pool. `now` is asked for only where traffic has evicted somebody.
@@ -94,22 +114,25 @@ impl Choice {
             return Next::Try(pick);
         }
         loop {
-            let Self { members, tried, last_resort, rng, .. } = self;
+            let Self { members, tried, last_resort, slow_start, belongs, rng, .. } = self;
             // The best of those at their limit.
             let busy = Cell::new(u8::MAX);
-            let rank = |index: usize| {
-                let rank = if tried.contains(index) { None } else { rank(&members[index], ask, *last_resort, || *now) };
-                if rank.is_some() && members[index].full() {
-                    busy.set(busy.get().min(rank.unwrap_or(u8::MAX)));
-                    return None;
-                }
-                rank
+            let preferred = belongs.token.and_then(|token| members.balancer.position(token));
+            let wanted = balance::Ask { rng, key: belongs.key, preferred };
+            let seen = Seen {
+                members,
+                tried,
+                ask,
+                last_resort: *last_resort,
+                slow_start: *slow_start,
+                busy: &busy,
+                now: || *now,
             };
-            let load = |index: usize| members[index].in_flight.load(Ordering::Relaxed);
-            let found = balance::choose(members.len(), rng, rank, load);
+            let found = members.balancer.choose(wanted, &seen);
             let (index, rank) = match found {
-                // Nobody is asked in the stead of one that is better and only busy.
-                Some((_, rank)) if rank > PROBATION && busy.get() < rank => return Next::Busy,
+                // No backup is asked in the stead of a ready one that is only busy, and nobody less than ready in that of any.
+                Some((_, rank)) if rank > PROBATION && busy.get() == READY => return Next::Busy,
+                Some((_, rank)) if rank > BACKUP && busy.get() < rank => return Next::Busy,
                 Some((_, AWAITED | AWAITED_BACKUP)) if !ask.unknown_too => return Next::Wait,
                 Some(found) => found,
                 None if busy.get() < u8::MAX => return Next::Busy,
@@ -255,7 +278,69 @@ impl Upstream {
     }
 }
 
-/// [`balance::choose`] draws among those of rank 0 without looking at all.
+/// The members as one request sees them at one moment.
+struct Seen<'a, N> {
+    members: &'a Members,
+    tried: &'a Tried,
+    ask: Ask,
+    last_resort: bool,
+    slow_start: Duration,
+    /// The best of those at their limit.
+    busy: &'a Cell<u8>,
+    now: N,
+}
+
+impl<N: Fn() -> Instant> Candidates for Seen<'_, N> {
+    #[inline]
+    fn rank(&self, index: usize) -> Option<u8> {
+        if self.tried.contains(index) {
+            return None;
+        }
+        let upstream = &self.members[index];
+        let rank = rank(upstream, self.ask, self.last_resort, &self.now)?;
+        if upstream.full() {
+            self.busy.set(self.busy.get().min(rank));
+            return None;
+        }
+        Some(rank)
+    }
+
+    #[inline]
+    fn in_flight(&self, index: usize) -> usize {
+        self.members[index].in_flight.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    fn share(&self, index: usize) -> Share {
+        let health = &self.members[index].health;
+        match health.recovered_at() {
+            None => Share::FULL,
+            Some(at) => self.growing(health, at),
+        }
+    }
+
+    #[inline]
+    fn latency(&self, index: usize) -> &Latency {
+        &self.members[index].latency
+    }
+
+    fn now(&self) -> Instant {
+        (self.now)()
+    }
+}
+
+impl<N: Fn() -> Instant> Seen<'_, N> {
+    #[cold]
+    fn growing(&self, health: &Health, recovered: Instant) -> Share {
+        let share = Share::after((self.now)().saturating_duration_since(recovered), self.slow_start);
+        if share.is_full() {
+            health.settled(recovered);
+        }
+        share
+    }
+}
+
+/// A balance draws among those of rank 0 without looking at all.
 const READY: u8 = 0;
 const PROBATION: u8 = 1;
 const PROBATION_BACKUP: u8 = 2;

@@ -7,17 +7,18 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::{Response, Uri, uri};
+use http::{Response, Uri, header, uri};
 
 use crate::cause::{self, Cause, Failure};
-use crate::config::model::{Forward, Route};
+use crate::config::model::{Balance, Forward, Route};
 use crate::health::State;
 use crate::listen::RequestBody;
 use crate::observe::Reason;
-use crate::pool::Pool;
-use crate::pool::pick::{Choice, Next};
+use crate::pool::pick::{Belongs, Choice, Next};
+use crate::pool::{Pool, balance};
 use crate::route;
 
+use super::affinity;
 use super::attempt::{Answer, Setting};
 use super::body::Body;
 use super::headers::to_client;
@@ -62,7 +63,8 @@ pub(super) async fn forward(
     if forward.retry.budget.is_some() {
         pool.budget.request(setting.started);
     }
-    let (mut choice, mut patience) = (Choice::new(pool), Patience::new(setting.started));
+    let (mut choice, mut patience) =
+        (Choice::new(pool).belonging(belongs(asked, pool)), Patience::new(setting.started));
     let (mut tally, mut kept) = (Tally::default(), None);
     let stop = loop {
         // 1. pick
@@ -174,6 +176,17 @@ fn target<'a>(
     target.and_then(|target| target.parse().ok()).map(Cow::Owned).ok_or_else(refused)
 }
 
+/// Where the request belongs, in a pool that goes by that.
+fn belongs(asked: &Asked<'_>, pool: &Pool) -> Belongs {
+    let (parts, config) = (asked.parts, &pool.config);
+    let token = config.sticky.as_ref().and_then(|name| affinity::token(&parts.headers, name));
+    let key = match &config.balance {
+        Balance::Hash(rule) => affinity::key(rule, asked.ours.client, parts.uri.path(), &parts.headers),
+        Balance::P2c | Balance::RoundRobin | Balance::LeastInFlight | Balance::Ewma => None,
+    };
+    Belongs { key, token }
+}
+
 /// An upstream's answer, on its way to the client.
 fn answered(setting: &Setting<'_>, mut open: Box<Open>, answer: Answer) -> Response<Body> {
     let service = setting.service;
@@ -203,6 +216,20 @@ fn answered(setting: &Setting<'_>, mut open: Box<Open>, answer: Answer) -> Respo
 /// The fields that causeway adds to, and takes from, an upstream's answer.
 pub(super) fn finish_head(service: &Service, open: &Open, asked: &Asked<'_>, headers: &mut http::HeaderMap) {
     to_client(headers, asked.request_id.value());
+    let pool = &service.proxy.pools[open.pool];
+    if let Some(name) = &pool.config.sticky
+        && let Some(answering) = open.exchange.answering()
+    {
+        let (members, said) = (pool.members(), affinity::token(&asked.parts.headers, name));
+        let served = balance::token(&pool.config.name, &answering.upstream);
+        let usable =
+            |token| members.balancer.position(token).is_some_and(|at| members[at].health.state() == State::Ready);
+        if affinity::owed(said, served, usable)
+            && let Some(cookie) = affinity::set_cookie(name, served, asked.ours.secure())
+        {
+            headers.append(header::SET_COOKIE, cookie);
+        }
+    }
     if service.proxy.config.errors.proxy_status_on_all
         && let (Some(last), Ok(received)) =
             (open.exchange.answering(), http::StatusCode::from_u16(open.exchange.status))

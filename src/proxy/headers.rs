@@ -43,6 +43,11 @@ struct Behind<'a> {
 static HTTP: HeaderValue = HeaderValue::from_static("http");
 
 impl<'a> Ours<'a> {
+    /// Did the client speak TLS, as far as those in front of causeway say?
+    pub(super) fn secure(&self) -> bool {
+        self.behind.as_ref().is_some_and(|behind| behind.proto.as_bytes().eq_ignore_ascii_case(b"https"))
+    }
+
     /// From the request's fields, its peer (also as text), the host it asks for, and whom we trust.
     pub(super) fn new(
         headers: &'a HeaderMap,

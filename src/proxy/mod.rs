@@ -9,6 +9,7 @@
 //!
 //! Nothing here dials (that is `client`), accepts (that is `listen`) or changes health (that is `probe`).
 
+mod affinity;
 mod attempt;
 mod body;
 mod cap;

@@ -4,14 +4,16 @@
 //! went away: so a future that hyper drops still leaves its line in the log.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::cause::{Cause, Failure};
+use crate::cause::{Cause, Failure, Fault};
 use crate::client::Progress;
+use crate::config::model::Balance;
 use crate::health::By;
 use crate::listen::Drain;
 use crate::observe::exchange::EndedBy;
 use crate::observe::{Attempt, Exchange, NotTried, Outcome, Reason, events};
+use crate::pool::balance::Latency;
 use crate::pool::pick::Pick;
 use crate::pool::room::Place;
 use crate::pool::{Upstream, report};
@@ -77,6 +79,7 @@ impl Open {
     /// The attempt has its head: the record gets its row, the upstream stays in flight until the body's end.
     pub(super) fn answered(&mut self, answer: &Answer, now: Instant) {
         let status = answer.status();
+        self.timed(now, |latency, took| latency.observe(took, now));
         self.report(
             match answer {
                 Answer::Held(_) | Answer::Switched(_) => report::Outcome::Answered { status },
@@ -108,6 +111,9 @@ impl Open {
     /// The attempt failed.
     pub(super) fn failed(&mut self, failure: Failure, now: Instant) -> Arc<Failure> {
         let failure = Arc::new(failure);
+        if failure.cause.row().fault == Fault::Upstream {
+            self.timed(now, |latency, took| latency.failed(took, now));
+        }
         self.report(report::Outcome::Failed(&failure), now);
         if let Some(running) = self.running.take() {
             add(&mut self.exchange.attempts, running.row(Outcome::Failed(Arc::clone(&failure)), now));
@@ -157,6 +163,15 @@ impl Open {
     pub(super) fn client_left(&mut self) {
         self.exchange.failure = Some(Arc::new(Failure::new(Cause::ClientClosed).sent(true)));
         self.end(EndedBy::Client);
+    }
+
+    /// The pool's balance learns how long the running attempt took, if it goes by that.
+    fn timed(&self, now: Instant, tell: impl FnOnce(&Latency, Duration)) {
+        if let (Some(Running { pick, started, .. }), Some(pool)) = (&self.running, self.proxy.pools.get(self.pool))
+            && pool.config.balance == Balance::Ewma
+        {
+            tell(&pick.upstream.latency, now.saturating_duration_since(*started));
+        }
     }
 
     /// Health learns what came of the running attempt: the first whole outcome counts.

@@ -104,7 +104,7 @@ impl History {
                 seen.busy += 1;
                 assert!(any(&|l| l.full), "nobody is busy");
                 assert!(!any(&|l| ready(l) && free(l) && !l.backup), "a ready one has a slot");
-                let better = |l: &Left| l.full && !l.backup && (ready(l) || l.probation.1);
+                let better = |l: &Left| l.full && !l.backup && ready(l);
                 assert!(
                     !any(&|l| ready(l) && free(l)) || any(&better),
                     "a backup has a slot, and nobody better is busy"

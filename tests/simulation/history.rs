@@ -100,7 +100,7 @@ impl History {
         }
         let members: Vec<_> = self.requests.iter().flat_map(|request| request.choice.members().to_vec()).collect();
         self.requests.clear();
-        for upstream in members.iter().chain(&*self.pool.members()) {
+        for upstream in members.iter().chain(self.pool.members().iter()) {
             assert_eq!(upstream.in_flight.load(Ordering::Relaxed), 0, "{} is still busy at the end", upstream.id);
             let model = self.model(upstream);
             let away = model.away.is_some() && upstream.health.state() == State::Evicted;
