@@ -140,7 +140,13 @@ fn takes(prefix: &str, path: &str) -> bool {
 #[must_use]
 pub fn normal(path: &str) -> Option<Cow<'_, str>> {
     let bytes = path.as_bytes();
-    if !bytes.contains(&b'%') && !bytes.windows(2).any(|pair| pair == b"/.") {
+    // In one pass: a dot behind a slash, or an escape.
+    let (mut before, mut odd) = (0, false);
+    for byte in bytes {
+        odd |= *byte == b'%' || (*byte == b'.' && before == b'/');
+        before = *byte;
+    }
+    if !odd {
         return Some(Cow::Borrowed(path));
     }
     let decoded = decode_unreserved(path);

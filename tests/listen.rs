@@ -96,7 +96,7 @@ impl Handler for Toy {
         &self,
         mut request: Request<RequestBody>,
         conn: &Arc<ConnInfo>,
-    ) -> impl Future<Output = Response<Frames>> + Send + 'static {
+    ) -> impl Future<Output = Response<Frames>> + Send + use<> {
         let (toy, conn) = (self.clone(), conn.clone());
         async move {
             toy.log.send(format!("called {}", request.uri())).unwrap();

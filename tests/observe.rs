@@ -44,9 +44,9 @@ fn cut() -> Exchange {
 }
 
 fn text(form: Form, exchange: &Exchange) -> String {
-    let mut out = String::new();
+    let mut out = Vec::new();
     line(&mut out, form, exchange);
-    out
+    String::from_utf8(out).expect("a line is text")
 }
 
 #[test]

@@ -111,7 +111,7 @@ fn pick(upstreams: usize) -> Case {
 }
 
 fn log_line(exchange: Exchange, form: LineForm) -> Case {
-    let mut out = String::with_capacity(16 << 10);
+    let mut out = Vec::with_capacity(16 << 10);
     Box::new(move || {
         out.clear();
         access_log::line(&mut out, form, black_box(&exchange));

@@ -2,6 +2,7 @@
 //! and what is past its limit is closed within about a second, asked for or not. Pure but for [`Kept::keep`]'s sweeper.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +15,9 @@ const SWEEP: Duration = Duration::from_millis(500);
 pub(super) trait Keep: Send + 'static {
     /// The other side has not closed it, and nothing is on its way in.
     fn is_open(&mut self) -> bool;
+
+    /// It is about to be used, at this time.
+    fn wake(&mut self, now: Instant);
 
     /// It has been idle for a while: what it holds only for speed can go.
     fn rest(&mut self);
@@ -39,7 +43,7 @@ pub(super) struct Kept<C> {
 #[derive(Debug)]
 struct Shelf<C> {
     /// By [`crate::config::Endpoint::key`]; oldest first; no queue is empty after a sweep.
-    endpoints: HashMap<u64, VecDeque<Idle<C>>>,
+    endpoints: HashMap<u64, VecDeque<Idle<C>>, BuildHasherDefault<Spread>>,
     /// A sweeper runs.
     swept: bool,
 }
@@ -51,6 +55,22 @@ struct Idle<C> {
     limits: Limits,
 }
 
+/// The keys are our own, counted from 1: they need to be spread, not to be kept from an enemy.
+#[derive(Debug, Default)]
+struct Spread(u64);
+
+impl Hasher for Spread {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+    fn write_u64(&mut self, key: u64) {
+        self.0 = (self.0 ^ key).wrapping_mul(0x9e37_79b9_7f4a_7c15); // 2^64 by the golden ratio: both ends of it vary
+    }
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
 impl<C> Idle<C> {
     fn is_past(&self, now: Instant) -> bool {
         now >= self.limits.until || now.saturating_duration_since(self.since) >= self.limits.idle
@@ -59,7 +79,7 @@ impl<C> Idle<C> {
 
 impl<C: Keep> Kept<C> {
     pub(super) fn new() -> Self {
-        Self { shelf: Mutex::new(Shelf { endpoints: HashMap::new(), swept: false }) }
+        Self { shelf: Mutex::new(Shelf { endpoints: HashMap::default(), swept: false }) }
     }
 
     /// Keeps a connection, and sees to it that it is closed in time. Call within a runtime.
@@ -92,6 +112,7 @@ impl<C: Keep> Kept<C> {
                 queue.push_back(idle); // the others were idle for longer still
                 return None;
             }
+            idle.connection.wake(now);
             return Some(idle.connection);
         }
         None
@@ -144,6 +165,7 @@ mod tests {
             self.1
         }
         fn rest(&mut self) {}
+        fn wake(&mut self, _: Instant) {}
     }
     impl Drop for Fake {
         fn drop(&mut self) {

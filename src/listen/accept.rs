@@ -9,6 +9,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http::HeaderValue;
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
@@ -19,7 +20,7 @@ use super::drain::Step;
 use super::wire::Held;
 use super::{Asleep, ConnInfo, Drain, Handler, conn};
 use crate::config::model::Listener;
-use crate::observe::events;
+use crate::observe::{access_log, events};
 use crate::sys;
 
 /// After a shortage of files or memory, nothing is accepted for so long.
@@ -144,7 +145,8 @@ impl<H: Handler> Door<H> {
             drain: self.drain.clone(),
         };
         let held = Held { _permit: permit, _open: self.drain.connection() };
-        tokio::spawn(conn::serve(stream, Arc::new(info), self.handler.clone(), held, self.asleep.clone()));
+        // On the heap at once: the runtime moves a task several times while it makes it and when it has ended.
+        tokio::spawn(Box::pin(conn::serve(stream, Arc::new(info), self.handler.clone(), held, self.asleep.clone())));
     }
 
     /// `None` after the cut.
@@ -161,7 +163,9 @@ impl<H: Handler> Door<H> {
 
 /// An address holds nothing that a field could not.
 fn ip_value(ip: IpAddr) -> HeaderValue {
-    HeaderValue::try_from(ip.to_string()).unwrap_or(HeaderValue::from_static("unknown"))
+    let mut text = Vec::with_capacity(15); // "255.255.255.255"
+    access_log::address(&mut text, ip);
+    HeaderValue::from_maybe_shared(Bytes::from(text)).unwrap_or(HeaderValue::from_static("unknown"))
 }
 
 fn canonical(address: SocketAddr) -> SocketAddr {

@@ -20,17 +20,15 @@ use super::{Handler, RequestBody};
 
 /// Hands a request to the handler, and its answer back to hyper.
 pub(super) fn call<H: Handler>(
-    handler: H,
+    handler: &H,
     turn: Arc<Turn>,
     request: Request<Incoming>,
-) -> impl Future<Output = Result<Response<AnswerBody<H::Body>>, Infallible>> + Send + 'static {
+) -> impl Future<Output = Result<Response<AnswerBody<H::Body>>, Infallible>> + Send + use<H> {
     let asked = Asked::of(&request);
     turn.request(request.body().is_end_stream(), !asked.keep_alive);
-    let request = request.map(|incoming| RequestBody::new(incoming, turn.clone()));
-    async move {
-        let answer = handler.call(request, &turn.info).await;
-        Ok(dress(answer, asked, turn))
-    }
+    // Called at once: what is moved from here on is the handler's future, and no longer the request.
+    let answer = handler.call(request.map(|incoming| RequestBody::new(incoming, turn.clone())), &turn.info);
+    async move { Ok(dress(answer.await, asked, turn)) }
 }
 
 /// What must be known of a request when its answer goes out.
@@ -80,7 +78,7 @@ fn dress<B: Body>(answer: Response<B>, asked: Asked, turn: Arc<Turn>) -> Respons
             || !asked.keep_alive
             || !turn.body_read()
             || turn.info.drain.begun()
-            || has_token(&head.headers, "close");
+            || (head.headers.contains_key(CONNECTION) && has_token(&head.headers, "close"));
         if closing {
             if asked.http10 {
                 // To an answer of HTTP/1.1 hyper would add `keep-alive`, because the client had asked for it.
@@ -99,7 +97,7 @@ pin_project_lite::pin_project! {
         #[pin]
         body: B,
         turn: Arc<Turn>,
-        broken: Option<B::Error>,
+        broken: Option<Box<B::Error>>,
     }
 
     impl<B: Body> PinnedDrop for AnswerBody<B> {
@@ -117,7 +115,7 @@ impl<B: Body<Data = Bytes>> Body for AnswerBody<B> {
         let this = self.project();
         if this.broken.is_none() {
             match ready!(this.body.poll_frame(cx)) {
-                Some(Err(error)) => *this.broken = Some(error),
+                Some(Err(error)) => *this.broken = Some(Box::new(error)),
                 item => {
                     this.turn.wrote();
                     return Poll::Ready(item);
@@ -129,7 +127,7 @@ impl<B: Body<Data = Bytes>> Body for AnswerBody<B> {
             return Poll::Pending;
         }
         this.turn.answer_failed();
-        Poll::Ready(this.broken.take().map(Err))
+        Poll::Ready(this.broken.take().map(|error| Err(*error)))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -32,7 +32,7 @@ pub(super) async fn serve<H: Handler>(stream: TcpStream, info: Arc<ConnInfo>, ha
     let turn = Arc::new(Turn::new(info.clone()));
     let mut service = {
         let (handler, turn) = (handler.clone(), turn.clone());
-        service_fn(move |request| answer::call(handler.clone(), turn.clone(), request))
+        service_fn(move |request| answer::call(&handler, turn.clone(), request))
     };
     let mut wire = Wire::new(stream, turn.clone(), held);
     let mut clocks = pin!(Clocks::new(&info));

@@ -44,7 +44,7 @@ pub trait Handler: Clone + Send + Sync + 'static {
         &self,
         request: Request<RequestBody>,
         conn: &Arc<ConnInfo>,
-    ) -> impl Future<Output = Response<Self::Body>> + Send + 'static;
+    ) -> impl Future<Output = Response<Self::Body>> + Send + use<Self>;
 
     /// The complete bytes (status line, fields, body) that answer a head which could not be read: `failure` says why (400, 408, 414,
     /// 431 as its status), `raw` is what was read of the head (for Accept and method, as far as they can be found).

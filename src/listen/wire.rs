@@ -4,6 +4,7 @@
 //! swallowed: the driver in `conn` takes the socket back and ends it itself. After a switch of protocols it is a plain
 //! socket. It decides nothing.
 
+use std::cell::RefCell;
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
@@ -107,17 +108,15 @@ impl Wire {
     }
 }
 
-/// All pieces in one, if there is more than one and there is room for them.
-fn join<'a>(pieces: &[io::IoSlice<'_>], room: &'a mut [u8; JOINED]) -> Option<&'a [u8]> {
+/// All pieces in one, if there is more than one and they are short: put into `room`, which keeps its memory.
+fn join(pieces: &[io::IoSlice<'_>], room: &mut Vec<u8>) -> bool {
     if pieces.len() < 2 || pieces.iter().map(|piece| piece.len()).sum::<usize>() > JOINED {
-        return None;
+        return false;
     }
-    let mut length = 0;
-    for piece in pieces {
-        room[length..length + piece.len()].copy_from_slice(piece);
-        length += piece.len();
-    }
-    Some(&room[..length])
+    room.clear();
+    room.reserve(JOINED);
+    pieces.iter().for_each(|piece| room.extend_from_slice(piece));
+    true
 }
 
 impl Drop for Wire {
@@ -170,11 +169,13 @@ impl Write for Wire {
         if self.turn.asked_to_look() {
             self.look(cx);
         }
-        let mut joined = [0; JOINED];
-        let taken = match join(bufs, &mut joined) {
-            Some(all) => Pin::new(&mut self.io).poll_write(cx, all),
-            None => Pin::new(&mut self.io).poll_write_vectored(cx, bufs),
-        };
+        // One for all connections of a worker: it is used up when the socket has what it takes.
+        thread_local!(static ROOM: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) });
+        let io = Pin::new(&mut self.io);
+        let taken = ROOM.with_borrow_mut(|room| match join(bufs, room) {
+            true => io.poll_write(cx, room),
+            false => io.poll_write_vectored(cx, bufs),
+        });
         self.turn.took(taken.is_ready());
         taken
     }
@@ -206,10 +207,10 @@ mod tests {
     #[test]
     fn short_pieces_are_joined_and_long_ones_left() {
         let (head, body, long) = ([b'h'; 200], [b'b'; JOINED - 200], [b'l'; JOINED - 199]);
-        let mut room = [0; JOINED];
-        let joined = join(&[io::IoSlice::new(&head), io::IoSlice::new(&body)], &mut room).unwrap();
-        assert_eq!(joined, [&head[..], &body[..]].concat());
-        assert!(join(&[io::IoSlice::new(&head), io::IoSlice::new(&long)], &mut room).is_none());
-        assert!(join(&[io::IoSlice::new(&head)], &mut room).is_none(), "one piece needs no copy");
+        let mut room = b"of before".to_vec();
+        assert!(join(&[io::IoSlice::new(&head), io::IoSlice::new(&body)], &mut room));
+        assert_eq!(room, [&head[..], &body[..]].concat());
+        assert!(!join(&[io::IoSlice::new(&head), io::IoSlice::new(&long)], &mut room));
+        assert!(!join(&[io::IoSlice::new(&head)], &mut room), "one piece needs no copy");
     }
 }

@@ -3,8 +3,8 @@
 //! Never blocks traffic: the queue is bounded; when the reader is slow, lines are dropped and counted. The forms are
 //! JSON (every attempt in it), combined (as nginx writes it, byte for byte) and a human one for terminals.
 
-use std::fmt::{self, Write};
-use std::io;
+use std::fmt;
+use std::io::{self, Write};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -13,7 +13,8 @@ use http::Version;
 use crate::config::model::{AccessFormat, Log};
 
 use super::exchange::{Attempt, EndedBy, Exchange, NotTried, Outcome};
-use super::json;
+use super::fixed::Fixed;
+use super::json::{self, Out};
 use super::lines::{self, Lines};
 use super::time::{self, Utc};
 use super::told::{self, spoken};
@@ -64,7 +65,7 @@ impl AccessLog {
     /// Writes one exchange's line, or counts it as dropped. Routes with `access_log = false` leave none.
     pub fn write(&self, exchange: &Exchange) {
         if let Some(lines) = self.lines.as_ref().filter(|_| exchange.logged) {
-            lines.line(|out| line(out, self.form, exchange));
+            lines.bytes(|out| line(out, self.form, exchange));
         }
     }
 
@@ -90,77 +91,75 @@ impl AccessLog {
 }
 
 /// Appends an exchange's line, without its end.
-pub fn line(out: &mut String, form: Form, exchange: &Exchange) {
+pub fn line(out: &mut Vec<u8>, form: Form, exchange: &Exchange) {
     match form {
-        Form::Json => object(out, exchange),
+        Form::Json => Fixed::append(out, LINE, |out| object(out, exchange)),
         Form::Combined => combined(out, exchange),
         Form::Human => human(out, exchange),
     }
 }
 
-/// Appends formatted text. A `String` takes everything.
-fn put(out: &mut String, text: fmt::Arguments<'_>) {
+/// Appends formatted text. Memory takes everything.
+fn put(out: &mut Vec<u8>, text: fmt::Arguments<'_>) {
     let _ = out.write_fmt(text);
 }
 
-/// A line of one attempt is some 500 bytes: room is made once for it, not once for each of its pieces.
+/// Most lines are no longer: one of one attempt has some 500 bytes.
 const LINE: usize = 1 << 10;
 
-fn object(out: &mut String, exchange: &Exchange) {
-    out.reserve(LINE);
-    out.push_str(r#"{"time":""#);
+fn object(out: &mut Fixed<'_>, exchange: &Exchange) {
+    out.text(r#"{"time":""#);
     time::stamp(out, exchange.at);
     // An id is of a closed alphabet, and a method is a token (RFC 9110 §9.1): nothing in them needs escaping.
-    word(out, r#"","request_id":"#, &exchange.request_id);
-    out.push_str(r#","client":""#);
+    word(out, r#"","request_id":""#, exchange.request_id.value());
+    out.text(r#","client":""#);
     address(out, exchange.client.ip());
-    string(out, r#"","listener":"#, &exchange.listener);
-    word(out, r#","method":"#, exchange.method.as_str());
+    string(out, r#"","listener":""#, exchange.listener.as_bytes());
+    word(out, r#","method":""#, exchange.method.as_str());
     if let Some(host) = &exchange.host {
-        out.push_str(r#","host":"#);
-        json::bytes(out, host.as_bytes());
+        string(out, r#","host":""#, host);
     }
-    out.push_str(r#","uri":"#);
+    out.text(r#","uri":""#);
     target(out, exchange);
-    word(out, r#","protocol":"#, protocol(exchange.version));
+    out.ascii(b'"');
+    word(out, r#","protocol":""#, protocol(exchange.version));
     number(out, r#","status":"#, exchange.status.into());
     if let Some(failure) = &exchange.failure {
-        word(out, r#","cause":"#, failure.cause.token());
+        word(out, r#","cause":""#, failure.cause.token());
     }
     number(out, r#","bytes_in":"#, exchange.bytes_in);
     number(out, r#","bytes_out":"#, exchange.bytes_out);
     millis(out, r#","elapsed_ms":"#, Some(exchange.elapsed));
     if let Some(route) = &exchange.route {
-        string(out, r#","route":"#, route);
+        string(out, r#","route":""#, route.as_bytes());
     }
     if let Some(pool) = &exchange.pool {
-        string(out, r#","pool":"#, pool);
+        string(out, r#","pool":""#, pool.as_bytes());
     }
     if let Some(upstream) = exchange.answered_by() {
-        string(out, r#","upstream":"#, upstream);
+        string(out, r#","upstream":""#, upstream.as_bytes());
     }
     if exchange.pool.is_some() {
         flag(out, r#","rescued":"#, exchange.rescued());
-        out.push_str(r#","attempts":["#);
+        out.text(r#","attempts":["#);
         separated(out, &exchange.attempts, |out, attempt| object_of_attempt(out, attempt, exchange.failure.is_some()));
-        out.push(']');
+        out.ascii(b']');
     }
     if exchange.failure.is_some() && !exchange.not_tried.is_empty() {
-        out.push_str(r#","not_tried":["#);
+        out.text(r#","not_tried":["#);
         separated(out, &exchange.not_tried, object_of_skip);
-        out.push(']');
+        out.ascii(b']');
     }
-    word(out, r#","ended_by":"#, exchange.ended_by.token());
+    word(out, r#","ended_by":""#, exchange.ended_by.token());
     if let Some(agent) = &exchange.user_agent {
-        out.push_str(r#","user_agent":"#);
-        json::bytes(out, agent.as_bytes());
+        string(out, r#","user_agent":""#, agent);
     }
-    out.push('}');
+    out.ascii(b'}');
 }
 
 /// `trail`: the client saw a failure, so the line also holds what was told by system and library.
-fn object_of_attempt(out: &mut String, attempt: &Attempt, trail: bool) {
-    string(out, r#"{"upstream":"#, &attempt.upstream);
+fn object_of_attempt(out: &mut Fixed<'_>, attempt: &Attempt, trail: bool) {
+    string(out, r#"{"upstream":""#, attempt.upstream.as_bytes());
     match &attempt.outcome {
         Outcome::Answered(status) => {
             number(out, r#","status":"#, (*status).into());
@@ -170,8 +169,8 @@ fn object_of_attempt(out: &mut String, attempt: &Attempt, trail: bool) {
             millis(out, r#","body_ms":"#, attempt.body());
         }
         Outcome::Failed(failure) => {
-            word(out, r#","phase":"#, failure.phase.token());
-            word(out, r#","cause":"#, failure.cause.token());
+            word(out, r#","phase":""#, failure.phase.token());
+            word(out, r#","cause":""#, failure.cause.token());
             flag(out, r#","sent":"#, failure.sent);
         }
     }
@@ -182,88 +181,88 @@ fn object_of_attempt(out: &mut String, attempt: &Attempt, trail: bool) {
     if let Outcome::Failed(failure) = &attempt.outcome
         && trail
     {
-        string(out, r#","message":"#, &told::whole(failure));
+        string(out, r#","message":""#, told::whole(failure));
     }
-    out.push('}');
+    out.ascii(b'}');
 }
 
-fn object_of_skip(out: &mut String, skip: &NotTried) {
-    string(out, r#"{"upstream":"#, &skip.upstream);
-    word(out, r#","reason":"#, skip.reason.token());
-    word(out, r#","state":"#, skip.state.token());
+fn object_of_skip(out: &mut Fixed<'_>, skip: &NotTried) {
+    string(out, r#"{"upstream":""#, skip.upstream.as_bytes());
+    word(out, r#","reason":""#, skip.reason.token());
+    word(out, r#","state":""#, skip.state.token());
     if let Some((cause, message)) = skip.trouble() {
-        word(out, r#","cause":"#, cause.token());
-        string(out, r#","message":"#, message);
+        word(out, r#","cause":""#, cause.token());
+        string(out, r#","message":""#, message);
     }
-    out.push('}');
+    out.ascii(b'}');
 }
 
 // The pieces of an object: `label` is all that stands in front of the value, so that it goes over in one piece.
 
 #[inline]
-fn string(out: &mut String, label: &str, text: &str) {
-    out.push_str(label);
-    json::string(out, text);
+fn string(out: &mut Fixed<'_>, label: &str, text: impl AsRef<[u8]>) {
+    out.text(label);
+    json::escaped(out, text.as_ref());
+    out.ascii(b'"');
 }
 
 /// A word that needs no escaping.
 #[inline]
-fn word(out: &mut String, label: &str, word: &str) {
-    out.push_str(label);
-    out.push('"');
-    out.push_str(word);
-    out.push('"');
+fn word(out: &mut Fixed<'_>, label: &str, word: impl AsRef<[u8]>) {
+    out.text(label);
+    out.plain(word.as_ref());
+    out.ascii(b'"');
 }
 
 #[inline]
-fn millis(out: &mut String, label: &str, duration: Option<Duration>) {
+fn millis(out: &mut Fixed<'_>, label: &str, duration: Option<Duration>) {
     if let Some(duration) = duration {
-        out.push_str(label);
+        out.text(label);
         json::millis(out, duration);
     }
 }
 
 #[inline]
-fn number(out: &mut String, label: &str, value: u64) {
-    out.push_str(label);
+fn number(out: &mut Fixed<'_>, label: &str, value: u64) {
+    out.text(label);
     json::number(out, value);
 }
 
 #[inline]
-fn flag(out: &mut String, label: &str, value: bool) {
-    out.push_str(label);
-    out.push_str(if value { "true" } else { "false" });
+fn flag(out: &mut Fixed<'_>, label: &str, value: bool) {
+    out.text(label);
+    out.text(if value { "true" } else { "false" });
 }
 
-fn separated<T>(out: &mut String, items: &[T], mut one: impl FnMut(&mut String, &T)) {
+fn separated<T>(out: &mut Fixed<'_>, items: &[T], mut one: impl FnMut(&mut Fixed<'_>, &T)) {
     for (index, item) in items.iter().enumerate() {
         if index > 0 {
-            out.push(',');
+            out.ascii(b',');
         }
         one(out, item);
     }
 }
 
-/// An address as `Display` has it. IPv4 by hand: every line has one.
-fn address(out: &mut String, ip: IpAddr) {
+/// Appends an address as `Display` has it. IPv4 by hand: every line and every connection has one.
+pub fn address(out: &mut impl Out, ip: IpAddr) {
     match ip {
         IpAddr::V4(ip) => {
             for (place, part) in ip.octets().into_iter().enumerate() {
                 if place > 0 {
-                    out.push('.');
+                    out.ascii(b'.');
                 }
                 json::number(out, part.into());
             }
         }
-        IpAddr::V6(ip) => put(out, format_args!("{ip}")),
+        IpAddr::V6(ip) => out.text(&ip.to_string()),
     }
 }
 
 /// The target as received. Nearly always a path and a query, which need no formatting machinery.
-fn target(out: &mut String, exchange: &Exchange) {
+fn target(out: &mut Fixed<'_>, exchange: &Exchange) {
     match exchange.uri.path_and_query() {
-        Some(target) if exchange.uri.scheme().is_none() => json::string(out, target.as_str()),
-        _ => json::string(out, &exchange.uri.to_string()),
+        Some(target) if exchange.uri.scheme().is_none() => json::escaped(out, target.as_str().as_bytes()),
+        _ => json::escaped(out, exchange.uri.to_string().as_bytes()),
     }
 }
 
@@ -276,32 +275,32 @@ const fn protocol(version: Version) -> &'static str {
     }
 }
 
-fn combined(out: &mut String, exchange: &Exchange) {
+fn combined(out: &mut Vec<u8>, exchange: &Exchange) {
     address(out, exchange.client.ip());
     put(out, format_args!(" - - [{}] \"", Utc::from(exchange.at).combined()));
     nginx(out, exchange.method.as_str().as_bytes());
-    out.push(' ');
+    out.push(b' ');
     nginx(out, exchange.uri.to_string().as_bytes());
     put(out, format_args!(" {:?}\" {} {} \"", exchange.version, exchange.status, exchange.bytes_out));
     nginx(out, exchange.referer.as_ref().map_or(b"-", |value| value.as_bytes()));
-    out.push_str("\" \"");
+    out.text("\" \"");
     nginx(out, exchange.user_agent.as_ref().map_or(b"-", |value| value.as_bytes()));
-    out.push('"');
+    out.push(b'"');
 }
 
 /// nginx's escaping: `"`, `\` and all that is not printable ASCII as `\xHH`.
-fn nginx(out: &mut String, bytes: &[u8]) {
+fn nginx(out: &mut Vec<u8>, bytes: &[u8]) {
     for &byte in bytes {
         match byte {
             b'"' | b'\\' => put(out, format_args!("\\x{byte:02X}")),
-            b' '..=b'~' => out.push(char::from(byte)),
+            b' '..=b'~' => out.push(byte),
             _ => put(out, format_args!("\\x{byte:02X}")),
         }
     }
 }
 
 /// `14:01:12.318 200  GET shop.example/orders  14.7 ms  app/127.0.0.1:3001  rescued (127.0.0.1:3000 connection_refused)`
-fn human(out: &mut String, exchange: &Exchange) {
+fn human(out: &mut Vec<u8>, exchange: &Exchange) {
     put(out, format_args!("{} {}  {} ", Utc::from(exchange.at).clock(), exchange.status, exchange.method));
     let host = exchange.host.as_ref().map_or(&b""[..], |host| host.as_bytes());
     put(out, format_args!("{}{}", host.escape_ascii(), exchange.uri.path().as_bytes().escape_ascii()));
@@ -313,18 +312,18 @@ fn human(out: &mut String, exchange: &Exchange) {
     }
     let mut failures = exchange.failures().peekable();
     match &exchange.failure {
-        _ if exchange.rescued() && exchange.failure.is_none() => out.push_str("  rescued"),
+        _ if exchange.rescued() && exchange.failure.is_none() => out.text("  rescued"),
         Some(failure) => put(out, format_args!("  {}", failure.cause)),
         None => return,
     }
     if failures.peek().is_none() && exchange.not_tried.is_empty() {
         return;
     }
-    out.push_str(" (");
+    out.text(" (");
     let mut first = true;
-    let mut comma = |out: &mut String| {
+    let mut comma = |out: &mut Vec<u8>| {
         if !std::mem::take(&mut first) {
-            out.push_str(", ");
+            out.text(", ");
         }
     };
     for (attempt, failure) in failures {
@@ -335,7 +334,7 @@ fn human(out: &mut String, exchange: &Exchange) {
         comma(out);
         put(out, format_args!("{} not tried: {}", skip.upstream, skip.reason.token()));
     }
-    out.push(')');
+    out.push(b')');
 }
 
 impl EndedBy {
@@ -360,9 +359,9 @@ mod tests {
         #[test]
         fn an_address_is_what_fmt_makes_of_it(four: [u8; 4], six: [u16; 8]) {
             for ip in [IpAddr::from(four), IpAddr::from(six)] {
-                let mut out = String::new();
+                let mut out = Vec::new();
                 address(&mut out, ip);
-                prop_assert_eq!(out, ip.to_string());
+                prop_assert_eq!(out, ip.to_string().into_bytes());
             }
         }
     }

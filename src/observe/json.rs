@@ -3,76 +3,120 @@
 //! What comes out can neither end its string nor speak to a terminal. Whole documents are put together by those who
 //! know their shape (`access_log`, `proxy::respond`).
 
-use std::fmt::Write;
 use std::time::Duration;
 
-/// Appends `text` as a JSON string, quotes included.
-pub fn string(out: &mut String, text: &str) {
-    out.push('"');
-    escaped(out, text);
-    out.push('"');
+/// What can be written to.
+pub trait Out {
+    /// Appends text.
+    fn text(&mut self, text: &str);
+    /// Appends a byte that is ASCII.
+    fn ascii(&mut self, byte: u8);
+    /// Appends bytes that are.
+    fn plain(&mut self, bytes: &[u8]);
 }
 
-/// Appends bytes that should be UTF-8 as a JSON string; what is not becomes U+FFFD.
-pub fn bytes(out: &mut String, bytes: &[u8]) {
-    if let Ok(text) = std::str::from_utf8(bytes) {
-        return string(out, text);
+impl Out for String {
+    #[inline]
+    fn text(&mut self, text: &str) {
+        self.push_str(text);
     }
-    out.push('"');
-    for chunk in bytes.utf8_chunks() {
-        escaped(out, chunk.valid());
-        if !chunk.invalid().is_empty() {
-            out.push_str("\\ufffd");
-        }
+    #[inline]
+    fn ascii(&mut self, byte: u8) {
+        self.push(char::from(byte));
     }
-    out.push('"');
+    fn plain(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.ascii(*byte));
+    }
+}
+
+impl Out for Vec<u8> {
+    #[inline]
+    fn text(&mut self, text: &str) {
+        self.extend_from_slice(text.as_bytes());
+    }
+    #[inline]
+    fn ascii(&mut self, byte: u8) {
+        self.push(byte);
+    }
+    #[inline]
+    fn plain(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+}
+
+/// Appends `text` as a JSON string, quotes included.
+#[inline]
+pub fn string(out: &mut impl Out, text: &str) {
+    out.ascii(b'"');
+    escaped(out, text.as_bytes());
+    out.ascii(b'"');
+}
+
+/// Appends bytes that should be UTF-8 as the inside of a JSON string; what is not becomes U+FFFD.
+#[inline]
+pub fn escaped(out: &mut impl Out, bytes: &[u8]) {
+    if is_plain(bytes) { out.plain(bytes) } else { specials(out, bytes) }
 }
 
 /// Appends a duration in milliseconds with one decimal: `14.7`.
-pub fn millis(out: &mut String, duration: Duration) {
+#[inline]
+pub fn millis(out: &mut impl Out, duration: Duration) {
     let tenths =
         duration.as_secs().saturating_mul(10_000).saturating_add(u64::from(duration.subsec_micros() + 50) / 100);
     number(out, tenths / 10);
-    out.push('.');
-    digit(out, tenths % 10);
+    out.plain(&[b'.', digit(tenths)]);
 }
 
-/// Appends a number. By hand: an access log line has a dozen of them, most of one digit, and `fmt` costs more than the digits.
+/// Appends a number. By hand: an access log line has a dozen of them, most of few digits, and `fmt` costs more than the digits.
 #[inline]
-pub fn number(out: &mut String, number: u64) {
-    if number < 10 { digit(out, number) } else { digits(out, number) }
-}
-
-fn digits(out: &mut String, number: u64) {
-    if number >= 100 {
-        self::number(out, number / 100);
+pub fn number(out: &mut impl Out, number: u64) {
+    match number {
+        0..10 => out.ascii(digit(number)),
+        10..100 => out.plain(&[digit(number / 10), digit(number)]),
+        100..1000 => out.plain(&[digit(number / 100), digit(number / 10), digit(number)]),
+        _ => long(out, number),
     }
-    digit(out, number / 10 % 10);
-    digit(out, number % 10);
 }
 
-fn digit(out: &mut String, digit: u64) {
-    out.push(char::from(b'0' + digit as u8));
+fn long(out: &mut impl Out, mut number: u64) {
+    let (mut digits, mut at) = ([0; 20], 20);
+    while number > 0 {
+        at -= 1;
+        digits[at] = digit(number);
+        number /= 10;
+    }
+    out.plain(&digits[at..]);
 }
 
-fn escaped(out: &mut String, text: &str) {
-    if plain(text) { out.push_str(text) } else { specials(out, text) }
+/// The last one.
+#[inline]
+const fn digit(number: u64) -> u8 {
+    b'0' + (number % 10) as u8
 }
 
 /// Is there nothing to escape, as nearly always? Eight bytes at once; the last eight may overlap those before them.
-fn plain(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    if let Some(last) = bytes.last_chunk() {
-        return plain_word(*last) && bytes.as_chunks().0.iter().all(|word| plain_word(*word));
-    }
-    let mut word = [b' '; 8];
-    word[..bytes.len()].copy_from_slice(bytes);
-    plain_word(word)
+#[inline]
+fn is_plain(bytes: &[u8]) -> bool {
+    let Some(last) = bytes.last_chunk() else { return is_short_plain(bytes) };
+    bytes.as_chunks().0.iter().fold(oddities(*last), |odd, word| odd | oddities(*word)) == 0
+}
+
+fn is_short_plain(bytes: &[u8]) -> bool {
+    let word = match (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        (Some(&[a, b, c, d]), Some(&[e, f, g, h])) => [a, b, c, d, e, f, g, h],
+        _ => {
+            let mut word = [b' '; 8];
+            word.iter_mut().zip(bytes).for_each(|(place, byte)| *place = *byte);
+            word
+        }
+    };
+    oddities(word) == 0
 }
 
 /// Each term sets the highest bit of a byte that is not `' '..='~'`, or is `"` or `\`. A borrow leaves only a byte that is
 /// found anyway, so it hides nothing and accuses nobody.
-const fn plain_word(word: [u8; 8]) -> bool {
+#[inline]
+const fn oddities(word: [u8; 8]) -> u64 {
     const fn all(byte: u8) -> u64 {
         u64::from_ne_bytes([byte; 8])
     }
@@ -81,23 +125,29 @@ const fn plain_word(word: [u8; 8]) -> bool {
     let below_space = word.wrapping_sub(all(b' '));
     let quote = (word ^ all(b'"')).wrapping_sub(all(1));
     let backslash = (word ^ all(b'\\')).wrapping_sub(all(1));
-    (not_ascii | below_space | quote | backslash) & all(0x80) == 0
+    (not_ascii | below_space | quote | backslash) & all(0x80)
 }
 
-fn specials(out: &mut String, text: &str) {
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            ' '..='~' => out.push(c),
-            _ => {
-                for unit in c.encode_utf16(&mut [0; 2]) {
-                    let _ = write!(out, "\\u{unit:04x}");
+#[cold]
+fn specials(out: &mut impl Out, bytes: &[u8]) {
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '"' => out.text("\\\""),
+                '\\' => out.text("\\\\"),
+                '\n' => out.text("\\n"),
+                '\r' => out.text("\\r"),
+                '\t' => out.text("\\t"),
+                ' '..='~' => out.ascii(c as u8),
+                _ => {
+                    for unit in c.encode_utf16(&mut [0; 2]) {
+                        out.text(&format!("\\u{unit:04x}"));
+                    }
                 }
             }
+        }
+        if !chunk.invalid().is_empty() {
+            out.text("\\ufffd");
         }
     }
 }
@@ -123,16 +173,19 @@ mod tests {
             let mut nearly = [b'a'; 8];
             nearly[place] = byte;
             for word in [word, nearly] {
-                prop_assert_eq!(plain_word(word), word.iter().all(clean), "{:?}", word);
+                prop_assert_eq!(oddities(word) == 0, word.iter().all(clean), "{:?}", word);
             }
         }
 
         #[test]
         fn any_bytes_make_a_string(raw in proptest::collection::vec(any::<u8>(), 0..64)) {
             let mut out = String::new();
-            bytes(&mut out, &raw);
+            escaped(&mut out, &raw);
             prop_assert!(out.is_ascii());
-            prop_assert_eq!(serde_json::from_str::<String>(&out).unwrap(), String::from_utf8_lossy(&raw));
+            prop_assert_eq!(serde_json::from_str::<String>(&format!("\"{out}\"")).unwrap(), String::from_utf8_lossy(&raw));
+            let mut same = Vec::new();
+            escaped(&mut same, &raw);
+            prop_assert_eq!(same, out.into_bytes());
         }
     }
 

@@ -56,7 +56,7 @@ struct Shared {
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Slot {
-    text: Mutex<String>,
+    text: Mutex<Vec<u8>>,
 }
 
 impl Lines {
@@ -84,9 +84,15 @@ impl Lines {
         Ok(Self { handle: Arc::new(Handle { shared, writer: writer.thread().clone() }) })
     }
 
-    /// Appends one line: `format` writes it (escaped, without its end) to the buffer that it is given. Never waits for
-    /// the reader.
+    /// Appends one line: `format` writes it (escaped, without its end) to a buffer. Never waits for the reader.
     pub fn line(&self, format: impl FnOnce(&mut String)) {
+        let mut line = String::new();
+        format(&mut line);
+        self.bytes(|out| out.extend_from_slice(line.as_bytes()));
+    }
+
+    /// The same, straight into the buffer where the lines gather.
+    pub fn bytes(&self, format: impl FnOnce(&mut Vec<u8>)) {
         let shared = &*self.handle.shared;
         let mut text = lock(&shared.slots[own_slot() % shared.slots.len()].text);
         if text.len() >= SLOT_MOST {
@@ -94,7 +100,7 @@ impl Lines {
             return;
         }
         format(&mut text);
-        text.push('\n');
+        text.push(b'\n');
         let full = text.len() >= SLOT_FULL;
         drop(text);
         if full && !shared.urgent.swap(true, SeqCst) {
@@ -146,7 +152,7 @@ impl Drop for Handle {
 
 impl Shared {
     fn write_all(&self, target: &LogTarget, mut out: File) {
-        let mut spare = String::new();
+        let mut spare = Vec::new();
         let mut broken = false;
         loop {
             while !self.woken.load(SeqCst) {
@@ -171,7 +177,7 @@ impl Shared {
             }
             for slot in &self.slots {
                 std::mem::swap(&mut *lock(&slot.text), &mut spare);
-                if let Err((lost, error)) = write_out(&mut out, spare.as_bytes()) {
+                if let Err((lost, error)) = write_out(&mut out, &spare) {
                     self.dropped.fetch_add(lost, Relaxed);
                     if !broken {
                         super::events::log_not_written(&error);

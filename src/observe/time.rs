@@ -2,30 +2,28 @@
 //!
 //! Never reads a clock: the moment is an argument.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::json::Out;
+
 /// Appends `2026-11-20T14:01:12.318Z`, as [`Utc::millis`] has it. All but the last digits is made once a second on each thread.
-pub fn stamp(out: &mut String, at: SystemTime) {
-    thread_local!(static SECOND: RefCell<(u64, String)> = const { RefCell::new((u64::MAX, String::new())) });
+pub fn stamp(out: &mut impl Out, at: SystemTime) {
+    thread_local!(static SECOND: Cell<(u64, [u8; 20])> = const { Cell::new((u64::MAX, [0; 20])) });
     let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let second = since.as_secs();
+    let made = || *Utc::from(at).stamp.first_chunk().unwrap_or(&[0; 20]);
     // Lines may come from destructors of a thread that is ending.
     let known = SECOND.try_with(|last| {
-        let (second, text) = &mut *last.borrow_mut();
-        if *second != since.as_secs() {
-            *second = since.as_secs();
-            Utc::from(at).cut(0, 20).clone_into(text);
+        if last.get().0 != second {
+            last.set((second, made()));
         }
-        out.push_str(text);
+        last.get().1
     });
-    if known.is_err() {
-        out.push_str(Utc::from(at).cut(0, 20));
-    }
-    for unit in [100, 10, 1] {
-        out.push(char::from(b'0' + (since.subsec_millis() / unit % 10) as u8));
-    }
-    out.push('Z');
+    out.plain(&known.unwrap_or_else(|_| made()));
+    let [a, b, c] = [100, 10, 1].map(|unit| b'0' + (since.subsec_millis() / unit % 10) as u8);
+    out.plain(&[a, b, c, b'Z']);
 }
 
 /// A moment in UTC (proleptic Gregorian calendar). Before 1970 counts as 1970; after 9999 the year has its last digits.
@@ -138,9 +136,9 @@ mod tests {
         fn a_stamp_is_the_moment_whatever_was_stamped_before(moments in proptest::collection::vec((0..3_u64, 0..1000_u32), 1..20)) {
             for (second, milli) in moments {
                 let at = UNIX_EPOCH + Duration::new(1_795_183_272 + second, milli * 1_000_000);
-                let mut out = String::new();
+                let mut out = Vec::new();
                 stamp(&mut out, at);
-                proptest::prop_assert_eq!(out, Utc::from(at).millis().to_string());
+                proptest::prop_assert_eq!(out, Utc::from(at).millis().to_string().into_bytes());
             }
         }
     }

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Response, StatusCode, header};
+use http::{HeaderMap, Method, Response, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -170,13 +170,14 @@ pub(super) fn holdable(response: &Response<client::Body>, method: &Method, limit
         && !unbuffered(headers)
 }
 
-static X_ACCEL_BUFFERING: header::HeaderName = header::HeaderName::from_static("x-accel-buffering");
-
+/// Looks at every field: for so few that is cheaper than two hashes.
 fn unbuffered(headers: &HeaderMap) -> bool {
-    let starts = |name: &header::HeaderName, wanted: &[u8]| {
-        headers.get(name).is_some_and(|value| {
-            value.as_bytes().get(..wanted.len()).is_some_and(|start| start.eq_ignore_ascii_case(wanted))
-        })
-    };
-    starts(&header::CONTENT_TYPE, b"text/event-stream") || starts(&X_ACCEL_BUFFERING, b"no")
+    headers.iter().any(|(name, value)| {
+        let unbuffered: &[u8] = match name.as_str() {
+            "content-type" => b"text/event-stream",
+            "x-accel-buffering" => b"no",
+            _ => return false,
+        };
+        value.as_bytes().get(..unbuffered.len()).is_some_and(|start| start.eq_ignore_ascii_case(unbuffered))
+    })
 }

@@ -197,9 +197,10 @@ fn address_of(hop: &str) -> Option<IpAddr> {
 fn port_of(host: Option<&HeaderValue>) -> Option<HeaderValue> {
     thread_local!(static LAST: RefCell<HeaderValue> = const { RefCell::new(HeaderValue::from_static("80")) });
     let host = host?.as_bytes();
-    let colon = host.iter().rposition(|b| *b == b':')?;
-    let port = &host[colon + 1..];
-    if port.is_empty() || !port.iter().all(u8::is_ascii_digit) {
+    // From the right: it is short, and most hosts that name none are known by their last byte.
+    let digits = host.iter().rev().take_while(|b| b.is_ascii_digit()).count();
+    let (before, port) = host.split_at(host.len() - digits);
+    if port.is_empty() || before.last() != Some(&b':') {
         return None;
     }
     LAST.with_borrow_mut(|last| {

@@ -239,7 +239,10 @@ impl Service {
         let request_id = inbound.map_or_else(new_request_id, RequestId::from);
         let client = if ours.client == conn.peer.ip() { conn.peer } else { SocketAddr::new(ours.client, 0) };
         let began = (Instant::now(), SystemTime::now());
-        let mut exchange = Exchange::new(request_id.clone(), client, Arc::clone(&conn.listener.name), began);
+        let exchange = Exchange::new(request_id.clone(), client, Arc::clone(&conn.listener.name), began);
+        // On the heap first, and filled there: it is large.
+        let mut open = Open::new(exchange, Arc::clone(&self.proxy), conn.drain.clone());
+        let exchange = &mut open.exchange;
         if notes.forwarded && !ours.trusted() {
             events::untrusted_forwarded(conn.peer.ip(), exchange.started);
         }
@@ -250,7 +253,6 @@ impl Service {
         exchange.host = passed.host.as_deref().or(notes.host).cloned();
         exchange.user_agent = notes.user_agent.cloned();
         exchange.referer = notes.referer.cloned();
-        let open = Open::new(exchange, Arc::clone(&self.proxy), conn.drain.clone());
         (open, Asked { parts, conn, notes, passed, ours, request_id })
     }
 }
@@ -262,7 +264,7 @@ impl Handler for Arc<Service> {
         &self,
         request: Request<RequestBody>,
         conn: &Arc<ConnInfo>,
-    ) -> impl Future<Output = Response<Body>> + Send + 'static {
+    ) -> impl Future<Output = Response<Body>> + Send + use<> {
         let (this, conn) = (Self::clone(self), Arc::clone(conn));
         let (parts, body) = request.into_parts();
         // On the heap at once: hyper moves a service's future several times, and this one is large.
@@ -302,12 +304,20 @@ impl AsRef<[u8]> for Id {
     }
 }
 
+/// Each byte as two lower-case hex digits.
+static HEX: [[u8; 2]; 256] = {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut pairs = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < pairs.len() {
+        pairs[byte] = [DIGITS[byte >> 4], DIGITS[byte & 15]];
+        byte += 1;
+    }
+    pairs
+};
+
 /// 128 random bits as 32 lower-case hex digits. An id, not a secret.
 fn new_request_id() -> RequestId {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut id = [[0u8; 2]; 16];
-    for (pair, byte) in id.iter_mut().zip(fastrand::u128(..).to_ne_bytes()) {
-        *pair = [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
-    }
+    let id = fastrand::u128(..).to_ne_bytes().map(|byte| HEX[usize::from(byte)]);
     RequestId::of(Bytes::from_owner(Id(id)))
 }

@@ -72,7 +72,7 @@ where
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     pub(super) fn begin(&mut self, order: &Order<'_>, request: Outgoing<B>, progress: &Arc<Progress>) {
-        self.facts = Facts::of(progress.clone());
+        self.facts = Facts::of(progress.clone(), self.woken.take());
         self.download = Download::to(request.head.to_head, order);
         self.upload = Some(Upload::new(request, order.expects_continue));
     }
@@ -100,7 +100,10 @@ where
                     }
                 }
                 Poll::Ready(Err(failure)) => return Poll::Ready(Err(failure)),
-                Poll::Pending => return self.poll_clocks(order, cx).map(Err),
+                Poll::Pending => {
+                    self.facts.just_now = None;
+                    return self.poll_clocks(order, cx).map(Err);
+                }
             }
         }
     }

@@ -31,6 +31,8 @@ pub(in crate::client) struct Facts {
     pub(in crate::client) write_ended: Option<Instant>,
     /// A write waits for the upstream since then.
     pub(in crate::client) blocked: Option<Instant>,
+    /// While the exchange has not waited yet: when it began. It saves a look at the clock.
+    pub(in crate::client) just_now: Option<Instant>,
     /// The last byte of the request was written at this time.
     pub(in crate::client) finished: Option<Instant>,
     /// A final response head is there.
@@ -56,9 +58,9 @@ pub(in crate::client) enum End {
 
 impl Facts {
     /// A new request begins.
-    pub(super) fn of(progress: Arc<Progress>) -> Self {
+    pub(super) fn of(progress: Arc<Progress>, just_now: Option<Instant>) -> Self {
         progress.set_phase(Phase::Request);
-        Self { progress: Some(progress), ..Self::default() }
+        Self { progress: Some(progress), just_now, ..Self::default() }
     }
 
     /// The connection took so many bytes.
@@ -87,7 +89,7 @@ impl Facts {
 
     /// The connection took the last byte of the request.
     pub(super) fn finish(&mut self) {
-        self.finished = Some(Instant::now());
+        self.finished = Some(self.just_now.unwrap_or_else(Instant::now));
         if let Some(progress) = &self.progress
             && !self.headed
         {

@@ -33,6 +33,8 @@ struct Head {
     fields: HeaderMap,
     /// What the lines say that are in no field.
     said: Said,
+    /// What all of them said the last time, if no value that has a say has changed since.
+    all_said: Option<Said>,
 }
 
 impl Last {
@@ -70,7 +72,8 @@ impl Head {
         (status, version): (StatusCode, Version),
     ) -> Option<Self> {
         let (gaps, ends) = (Vec::with_capacity(head.len()), Vec::with_capacity(fields.len() + 1));
-        let mut new = Self { status, version, gaps, ends, fields: fields.clone(), said: Said::default() };
+        let mut new =
+            Self { status, version, gaps, ends, fields: fields.clone(), said: Said::default(), all_said: None };
         let mut passed = fields.iter().peekable();
         let mut from = 0;
         for field in parsed {
@@ -99,28 +102,40 @@ impl Head {
     }
 
     fn take(&mut self, input: &[u8], to_head: bool) -> Option<(Answer, usize)> {
-        let (mut at, mut from, mut said) = (0, 0, self.said);
+        let (mut at, mut from) = (0, 0);
         let mut values = self.fields.iter_mut();
         for (end, heard) in &self.ends {
             let gap = &self.gaps[from..*end];
             let rest = input.get(at..)?.strip_prefix(gap)?;
             (at, from) = (at + gap.len(), *end);
-            let Some((name, value)) = values.next() else { break };
+            let Some((_, value)) = values.next() else { break };
             let same = rest.strip_prefix(value.as_bytes()).is_some_and(|behind| behind.starts_with(b"\r\n"));
             if !same {
                 *value = other(rest)?;
-            }
-            if *heard && !said.note(name.as_str(), value.as_bytes(), false).ok()? {
-                return None;
+                if *heard {
+                    self.all_said = None;
+                }
             }
             at += value.len();
         }
-        if said.lengths > 1 {
-            return None;
-        }
+        let said = match self.all_said {
+            Some(said) => said,
+            None => *self.all_said.insert(self.hear()?),
+        };
         let (framing, keeps) = said.framing(self.status, self.version, to_head).ok()?;
         let (status, version, fields) = (self.status, self.version, self.fields.clone());
         Some((Answer { status, version, fields, framing, keeps, idle: said.idle }, at))
+    }
+
+    /// What the lines say as they are now; `None` where the parser has more to do than to note it.
+    fn hear(&self) -> Option<Said> {
+        let mut said = self.said;
+        for ((name, value), _) in self.fields.iter().zip(&self.ends).filter(|(_, (_, heard))| *heard) {
+            if !said.note(name.as_str(), value.as_bytes(), false).ok()? {
+                return None;
+            }
+        }
+        (said.lengths <= 1).then_some(said)
     }
 }
 

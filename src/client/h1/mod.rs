@@ -81,6 +81,8 @@ pub(super) struct Core<T, B> {
     home: Weak<dyn Home<T, B>>,
     endpoint: Arc<Endpoint>,
     born: Instant,
+    /// When it was taken from its home.
+    woken: Option<Instant>,
     reused: bool,
     /// Something was sent on it, or is about to be.
     asked: bool,
@@ -114,6 +116,7 @@ impl<T, B> Connection<T, B> {
             home,
             endpoint: order.endpoint.clone(),
             born,
+            woken: None,
             reused: false,
             asked: false,
             limits: Limits { idle: order.connections.idle, until: born + order.connections.max_age, count: 0 },
@@ -152,6 +155,12 @@ impl<T: AsyncRead + Unpin + Send + 'static, B: Send + 'static> Keep for Connecti
             events::unasked_bytes(&core.endpoint.authority, read.filled(), Instant::now().into_std());
         }
         open
+    }
+
+    fn wake(&mut self, now: Instant) {
+        if let Some(core) = &mut self.0 {
+            core.woken = Some(now);
+        }
     }
 
     fn rest(&mut self) {
