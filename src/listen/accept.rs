@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -142,6 +143,7 @@ impl<H: Handler> Door<H> {
             peer,
             peer_text: ip_value(peer.ip()),
             local: canonical(local),
+            stalled: AtomicBool::new(false),
             drain: self.drain.clone(),
         };
         let held = Held { _permit: permit, _open: self.drain.connection() };

@@ -18,6 +18,9 @@ use hyper::body::Incoming;
 use super::turn::Turn;
 use super::{Handler, RequestBody};
 
+/// The status of an answer that nobody waits for any more: it is not sent.
+const GONE: u16 = 499;
+
 /// Hands a request to the handler, and its answer back to hyper.
 pub(super) fn call<H: Handler>(
     handler: &H,
@@ -28,7 +31,13 @@ pub(super) fn call<H: Handler>(
     turn.request(request.body().is_end_stream(), !asked.keep_alive);
     // Called at once: what is moved from here on is the handler's future, and no longer the request.
     let answer = handler.call(request.map(|incoming| RequestBody::new(incoming, turn.clone())), &turn.info);
-    async move { Ok(dress(answer.await, asked, turn)) }
+    async move {
+        let answer = answer.await;
+        if answer.status().as_u16() == GONE {
+            turn.client_gone();
+        }
+        Ok(dress(answer, asked, turn))
+    }
 }
 
 /// What must be known of a request when its answer goes out.
@@ -77,6 +86,7 @@ fn dress<B: Body>(answer: Response<B>, asked: Asked, turn: Arc<Turn>) -> Respons
         let closing = until_close
             || !asked.keep_alive
             || !turn.body_read()
+            || turn.ends()
             || turn.info.drain.begun()
             || (head.headers.contains_key(CONNECTION) && has_token(&head.headers, "close"));
         if closing {

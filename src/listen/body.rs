@@ -79,6 +79,11 @@ impl Body for RequestBody {
         this.waiting = None;
         match item {
             Some(Ok(frame)) => {
+                // hyper ends trailers by other rules than it reads them: what came behind them may be lost, and with it the place
+                // where the next request begins.
+                if frame.is_trailers() {
+                    this.turn.ends_after();
+                }
                 let last = incoming.is_end_stream() || frame.is_trailers();
                 if last {
                     this.end();

@@ -3,11 +3,12 @@
 //!
 //! hyper parses and writes; this drives it over a [`Wire`] and takes the socket back when hyper cannot go on, so that every
 //! end is ours: a complete answer and a lingering close, a cut that is seen, or silence. It knows nothing of what is
-//! answered. Needs the task it was spawned on to itself (see [`Watch`]).
+//! answered. Needs the task it was spawned on to itself (see [`drain`](super::drain)).
 
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
 use hyper::server::conn::http1::Builder;
@@ -44,6 +45,7 @@ pub(super) async fn serve<H: Handler>(stream: TcpStream, info: Arc<ConnInfo>, ha
             let parts = match end {
                 End::Cut | End::Gone => None,
                 End::Stalled => {
+                    info.stalled.store(true, Relaxed);
                     turn.reset();
                     None
                 }

@@ -20,6 +20,7 @@ mod wire;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
@@ -63,6 +64,8 @@ pub struct ConnInfo {
     pub peer_text: HeaderValue,
     /// Our side; IPv4-mapped addresses are IPv4 here already.
     pub local: SocketAddr,
+    /// It was cut because the client took nothing of its answer for `timeouts.body`.
+    pub stalled: AtomicBool,
     /// The word that everything must come to an end; tunnels are spawned through it, so that the end can wait for them.
     pub drain: Drain,
 }

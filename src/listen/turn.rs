@@ -32,6 +32,7 @@ pub(super) struct Turn {
     unflushed: AtomicBool,
     asked_to_close: AtomicBool,
     closing: AtomicBool,
+    ends: AtomicBool,
     until_close: AtomicBool,
     tunnel: AtomicBool,
     look: AtomicBool,
@@ -54,6 +55,7 @@ impl Turn {
             unflushed: AtomicBool::new(false),
             asked_to_close: AtomicBool::new(false),
             closing: AtomicBool::new(false),
+            ends: AtomicBool::new(false),
             until_close: AtomicBool::new(false),
             tunnel: AtomicBool::new(false),
             look: AtomicBool::new(false),
@@ -73,6 +75,17 @@ impl Turn {
         self.head_begun.store(false, Relaxed);
         self.body_read.store(body_is_empty, Relaxed);
         self.stage.store(ANSWERING, Relaxed);
+    }
+
+    /// Nothing is to be read after this request.
+    pub(super) fn ends_after(&self) {
+        self.ends.store(true, Relaxed);
+        self.closing.store(true, Relaxed);
+    }
+
+    /// Is nothing to be read after this request, whatever the answer?
+    pub(super) fn ends(&self) -> bool {
+        self.ends.load(Relaxed)
     }
 
     /// The request's body was read to its end.

@@ -93,9 +93,9 @@ impl Wire {
         self.io.inner().poll_read_ready(cx).map(drop)
     }
 
-    /// Is hyper writing on its own account?
+    /// Is hyper writing on its own account, or to nobody?
     fn mute(&self) -> bool {
-        self.turn.idle() && !self.turn.tunnel()
+        self.turn.idle() && !self.turn.tunnel() || self.turn.gone()
     }
 
     /// Looks once, without reading, whether the client has closed its side.

@@ -1,7 +1,7 @@
 //! The bounded queue of requests that wait for a slot, when every upstream that they may use has as many requests as
 //! `limits.in_flight` allows. First come, first served, over all workers; one freed slot wakes one waiter.
 //!
-//! [`line`] is the order, pure; this adds the lock and the wake-ups. It knows no upstreams: whoever is woken looks for a
+//! [`mod@line`] is the order, pure; this adds the lock and the wake-ups. It knows no upstreams: whoever is woken looks for a
 //! slot himself. While nobody waits, a freed slot costs one load.
 
 mod line;

@@ -203,6 +203,10 @@ fn answered(setting: &Setting<'_>, mut open: Box<Open>, answer: Answer) -> Respo
     };
     open.exchange.status = head.status.as_u16();
     finish_head(service, &open, setting.asked, &mut head.headers);
+    if head.status == http::StatusCode::NO_CONTENT {
+        // RFC 9110 §8.6
+        head.headers.remove(header::CONTENT_LENGTH);
+    }
     head.extensions.clear();
     head.version = http::Version::HTTP_11;
     let body = match body {

@@ -171,7 +171,7 @@ impl Service {
     }
 
     /// One request, top to bottom.
-    async fn handle(&self, parts: &request::Parts, body: RequestBody, conn: &ConnInfo) -> Response<Body> {
+    async fn handle(&self, parts: &request::Parts, body: RequestBody, conn: &Arc<ConnInfo>) -> Response<Body> {
         // 1. guard
         let notes = Notes::of(&parts.headers);
         let checked = guard::check(parts, &notes, &self.proxy.via_token);
@@ -227,7 +227,7 @@ impl Service {
         parts: &'a request::Parts,
         notes: Notes<'a>,
         passed: guard::Passed<'a>,
-        conn: &'a ConnInfo,
+        conn: &'a Arc<ConnInfo>,
     ) -> (Box<Open>, Asked<'a>) {
         let ours = Ours::new(
             &parts.headers,
@@ -241,7 +241,7 @@ impl Service {
         let began = (Instant::now(), SystemTime::now());
         let exchange = Exchange::new(request_id.clone(), client, Arc::clone(&conn.listener.name), began);
         // On the heap first, and filled there: it is large.
-        let mut open = Open::new(exchange, Arc::clone(&self.proxy), conn.drain.clone());
+        let mut open = Open::new(exchange, Arc::clone(&self.proxy), Arc::clone(conn));
         let exchange = &mut open.exchange;
         if notes.forwarded && !ours.trusted() {
             events::untrusted_forwarded(conn.peer.ip(), exchange.started);

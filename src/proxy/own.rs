@@ -39,6 +39,9 @@ impl Service {
 
     /// The annotated error of this failure.
     pub(super) fn annotate(&self, mut open: Box<Open>, asked: &Asked<'_>, failure: Arc<Failure>) -> Response<Body> {
+        if failure.cause == Cause::ClientClosed {
+            open.end(EndedBy::Client);
+        }
         open.exchange.failure = Some(failure);
         let telling = self.telling(asked);
         self.gave_up(open, asked, telling)

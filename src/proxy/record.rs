@@ -4,13 +4,14 @@
 //! went away: so a future that hyper drops still leaves its line in the log.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use crate::cause::{Cause, Failure, Fault};
 use crate::client::Progress;
 use crate::config::model::Balance;
 use crate::health::By;
-use crate::listen::Drain;
+use crate::listen::ConnInfo;
 use crate::observe::exchange::EndedBy;
 use crate::observe::{Attempt, Exchange, NotTried, Outcome, Reason, events};
 use crate::pool::balance::Latency;
@@ -37,7 +38,7 @@ pub(super) struct Open {
     /// Where the request body's bytes are counted.
     pub(super) body: Option<Replay>,
     /// Whether it was causeway that cut it.
-    drain: Drain,
+    conn: Arc<ConnInfo>,
     /// The end was told.
     ended: bool,
 }
@@ -67,8 +68,8 @@ pub(super) struct Running {
 }
 
 impl Open {
-    pub(super) fn new(exchange: Exchange, proxy: Arc<Proxy>, drain: Drain) -> Box<Self> {
-        Box::new(Self { exchange, proxy, running: None, pool: 0, row: 0, place: None, body: None, drain, ended: false })
+    pub(super) fn new(exchange: Exchange, proxy: Arc<Proxy>, conn: Arc<ConnInfo>) -> Box<Self> {
+        Box::new(Self { exchange, proxy, running: None, pool: 0, row: 0, place: None, body: None, conn, ended: false })
     }
 
     /// An attempt begins.
@@ -188,8 +189,10 @@ impl Open {
         let answered = self.exchange.status != 0;
         let cause = if std::thread::panicking() {
             Cause::Bug
-        } else if self.drain.was_cut() {
+        } else if self.conn.drain.was_cut() {
             Cause::ShuttingDown
+        } else if self.conn.stalled.load(Relaxed) {
+            Cause::ClientTimeout
         } else {
             Cause::ClientClosed
         };

@@ -191,3 +191,48 @@ async fn an_early_refusal_is_delivered() {
         assert_eq!((answer.status, answer.text().as_str()), (413, "big"), "round {round}");
     }
 }
+
+/// hyper finds the end of trailers by other rules than it reads them, so what comes behind them may be lost: the connection
+/// ends, and nobody takes a later answer for that of a request that was swallowed.
+#[tokio::test]
+async fn nothing_is_read_behind_trailers() {
+    let origin = Origin::start(Behaviour::Echo).await;
+    let proxy = Proxy::unchecked(&[origin.address()], "");
+    for end in ["0\r\n\n", "0\r\nX: y\r\n\n", "0\r\nX: y\r\n\r\n"] {
+        let mut client = Raw::connect(proxy.address).await;
+        let post = format!("POST /first HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n{end}");
+        let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+        client.send(format!("{post}{}{}", get("/swallowed"), get("/third"))).await;
+        assert_eq!(client.response().await.status, 200, "{end:?}");
+        assert!(client.try_response().await.is_err(), "{end:?}: a second answer");
+    }
+    assert!(origin.record().requests.iter().all(|request| request.head.starts_with("POST /first ")));
+}
+
+/// 499 is a word of the log: a client that closed its side in the middle of its body is not answered.
+#[tokio::test]
+async fn who_leaves_in_the_middle_of_a_body_gets_no_answer() {
+    let origin = Origin::start(Behaviour::Echo).await;
+    let proxy = Proxy::unchecked(&[origin.address()], "");
+    for framing in ["Content-Length: 9", "Transfer-Encoding: chunked"] {
+        let mut client = Raw::connect(proxy.address).await;
+        client.send(format!("POST / HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n2\r\nhi\r\n")).await;
+        client.finish().await;
+        assert!(client.try_response().await.is_err(), "{framing}");
+        assert!(client.buffer.is_empty(), "{framing}: {}", String::from_utf8_lossy(&client.buffer));
+    }
+    for index in 0..2 {
+        let seen = proxy.exchange(index).await;
+        assert_eq!((seen.status, seen.cause), (499, Some("client_closed")));
+    }
+}
+
+#[tokio::test]
+async fn who_takes_nothing_of_its_answer_is_cut_and_the_record_says_so() {
+    let origin = Origin::start(Behaviour::Ok(vec![b'x'; 32 << 20])).await;
+    let proxy = Proxy::with("listener.main.timeouts.body = \"300ms\"\n", &[origin.address()], "");
+    let mut client = Raw::connect(proxy.address).await;
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let seen = proxy.exchange(0).await;
+    assert_eq!((seen.status, seen.cause), (200, Some("client_timeout")));
+}

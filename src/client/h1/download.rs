@@ -167,7 +167,10 @@ where
             }
             let room = self.download.room(self.input.len());
             match self.poll_read(room, cx) {
-                Poll::Ready(Ok(0)) if matches!(self.download.left, Left::UntilClose) => {
+                // A write that met a reset took it off the socket: what looks like an end then may be none.
+                Poll::Ready(Ok(0))
+                    if matches!(self.download.left, Left::UntilClose) && self.facts.write_error.is_none() =>
+                {
                     return Poll::Ready(Ok(Got::End(None)));
                 }
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(self.cut("the connection was closed"))),
