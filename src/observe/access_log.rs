@@ -13,7 +13,6 @@ use http::Version;
 use crate::config::model::{AccessFormat, Log};
 
 use super::exchange::{Attempt, EndedBy, Exchange, NotTried, Outcome};
-use super::fixed::Fixed;
 use super::json::{self, Out};
 use super::lines::{self, Lines};
 use super::time::{self, Utc};
@@ -93,7 +92,7 @@ impl AccessLog {
 /// Appends an exchange's line, without its end.
 pub fn line(out: &mut Vec<u8>, form: Form, exchange: &Exchange) {
     match form {
-        Form::Json => Fixed::append(out, LINE, |out| object(out, exchange)),
+        Form::Json => object(out, exchange),
         Form::Combined => combined(out, exchange),
         Form::Human => human(out, exchange),
     }
@@ -104,10 +103,11 @@ fn put(out: &mut Vec<u8>, text: fmt::Arguments<'_>) {
     let _ = out.write_fmt(text);
 }
 
-/// Most lines are no longer: one of one attempt has some 500 bytes.
+/// A line of one attempt is some 500 bytes: room is made once for it, not once for each of its pieces.
 const LINE: usize = 1 << 10;
 
-fn object(out: &mut Fixed<'_>, exchange: &Exchange) {
+fn object(out: &mut Vec<u8>, exchange: &Exchange) {
+    out.reserve(LINE);
     out.text(r#"{"time":""#);
     time::stamp(out, exchange.at);
     // An id is of a closed alphabet, and a method is a token (RFC 9110 §9.1): nothing in them needs escaping.
@@ -121,7 +121,7 @@ fn object(out: &mut Fixed<'_>, exchange: &Exchange) {
     }
     out.text(r#","uri":""#);
     target(out, exchange);
-    out.ascii(b'"');
+    out.push(b'"');
     word(out, r#","protocol":""#, protocol(exchange.version));
     number(out, r#","status":"#, exchange.status.into());
     if let Some(failure) = &exchange.failure {
@@ -143,22 +143,22 @@ fn object(out: &mut Fixed<'_>, exchange: &Exchange) {
         flag(out, r#","rescued":"#, exchange.rescued());
         out.text(r#","attempts":["#);
         separated(out, &exchange.attempts, |out, attempt| object_of_attempt(out, attempt, exchange.failure.is_some()));
-        out.ascii(b']');
+        out.push(b']');
     }
     if exchange.failure.is_some() && !exchange.not_tried.is_empty() {
         out.text(r#","not_tried":["#);
         separated(out, &exchange.not_tried, object_of_skip);
-        out.ascii(b']');
+        out.push(b']');
     }
     word(out, r#","ended_by":""#, exchange.ended_by.token());
     if let Some(agent) = &exchange.user_agent {
         string(out, r#","user_agent":""#, agent);
     }
-    out.ascii(b'}');
+    out.push(b'}');
 }
 
 /// `trail`: the client saw a failure, so the line also holds what was told by system and library.
-fn object_of_attempt(out: &mut Fixed<'_>, attempt: &Attempt, trail: bool) {
+fn object_of_attempt(out: &mut Vec<u8>, attempt: &Attempt, trail: bool) {
     string(out, r#"{"upstream":""#, attempt.upstream.as_bytes());
     match &attempt.outcome {
         Outcome::Answered(status) => {
@@ -183,10 +183,10 @@ fn object_of_attempt(out: &mut Fixed<'_>, attempt: &Attempt, trail: bool) {
     {
         string(out, r#","message":""#, told::whole(failure));
     }
-    out.ascii(b'}');
+    out.push(b'}');
 }
 
-fn object_of_skip(out: &mut Fixed<'_>, skip: &NotTried) {
+fn object_of_skip(out: &mut Vec<u8>, skip: &NotTried) {
     string(out, r#"{"upstream":""#, skip.upstream.as_bytes());
     word(out, r#","reason":""#, skip.reason.token());
     word(out, r#","state":""#, skip.state.token());
@@ -194,28 +194,28 @@ fn object_of_skip(out: &mut Fixed<'_>, skip: &NotTried) {
         word(out, r#","cause":""#, cause.token());
         string(out, r#","message":""#, message);
     }
-    out.ascii(b'}');
+    out.push(b'}');
 }
 
 // The pieces of an object: `label` is all that stands in front of the value, so that it goes over in one piece.
 
 #[inline]
-fn string(out: &mut Fixed<'_>, label: &str, text: impl AsRef<[u8]>) {
+fn string(out: &mut Vec<u8>, label: &str, text: impl AsRef<[u8]>) {
     out.text(label);
     json::escaped(out, text.as_ref());
-    out.ascii(b'"');
+    out.push(b'"');
 }
 
 /// A word that needs no escaping.
 #[inline]
-fn word(out: &mut Fixed<'_>, label: &str, word: impl AsRef<[u8]>) {
+fn word(out: &mut Vec<u8>, label: &str, word: impl AsRef<[u8]>) {
     out.text(label);
     out.plain(word.as_ref());
-    out.ascii(b'"');
+    out.push(b'"');
 }
 
 #[inline]
-fn millis(out: &mut Fixed<'_>, label: &str, duration: Option<Duration>) {
+fn millis(out: &mut Vec<u8>, label: &str, duration: Option<Duration>) {
     if let Some(duration) = duration {
         out.text(label);
         json::millis(out, duration);
@@ -223,43 +223,43 @@ fn millis(out: &mut Fixed<'_>, label: &str, duration: Option<Duration>) {
 }
 
 #[inline]
-fn number(out: &mut Fixed<'_>, label: &str, value: u64) {
+fn number(out: &mut Vec<u8>, label: &str, value: u64) {
     out.text(label);
     json::number(out, value);
 }
 
 #[inline]
-fn flag(out: &mut Fixed<'_>, label: &str, value: bool) {
+fn flag(out: &mut Vec<u8>, label: &str, value: bool) {
     out.text(label);
     out.text(if value { "true" } else { "false" });
 }
 
-fn separated<T>(out: &mut Fixed<'_>, items: &[T], mut one: impl FnMut(&mut Fixed<'_>, &T)) {
+fn separated<T>(out: &mut Vec<u8>, items: &[T], mut one: impl FnMut(&mut Vec<u8>, &T)) {
     for (index, item) in items.iter().enumerate() {
         if index > 0 {
-            out.ascii(b',');
+            out.push(b',');
         }
         one(out, item);
     }
 }
 
 /// Appends an address as `Display` has it. IPv4 by hand: every line and every connection has one.
-pub fn address(out: &mut impl Out, ip: IpAddr) {
+pub fn address(out: &mut Vec<u8>, ip: IpAddr) {
     match ip {
         IpAddr::V4(ip) => {
             for (place, part) in ip.octets().into_iter().enumerate() {
                 if place > 0 {
-                    out.ascii(b'.');
+                    out.push(b'.');
                 }
                 json::number(out, part.into());
             }
         }
-        IpAddr::V6(ip) => out.text(&ip.to_string()),
+        IpAddr::V6(ip) => put(out, format_args!("{ip}")),
     }
 }
 
 /// The target as received. Nearly always a path and a query, which need no formatting machinery.
-fn target(out: &mut Fixed<'_>, exchange: &Exchange) {
+fn target(out: &mut Vec<u8>, exchange: &Exchange) {
     match exchange.uri.path_and_query() {
         Some(target) if exchange.uri.scheme().is_none() => json::escaped(out, target.as_str().as_bytes()),
         _ => json::escaped(out, exchange.uri.to_string().as_bytes()),

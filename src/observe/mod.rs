@@ -6,7 +6,6 @@
 pub mod access_log;
 pub mod events;
 pub mod exchange;
-mod fixed;
 pub mod json;
 pub mod lines;
 pub mod time;

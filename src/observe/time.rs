@@ -6,10 +6,8 @@ use std::cell::Cell;
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::json::Out;
-
 /// Appends `2026-11-20T14:01:12.318Z`, as [`Utc::millis`] has it. All but the last digits is made once a second on each thread.
-pub fn stamp(out: &mut impl Out, at: SystemTime) {
+pub fn stamp(out: &mut Vec<u8>, at: SystemTime) {
     thread_local!(static SECOND: Cell<(u64, [u8; 20])> = const { Cell::new((u64::MAX, [0; 20])) });
     let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
     let second = since.as_secs();
@@ -21,9 +19,9 @@ pub fn stamp(out: &mut impl Out, at: SystemTime) {
         }
         last.get().1
     });
-    out.plain(&known.unwrap_or_else(|_| made()));
+    out.extend_from_slice(&known.unwrap_or_else(|_| made()));
     let [a, b, c] = [100, 10, 1].map(|unit| b'0' + (since.subsec_millis() / unit % 10) as u8);
-    out.plain(&[a, b, c, b'Z']);
+    out.extend_from_slice(&[a, b, c, b'Z']);
 }
 
 /// A moment in UTC (proleptic Gregorian calendar). Before 1970 counts as 1970; after 9999 the year has its last digits.
