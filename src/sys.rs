@@ -25,6 +25,17 @@ pub fn defer_accept(socket: &impl AsFd, seconds: u8) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Bytes written to this TCP socket that the other side has not acknowledged yet.
+///
+/// # Errors
+/// When it is not a connected TCP socket.
+pub fn unacknowledged(socket: &impl AsFd) -> io::Result<usize> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the descriptor is borrowed, so it is open; the kernel writes one `c_int`.
+    let result = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    if result == 0 { Ok(usize::try_from(bytes).unwrap_or(0)) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Gives the memory that this thread has freed back to the system, as far as it makes up whole pages. Takes some microseconds
 /// for each megabyte; does nothing where mimalloc is not the allocator.
 pub fn give_back_memory() {

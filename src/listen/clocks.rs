@@ -72,6 +72,8 @@ pin_project_lite::pin_project! {
         looking: bool,
         // Since when the socket takes nothing, and which `Turn::stall` that is.
         stalled: Option<(Instant, u32)>,
+        // What the kernel held of the answer, while the end of a stall is being decided.
+        weighed: Option<usize>,
         // When the drain began, for this connection.
         draining: Option<Instant>,
     }
@@ -90,6 +92,7 @@ impl<'a> Clocks<'a> {
             answers: 0,
             looking: false,
             stalled: None,
+            weighed: None,
             draining: None,
         }
     }
@@ -122,7 +125,18 @@ impl<'a> Clocks<'a> {
                 Phase::Idle => return Poll::Ready(End::Idle),
                 Phase::Head => return Poll::Ready(End::HeadLate),
                 Phase::Answer if stall_ends(self.stalled, self.info) == Some(deadline) => {
-                    return Poll::Ready(End::Stalled);
+                    let this = self.as_mut().project();
+                    match this.weighed.take() {
+                        // The kernel takes more only when much of what it holds is gone: some may be, and that is no stall.
+                        None => {
+                            *this.weighed = Some(turn.held());
+                            turn.look();
+                        }
+                        Some(before) if turn.held() < before => {
+                            *this.stalled = this.stalled.map(|(_, stall)| (Instant::now(), stall));
+                        }
+                        Some(_) => return Poll::Ready(End::Stalled),
+                    }
                 }
                 Phase::Answer => {
                     *self.as_mut().project().since = deadline;

@@ -4,7 +4,7 @@
 //! One task drives a connection, but a request body may be read in another; so these are atomics. None guards other
 //! memory, so all are relaxed.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hyper::body::Incoming;
@@ -38,6 +38,7 @@ pub(super) struct Turn {
     look: AtomicBool,
     stuck: AtomicBool,
     stalls: AtomicU32,
+    held: AtomicUsize,
     reset: AtomicBool,
     gone: AtomicBool,
     unread: Mutex<Option<Incoming>>,
@@ -61,6 +62,7 @@ impl Turn {
             look: AtomicBool::new(false),
             stuck: AtomicBool::new(false),
             stalls: AtomicU32::new(0),
+            held: AtomicUsize::new(0),
             reset: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             unread: Mutex::new(None),
@@ -155,13 +157,27 @@ impl Turn {
         self.parked.store(true, Relaxed);
     }
 
-    /// The socket took something, or nothing.
-    pub(super) fn took(&self, something: bool) {
+    /// The socket took something, or nothing. True where a stall begins with this.
+    pub(super) fn took(&self, something: bool) -> bool {
         if something {
             self.stuck.store(false, Relaxed);
-        } else if !self.stuck.swap(true, Relaxed) {
+            return false;
+        }
+        let begins = !self.stuck.swap(true, Relaxed);
+        if begins {
             self.stalls.fetch_add(1, Relaxed);
         }
+        begins
+    }
+
+    /// So many bytes of the answer are with the kernel, and not with the client.
+    pub(super) fn holds(&self, bytes: usize) {
+        self.held.store(bytes, Relaxed);
+    }
+
+    /// What [`Turn::holds`] said last: when the stall began, or when it was looked at last.
+    pub(super) fn held(&self) -> usize {
+        self.held.load(Relaxed)
     }
 
     /// The socket has all that hyper wrote. True when this was the end of an answer after which nothing is read.

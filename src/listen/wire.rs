@@ -23,6 +23,7 @@ use tokio::time::timeout;
 
 use super::drain::Open;
 use super::turn::Turn;
+use crate::sys;
 
 /// After the last answer, a client that sends nothing for so long is done.
 const LINGER_SILENCE: Duration = Duration::from_secs(2);
@@ -98,8 +99,14 @@ impl Wire {
         self.turn.idle() && !self.turn.tunnel() || self.turn.gone()
     }
 
-    /// Looks once, without reading, whether the client has closed its side.
+    /// Notes how much of the answer the client has not taken yet.
+    fn weigh(&self) {
+        self.turn.holds(sys::unacknowledged(self.io.inner()).unwrap_or(0));
+    }
+
+    /// Looks once, without reading, whether the client has closed its side, and what it has taken.
     fn look(&self, cx: &mut Context<'_>) {
+        self.weigh();
         if let Poll::Ready(ready) = pin!(self.io.inner().ready(Interest::READABLE)).poll(cx)
             && ready.is_ok_and(|ready| ready.is_read_closed())
         {
@@ -154,7 +161,9 @@ impl Write for Wire {
             self.look(cx);
         }
         let taken = Pin::new(&mut self.io).poll_write(cx, buf);
-        self.turn.took(taken.is_ready());
+        if self.turn.took(taken.is_ready()) {
+            self.weigh();
+        }
         taken
     }
 
@@ -176,7 +185,9 @@ impl Write for Wire {
             true => io.poll_write(cx, room),
             false => io.poll_write_vectored(cx, bufs),
         });
-        self.turn.took(taken.is_ready());
+        if self.turn.took(taken.is_ready()) {
+            self.weigh();
+        }
         taken
     }
 
