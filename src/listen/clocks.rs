@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tokio::task::coop::has_budget_remaining;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::ConnInfo;
@@ -228,13 +229,14 @@ impl<'a> Clocks<'a> {
             // It has this task's waker already.
             return false;
         }
+        // A timer that is polled when the task's budget is used up takes no waker: it only has the task polled again.
+        *this.armed = has_budget_remaining();
         while sleep.as_mut().poll(cx).is_ready() {
             if sleep.deadline() >= deadline {
                 return true;
             }
             sleep.as_mut().reset(deadline);
         }
-        *this.armed = true;
         false
     }
 }
