@@ -156,6 +156,7 @@ impl Machine {
                 (machine.checks.result(Verdict::Passes, policy.healthy_after).unwrap_or(1), None)
             }
             Event::CheckFailed(cause) => {
+                machine.traffic.doubts();
                 let enough = machine.checks.result(Verdict::Fails, policy.unhealthy_after);
                 if enough.is_some() {
                     machine.traffic.forget_counts();
@@ -511,6 +512,9 @@ mod tests {
             let now = Instant::now();
             let mut machine = evicted(failed, now);
             assert_eq!(machine.next_check(SECOND * 5), SECOND * 2, "its proof is waited for");
+            assert_eq!(machine.on(PASSED, POLICY, now).is_some(), failed == REFUSED, "it passed all along");
+            let mut machine = evicted(failed, now);
+            machine.on(FAILED, POLICY, now);
             let change = machine.on(event, POLICY, now + SECOND);
             assert_eq!(change.is_some(), ends, "{failed:?} {event:?}");
             assert_eq!(machine.state() == State::Ready, ends);
@@ -521,6 +525,7 @@ mod tests {
     fn what_failed_first_is_to_be_proved_even_if_probation_failed_otherwise() {
         let now = Instant::now();
         let mut machine = evicted(SILENT, now);
+        machine.on(FAILED, POLICY, now);
         let until = machine.until().unwrap();
         let permit = machine.claim(until);
         assert_eq!(machine.failed(REFUSED, permit, &Passive::default(), until, || false), None);

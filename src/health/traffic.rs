@@ -50,6 +50,9 @@ pub(super) struct Traffic {
     /// In a row; an answer makes this 0.
     gateways: u32,
     away: Option<Away>,
+    /// A check has failed since the failures began: one that passes then proves something. One that passed all along looks at
+    /// something else than what requests meet.
+    doubted: bool,
     /// Evictions without `evict_max` of good health between them: the next one is `evict` doubled so often.
     times: u32,
     /// How many permits there have been: the name of the next one.
@@ -112,6 +115,11 @@ impl Traffic {
         (self.connects, self.gateways) = (0, 0);
     }
 
+    /// A check that failed.
+    pub(super) const fn doubts(&mut self) {
+        self.doubted = true;
+    }
+
     /// An answer. Of one that is evicted, only the one with the permit counts.
     pub(super) fn answered(&mut self, proof: Proof, permit: Option<u64>) {
         match &self.away {
@@ -126,13 +134,20 @@ impl Traffic {
         }
     }
 
-    /// A check that passed.
+    /// A check that passed: that ends an eviction if it proves what had failed. A check that gets its answers all along while
+    /// requests get none looks at something else, and proves nothing.
     pub(super) fn proved(&mut self, proof: Proof) {
-        self.away = self.away.filter(|away| !proof.covers(away.blame));
+        let proves = |away: Away| proof.covers(away.blame) && (away.blame == Blame::Connect || self.doubted);
+        if self.away.is_some_and(proves) {
+            self.away = None;
+        }
     }
 
     /// One more failure of one that is not evicted; says how many in a row are too many, if they are.
     pub(super) fn count(&mut self, blame: Blame, passive: &Passive) -> Option<u32> {
+        if !self.counts() {
+            self.doubted = false; // these failures begin here
+        }
         let (count, most) = match blame {
             Blame::Connect => (&mut self.connects, passive.connect_failures),
             Blame::Gateway => {

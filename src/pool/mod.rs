@@ -250,6 +250,12 @@ impl Upstream {
         matches!(self.endpoint.dial, Dial::Unresolved(Some(_)))
     }
 
+    /// Is it one that gets requests in good times: ready, and no backup?
+    #[must_use]
+    pub fn usual(&self) -> bool {
+        !self.backup && self.health.state() == State::Ready
+    }
+
     /// Whether it has as many attempts as it may.
     #[must_use]
     pub fn full(&self) -> bool {

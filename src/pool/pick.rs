@@ -107,9 +107,9 @@ impl Choice {
     /// The next upstream of this pool. `now` is asked for only where traffic has evicted somebody.
     pub fn next(&mut self, pool: &Pool, ask: Ask, now: impl FnOnce() -> Instant) -> Next {
         let now = LazyCell::new(now);
-        if ask.replayable
-            && pool.due.is_now(|| *now)
-            && let Some(pick) = self.on_probation(pool, *now)
+        if pool.due.is_now(|| *now)
+            && !self.at_home()
+            && let Some(pick) = self.on_probation(pool, ask.replayable, *now)
         {
             return Next::Try(pick);
         }
@@ -130,8 +130,7 @@ impl Choice {
             };
             let found = members.balancer.choose(wanted, &seen);
             let (index, rank) = match found {
-                // No backup is asked in the stead of a ready one that is only busy, and nobody less than ready in that of any.
-                Some((_, rank)) if rank > PROBATION && busy.get() == READY => return Next::Busy,
+                // A backup helps out while others are busy, but nobody less than ready does.
                 Some((_, rank)) if rank > BACKUP && busy.get() < rank => return Next::Busy,
                 Some((_, AWAITED | AWAITED_BACKUP)) if !ask.unknown_too => return Next::Wait,
                 Some(found) => found,
@@ -145,8 +144,16 @@ impl Choice {
         }
     }
 
+    /// Does the sticky cookie name one that is usable?
+    fn at_home(&self) -> bool {
+        let index = self.belongs.token.and_then(|token| self.members.balancer.position(token));
+        index.is_some_and(|index| self.members[index].usual() && !self.tried.contains(index))
+    }
+
     /// One whose eviction by traffic has had its time, if nobody tries it yet: no backup, those have their turn.
-    fn on_probation(&mut self, pool: &Pool, now: Instant) -> Option<Pick> {
+    fn on_probation(&mut self, pool: &Pool, replayable: bool, now: Instant) -> Option<Pick> {
+        // Such a request takes it only after another such time: then there may be no others.
+        let grace = if replayable { Duration::ZERO } else { pool.config.passive.evict };
         // Who is not the first to look need not look.
         let looks = match pool.evictions.try_lock() {
             Ok(guard) => guard,
@@ -165,11 +172,14 @@ impl Choice {
             let at = match upstream.health.permit_at(look) {
                 Some(at) if at > now => at,
                 Some(at) if !upstream.backup && !upstream.full() => {
-                    if found.is_none() && !self.tried.contains(index) {
+                    if at + grace > now {
+                        at
+                    } else if found.is_none() && !self.tried.contains(index) {
                         found = Some(index);
                         continue;
+                    } else {
+                        at
                     }
-                    at
                 }
                 _ => now + LOOK_AGAIN,
             };
@@ -377,14 +387,16 @@ fn rank(upstream: &Upstream, ask: Ask, last_resort: bool, now: impl FnOnce() -> 
 #[derive(Debug, Default)]
 struct Tried {
     low: u64,
-    high: Vec<usize>,
+    /// From 64 on, 64 in each.
+    high: Vec<u64>,
     /// How many tries there were: more than the set holds once a tried one has left the pool.
     count: usize,
 }
 
 impl Tried {
     fn contains(&self, index: usize) -> bool {
-        if index < 64 { self.low & (1 << index) != 0 } else { self.high.contains(&index) }
+        let word = if index < 64 { Some(&self.low) } else { self.high.get(index / 64 - 1) };
+        word.is_some_and(|word| word & (1 << (index % 64)) != 0)
     }
 
     fn insert(&mut self, index: usize) {
@@ -393,19 +405,22 @@ impl Tried {
     }
 
     fn mark(&mut self, index: usize) {
-        if index < 64 {
-            self.low |= 1 << index;
-        } else {
-            self.high.push(index);
-        }
+        *self.word(index) |= 1 << (index % 64);
     }
 
     fn unmark(&mut self, index: usize) {
+        *self.word(index) &= !(1 << (index % 64));
+    }
+
+    fn word(&mut self, index: usize) -> &mut u64 {
         if index < 64 {
-            self.low &= !(1 << index);
-        } else {
-            self.high.retain(|&other| other != index);
+            return &mut self.low;
         }
+        let at = index / 64 - 1;
+        if self.high.len() <= at {
+            self.high.resize(at + 1, 0);
+        }
+        &mut self.high[at]
     }
 }
 

@@ -112,6 +112,7 @@ impl Setting<'_> {
         failure.cause == Cause::StaleConnection
             && (!failure.sent || choice.untried().next().is_none())
             && judge(&self.case(cause::Retry::Any, no_attempt, failure.sent), &self.forward.retry) == Verdict::Next
+            && (!failure.sent || self.affords(&Tally { sent: true, ..tally }, std::time::Instant::now()))
     }
 
     fn request_timeout(&self, progress: &Progress) -> Failure {

@@ -226,8 +226,7 @@ pub(super) fn finish_head(service: &Service, open: &Open, asked: &Asked<'_>, hea
     {
         let (members, said) = (pool.members(), affinity::token(&asked.parts.headers, name));
         let served = balance::token(&pool.config.name, &answering.upstream);
-        let usable =
-            |token| members.balancer.position(token).is_some_and(|at| members[at].health.state() == State::Ready);
+        let usable = |token| members.balancer.position(token).is_some_and(|at| members[at].usual());
         if affinity::owed(said, served, usable)
             && let Some(cookie) = affinity::set_cookie(name, served, asked.ours.secure())
         {

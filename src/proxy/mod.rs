@@ -7,7 +7,7 @@
 //!  answer   body       counted; its end is the record's end
 //! ```
 //!
-//! Nothing here dials (that is `client`), accepts (that is `listen`) or changes health (that is `probe`).
+//! Nothing here dials (that is `client`), accepts (that is `listen`) or decides on health: it reports what came of attempts, and `health` judges.
 
 mod affinity;
 mod attempt;

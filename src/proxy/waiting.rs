@@ -42,6 +42,8 @@ pub(super) struct Patience {
     first_results: Option<(watch::Receiver<u64>, tokio::time::Instant)>,
     /// That wait is over.
     unknown_too: bool,
+    /// All its waits for slots end then.
+    queue_until: Option<tokio::time::Instant>,
     /// As many upstreams were tried as `retry.attempts` allows.
     attempts_over: bool,
     /// No upstream is waited for to come back: that was done, or would be too much.
@@ -55,6 +57,7 @@ impl Patience {
         Self {
             since: started,
             first_results: None,
+            queue_until: None,
             unknown_too: false,
             attempts_over: false,
             came_back: false,
@@ -129,17 +132,23 @@ impl Patience {
     }
 
     /// A slot of an upstream that has as many requests as it may have, in turn (CONTRACT §2 `limits.queue`).
-    async fn slot(&self, setting: &Setting<'_>, choice: &mut Choice) -> Result<Next, Stop> {
+    async fn slot(&mut self, setting: &Setting<'_>, choice: &mut Choice) -> Result<Next, Stop> {
         let (pool, limits) = (setting.pool, &setting.pool.config.limits);
         let busy = |failure| Stop { reason: Reason::Busy, failure: Some(failure) };
         let Some(mut ticket) = pool.queue.join() else {
+            // Those who wait may have tried already what is free.
+            match self.ask(setting, choice) {
+                Next::Busy => {}
+                next => return Ok(next),
+            }
             let seen = match limits.queue {
                 0 => "there is no queue".to_owned(),
                 places => format!("{places} wait in the queue, which is full"),
             };
             return Err(busy(Failure::new(Cause::UpstreamBusy).seen(seen)));
         };
-        let mut over = std::pin::pin!(sleep_until(until(setting, limits.queue_timeout)));
+        let over = *self.queue_until.get_or_insert_with(|| until(setting, limits.queue_timeout));
+        let mut over = std::pin::pin!(sleep_until(over));
         loop {
             tokio::select! {
                 biased;
@@ -188,9 +197,9 @@ impl Patience {
     }
 }
 
-/// A place in the queue has done its work.
+/// A place in the queue has done its work; but one on probation is not the slot that was told of: that is for the next.
 fn served(ticket: Ticket, next: Next) -> Next {
-    if matches!(next, Next::Try(_)) {
+    if matches!(&next, Next::Try(pick) if !pick.on_probation()) {
         ticket.served();
     }
     next

@@ -20,6 +20,8 @@ struct Left {
     nameless: bool,
     /// On probation: surely, perhaps.
     probation: (bool, bool),
+    /// For so long that any request may try it.
+    overdue: bool,
 }
 
 impl History {
@@ -36,7 +38,7 @@ impl History {
         let next = request.choice.next(&self.pool, ask, || now);
         // Who was looked for a moment ago need not be looked for again, nor by those with an old list.
         let looks = own && now.saturating_duration_since(self.looked) > Duration::from_millis(102);
-        if ask.replayable && own {
+        if own {
             self.looked = now;
         }
         match next {
@@ -48,10 +50,14 @@ impl History {
                 assert!(!it.full, "{} had no slot", upstream.id);
                 assert!(!matches!(it.state, State::Draining | State::Disabled), "{} is {:?}", upstream.id, it.state);
                 assert_eq!(pick.last_resort, it.state == State::Evicted && !pick.on_probation());
+                let better = |l: &Left| ready(l) && free(l) && (!l.backup || it.backup);
                 if pick.on_probation() {
                     assert!(it.probation.1, "{} is on probation before its time, or twice", upstream.id);
-                    assert!(ask.replayable || !any(&|l| ready(l)), "a ready one was better for this request");
-                    assert!(!it.backup || !any(&|l| ready(l) && !l.backup), "a backup is not tried yet");
+                    assert!(
+                        ask.replayable || it.overdue || !any(&|l| ready(l)),
+                        "a ready one was better for this request"
+                    );
+                    assert!(!it.backup || !any(&|l| ready(l) && free(l) && !l.backup), "a backup is not tried yet");
                     seen.probations += 1;
                     seen.late_probations += usize::from(!ask.replayable);
                     let id = request.id;
@@ -62,7 +68,7 @@ impl History {
                         State::Ready => {
                             let waits = ask.replayable && looks && any(&|l| sure(l) && !l.backup);
                             assert!(!waits, "somebody waits for probation, and this request would do");
-                            assert!(!it.backup || !any(&|l| ready(l) && !l.backup), "a backup before its time");
+                            assert!(!it.backup || !any(&|l| better(l) && !l.backup), "a backup before its time");
                             seen.ready += 1;
                             seen.backups += usize::from(it.backup);
                         }
@@ -103,12 +109,7 @@ impl History {
             Next::Busy => {
                 seen.busy += 1;
                 assert!(any(&|l| l.full), "nobody is busy");
-                assert!(!any(&|l| ready(l) && free(l) && !l.backup), "a ready one has a slot");
-                let better = |l: &Left| l.full && !l.backup && ready(l);
-                assert!(
-                    !any(&|l| ready(l) && free(l)) || any(&better),
-                    "a backup has a slot, and nobody better is busy"
-                );
+                assert!(!any(&|l| ready(l) && free(l)), "a ready one has a slot");
                 self.rng.bool()
             }
             Next::None => {
@@ -151,6 +152,7 @@ impl History {
             full: model.in_flight >= upstream.limit,
             nameless: upstream.nameless(),
             probation: model.on_probation(self.now),
+            overdue: model.away.is_some_and(|away| self.now >= away.least + self.pool.config.passive.evict),
         }
     }
 }

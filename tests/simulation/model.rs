@@ -33,6 +33,8 @@ pub struct Model {
     /// Attempts, since the last eviction.
     pub attempts: Vec<Shown>,
     pub away: Option<Away>,
+    /// A check has failed since the failures in a row began.
+    pub doubted: bool,
     /// Evictions by traffic in a row, and when good health began.
     pub times: u32,
     pub well_since: Instant,
@@ -49,6 +51,7 @@ impl Model {
             verdict,
             attempts: vec![],
             away: None,
+            doubted: false,
             times: 0,
             well_since: now,
             operator,
@@ -75,7 +78,8 @@ impl Model {
         if self.verdict == Some(false) && before != Some(false) {
             self.attempts.clear();
         }
-        if passed && self.away.is_some_and(|away| http || !away.answers) {
+        self.doubted |= !passed;
+        if passed && self.away.is_some_and(|away| !away.answers || http && self.doubted) {
             self.away = None;
         }
         self.recovered(ill, now);

@@ -126,6 +126,8 @@ impl History {
                 self.evicted(upstream, shown, seen);
             }
         } else if matches!(model.state(), State::Ready | State::Unknown) {
+            let fresh = [Shown::NoConnection, Shown::NoAnswer].iter().all(|&of| model.in_a_row(of) == 0);
+            model.doubted &= !fresh;
             model.attempts.push(shown);
             let most = match shown {
                 Shown::NoConnection => passive.connect_failures,

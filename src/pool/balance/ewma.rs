@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 
 use super::Candidates;
-use super::p2c::part;
+use super::p2c::{part, takes_over};
 use super::two;
 use super::weights::Weights;
 
@@ -15,6 +15,8 @@ use super::weights::Weights;
 const DECAY_MS: f32 = 10_000.0;
 /// In microseconds: what is faster is as fast. So one whose past has decayed to nothing is not sent everything at once.
 const LEAST: f32 = 100.0;
+/// By so much, one is faster than another: less is noise.
+const FASTER: f32 = 1.6;
 /// In microseconds: of one that is at its first attempt.
 const UNSEEN: f32 = 30_000.0;
 /// An attempt that failed took at least so long: an upstream that refuses quickly is not a fast one.
@@ -22,14 +24,23 @@ const FAILED: Duration = Duration::from_secs(1);
 
 pub(super) fn choose(weights: &Weights, rng: &mut Rng, of: &impl Candidates) -> Option<(usize, u8)> {
     let now = of.now();
+    let latency = |index: usize| of.latency(index).cost(of.in_flight(index), now);
     #[allow(clippy::cast_precision_loss)] // of a load
     let cost = |index: usize| {
         let load = of.in_flight(index);
         // Of a mean weight, each attempt counts as one; of twice as much, as a half.
         let weight = part(weights, of, index) as f32 / (weights.mean() * super::Share::FULL.of(1) as f32);
-        of.latency(index).cost(load, now) * (1.0 + load as f32 / weight)
+        latency(index) * (1.0 + load as f32 / weight)
     };
-    two::by_weight(weights, rng, of, |second, first| cost(second) < cost(first))
+    two::by_weight(weights, rng, of, |second, first| {
+        let (one, other) = (latency(first), latency(second));
+        if one.max(other) > one.min(other) * FASTER {
+            return cost(second) < cost(first);
+        }
+        // Of two that are as fast as each other, load and weight decide, and not a single slow answer.
+        let busy = of.in_flight(first);
+        busy > 0 && takes_over(of.in_flight(second), part(weights, of, second), busy, part(weights, of, first))
+    })
 }
 
 /// How long an upstream's answers take, for all workers: up at once with a slow one, down slowly with fast ones and with time.
