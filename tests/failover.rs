@@ -283,3 +283,21 @@ async fn a_kept_connection_that_dies_is_no_attempt() {
     assert_eq!(client.get("/").await.status, 200);
     assert_eq!(client.get("/").await.status, 502, "resend = 0 forbids it");
 }
+
+/// A kept connection that dies under a request is no attempt: where all others fail, its upstream is asked once more.
+#[tokio::test]
+async fn a_dead_neighbour_makes_no_good_upstream_worse() {
+    for more in ["passive.connect_failures = \"off\"\n", "retry.attempts = 1\npassive.connect_failures = \"off\"\n"] {
+        let good = Origin::start(Behaviour::StaleOnNext).await;
+        let others = if more.starts_with("retry") { good.address() } else { Origin::nobody() };
+        let mut upstreams = vec![good.address()];
+        if others != good.address() {
+            upstreams.push(others);
+        }
+        let proxy = Proxy::unchecked(&upstreams, more);
+        for number in 0..40 {
+            let answer = Raw::connect(proxy.address).await.get("/").await;
+            assert_eq!(answer.status, 200, "{more}GET {number}: {}", answer.text());
+        }
+    }
+}

@@ -45,6 +45,11 @@ impl Checks {
         Some(in_a_row)
     }
 
+    /// Has the last result contradicted what was said before?
+    pub(super) const fn contradicted(&self) -> bool {
+        self.against > 0
+    }
+
     pub(super) const fn fail(&self) -> bool {
         matches!(self.verdict, Verdict::Fails)
     }

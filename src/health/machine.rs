@@ -267,6 +267,12 @@ impl Machine {
         self.traffic.times()
     }
 
+    /// Would a check that passes be good news, if no change of state? So after one that failed, or after requests that found
+    /// nobody there.
+    pub(super) const fn hopes(&self) -> bool {
+        self.checks.contradicted() && !self.checks.fail() || self.traffic.hopes()
+    }
+
     /// Would an answer wipe out failures?
     pub(super) const fn traffic_counts(&self) -> bool {
         self.traffic.counts()

@@ -38,6 +38,8 @@ struct Inner {
     check_failure: Option<(Cause, String)>,
     traffic_failure: Option<(Cause, String)>,
     next_check: Option<Instant>,
+    /// The last sign that what had failed works again, where that was no change of state.
+    good_news: Option<Instant>,
 }
 
 /// The leave to try an upstream on probation; there is one. Dropped without an outcome, it goes back and blames nobody.
@@ -67,7 +69,13 @@ impl Health {
             epoch,
             evictions: Notify::new(),
             checks_wanted: Notify::new(),
-            inner: Mutex::new(Inner { machine, check_failure: None, traffic_failure: None, next_check: None }),
+            inner: Mutex::new(Inner {
+                machine,
+                check_failure: None,
+                traffic_failure: None,
+                next_check: None,
+                good_news: None,
+            }),
         }
     }
 
@@ -114,8 +122,11 @@ impl Health {
     /// Takes the result of a check. `why`: the sentence of a failure.
     pub fn record(&self, event: Event, why: Option<String>, policy: Policy, now: Instant) -> Option<Transition> {
         let mut inner = self.lock();
-        let before = inner.machine.checks_fail();
+        let (before, hopes) = (inner.machine.checks_fail(), inner.machine.hopes());
         let change = inner.machine.on(event, policy, now);
+        if hopes && matches!(event, Event::CheckPassed(_)) {
+            inner.good_news = Some(now);
+        }
         if let Event::CheckFailed(cause) = event {
             inner.check_failure = Some((cause, why.unwrap_or_else(|| cause.row().means.to_owned())));
         }
@@ -136,6 +147,7 @@ impl Health {
         }
         let mut inner = self.lock();
         let change = inner.machine.answered(proof, permit.as_ref().map(|permit| permit.name), now);
+        inner.good_news = Some(now);
         self.publish(&inner, change.as_ref(), now);
         drop(inner);
         drop(permit); // it takes the lock
@@ -201,6 +213,15 @@ impl Health {
     /// When the next check is planned, for texts.
     pub fn plan(&self, next_check: Instant) {
         self.lock().next_check = Some(next_check);
+    }
+
+    /// Is it ready, and is that news since then: because it was not, or because something had failed?
+    #[must_use]
+    pub fn ready_anew(&self, since: Instant) -> bool {
+        self.state() == State::Ready && {
+            let inner = self.lock();
+            inner.machine.since() >= since || inner.good_news.is_some_and(|news| news >= since)
+        }
     }
 
     /// Resolves when checks evict this upstream after this call (polled or not). Take it, then look at

@@ -115,6 +115,11 @@ impl Traffic {
         (self.connects, self.gateways) = (0, 0);
     }
 
+    /// Would a check that passes be news to who has met the failures?
+    pub(super) const fn hopes(&self) -> bool {
+        self.connects > 0 || self.gateways > 0 && self.doubted
+    }
+
     /// A check that failed.
     pub(super) const fn doubts(&mut self) {
         self.doubted = true;

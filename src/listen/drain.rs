@@ -109,6 +109,11 @@ impl Drain {
         self.0.running.token()
     }
 
+    /// Resolves when [`Drain::last_second`] becomes true.
+    pub async fn last_second_reached(&self) {
+        self.reached(Step::LastSecond).await;
+    }
+
     /// Resolves when this step is reached, or passed.
     pub(super) async fn reached(&self, step: Step) {
         let mut watch = pin!(self.watch());

@@ -104,7 +104,7 @@ impl Pick {
         if change.is_some_and(|change| change.to == State::Evicted) {
             pool.due.look_again(pool.evictions.lock().unwrap_or_else(PoisonError::into_inner));
         }
-        if change.is_some() {
+        if change.is_some() || pool.waiting.taken() > 0 && health.ready_anew(now) {
             pool.touch();
         }
         change

@@ -118,9 +118,10 @@ where
         }
         Err(failed) => (Event::CheckFailed(failed.failure.cause), Some(failed.sentence.clone())),
     };
-    let change = upstream.health.record(event, why, Policy::from(health), Instant::now());
+    let now = Instant::now();
+    let change = upstream.health.record(event, why, Policy::from(health), now);
     report(pool, upstream, outcome, change.as_ref());
-    if change.is_some() {
+    if change.is_some() || pool.waiting.taken() > 0 && upstream.health.ready_anew(now) {
         pool.touch();
     }
     pace::jitter(upstream.health.pace(health.interval), rng)

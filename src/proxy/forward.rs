@@ -73,6 +73,7 @@ pub(super) async fn forward(
             // Rare, and as large as all the rest.
             other => match Box::pin(patience.pick(other, &setting, &mut choice, &mut tally)).await {
                 Ok(pick) => pick,
+                Err(_) if patience.once_more(&setting, &mut choice, &mut tally) => continue,
                 Err(stop) => break stop,
             },
         };
@@ -96,7 +97,12 @@ pub(super) async fn forward(
                 open.answered(&answer, Instant::now());
                 return answered(&setting, open, answer);
             }
-            Err(failure) => replay.failure().map_or(failure, |own| own.sent(running.progress.sent())),
+            Err(failure) => {
+                if failure.cause == Cause::StaleConnection {
+                    patience.died(&running.pick.upstream);
+                }
+                replay.failure().map_or(failure, |own| own.sent(running.progress.sent()))
+            }
         };
 
         // 3. report
@@ -114,6 +120,7 @@ pub(super) async fn forward(
         match setting.verdict(&failure, &choice, &tally, now) {
             Verdict::Next => {}
             Verdict::Stop(_) if failure.cause == Cause::RequestTimeout => break Reason::Deadline.into(),
+            Verdict::Stop(Reason::Attempts) if patience.once_more(&setting, &mut choice, &mut tally) => {}
             Verdict::Stop(Reason::Attempts) if patience.outlasts(pool, &choice) => {}
             Verdict::Stop(reason) => break reason.into(),
         }

@@ -1,6 +1,7 @@
 //! What a request waits for when there is nobody to try at once: a first check result, a slot, an upstream that comes back
 //! (CONTRACT §9). Each wait has its end, and a bound on how many wait. Nothing here sends anything.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -48,6 +49,10 @@ pub(super) struct Patience {
     attempts_over: bool,
     /// No upstream is waited for to come back: that was done, or would be too much.
     came_back: bool,
+    /// Whose kept connection died under the request, at its last attempt there.
+    died: Option<Arc<Upstream>>,
+    /// And it was asked once more: that is enough.
+    asked_again: bool,
     /// It has waited for anything.
     pub(super) waited: bool,
 }
@@ -61,6 +66,8 @@ impl Patience {
             unknown_too: false,
             attempts_over: false,
             came_back: false,
+            died: None,
+            asked_again: false,
             waited: false,
         }
     }
@@ -70,6 +77,11 @@ impl Patience {
         self.since = now;
     }
 
+    /// Its kept connection to this upstream was dead, and it may have sent something.
+    pub(super) fn died(&mut self, upstream: &Arc<Upstream>) {
+        self.died = (!self.asked_again).then(|| Arc::clone(upstream));
+    }
+
     /// It has an answer, if not a good one: nobody is waited for to come back.
     pub(super) const fn has_answer(&mut self, now: Instant) {
         (self.since, self.came_back) = (now, true);
@@ -77,7 +89,7 @@ impl Patience {
 
     /// May it still wait for an upstream to come back, after `retry.attempts`?
     pub(super) fn outlasts(&mut self, pool: &Pool, choice: &Choice) -> bool {
-        let ready = |upstream: &std::sync::Arc<Upstream>| upstream.health.state() == State::Ready;
+        let ready = |upstream: &Arc<Upstream>| upstream.health.state() == State::Ready;
         self.attempts_over = !pool.config.wait.is_zero() && !self.came_back && !choice.untried().any(ready);
         self.attempts_over
     }
@@ -149,10 +161,12 @@ impl Patience {
         };
         let over = *self.queue_until.get_or_insert_with(|| until(setting, limits.queue_timeout));
         let mut over = std::pin::pin!(sleep_until(over));
+        let mut last_second = std::pin::pin!(setting.asked.conn.drain.last_second_reached());
         loop {
             tokio::select! {
                 biased;
                 () = ticket.turn() => {}
+                () = &mut last_second => return Err(shutting_down(Reason::Busy)),
                 () = &mut over => {
                     let late = || busy(Failure::new(Cause::QueueTimeout).limit(spoken(limits.queue_timeout)));
                     return Err(overdue(setting).unwrap_or_else(late));
@@ -176,13 +190,27 @@ impl Patience {
             && judge(&setting.case(cause::Retry::Any, unbounded, false), &setting.forward.retry) == Verdict::Next;
         let Some(_place) = may.then(|| pool.waiting.enter(MOST_WAITING)).flatten() else { return Err(stop()) };
         let (began, until) = (Instant::now(), until(setting, pool.config.wait));
+        let last_second = setting.asked.conn.drain.last_second_reached();
+        let mut last_second = std::pin::pin!(last_second);
         let mut changes = pool.changes();
-        let upstream = loop {
-            if let Some(upstream) = became_ready(pool, self.since) {
-                break upstream;
+        let next = loop {
+            changes.mark_unchanged();
+            let (found, later) = came_back(pool, self.since);
+            if let Some(upstream) = found {
+                choice.again(pool, &upstream);
+                if let next @ Next::Try(_) = self.ask(setting, choice) {
+                    break next;
+                }
             }
-            if !matches!(timeout_at(until, changes.changed()).await, Ok(Ok(()))) {
-                return Err(overdue(setting).unwrap_or_else(stop));
+            let wake = later.map_or(until, |later| until.min(later.into()));
+            tokio::select! {
+                biased;
+                () = &mut last_second => return Err(shutting_down(Reason::Evicted)),
+                changed = timeout_at(wake, changes.changed()) => match changed {
+                    Err(_) if wake < until => {}
+                    Ok(Ok(())) => {}
+                    Ok(Err(_)) | Err(_) => return Err(overdue(setting).unwrap_or_else(stop)),
+                }
             }
         };
         let now = Instant::now();
@@ -192,8 +220,21 @@ impl Patience {
             return Err(Reason::Budget.into());
         }
         (self.came_back, self.attempts_over) = (true, false);
-        choice.again(pool, &upstream);
-        Ok(self.ask(setting, choice))
+        Ok(next)
+    }
+
+    /// The upstream whose kept connection had died under the request, once more: that was no attempt (CONTRACT §9), and
+    /// nobody else is left. True if it is a choice again.
+    pub(super) fn once_more(&mut self, setting: &Setting<'_>, choice: &mut Choice, tally: &mut Tally) -> bool {
+        let Some(upstream) = self.died.take() else { return false };
+        let before = Tally { attempts: tally.attempts.saturating_sub(1), ..*tally };
+        let may = judge(&setting.case(cause::Retry::Any, before, false), &setting.forward.retry) == Verdict::Next
+            && setting.affords(tally, Instant::now());
+        if may {
+            (*tally, self.attempts_over, self.asked_again) = (before, false, true);
+            choice.again(setting.pool, &upstream);
+        }
+        may
     }
 }
 
@@ -205,16 +246,26 @@ fn served(ticket: Ticket, next: Next) -> Next {
     next
 }
 
-/// An upstream that became ready after this moment.
-fn became_ready(pool: &Pool, since: Instant) -> Option<std::sync::Arc<Upstream>> {
-    let news = |upstream: &&std::sync::Arc<Upstream>| {
-        let ready = upstream.health.state() == State::Ready;
-        ready && {
-            let now = Instant::now();
-            upstream.health.snapshot(now).held_for <= now.saturating_duration_since(since)
+/// An upstream that became ready after this moment, or may be tried on probation; else when one may be.
+fn came_back(pool: &Pool, since: Instant) -> (Option<Arc<Upstream>>, Option<Instant>) {
+    let (members, now) = (pool.members(), Instant::now());
+    let mut later: Option<Instant> = None;
+    for upstream in members.iter() {
+        let look = upstream.health.look();
+        let permit = if look.evicted_by_traffic() { upstream.health.permit_at(look) } else { None };
+        match permit {
+            Some(at) if at > now => later = Some(later.map_or(at, |later| later.min(at))),
+            Some(_) => return (Some(Arc::clone(upstream)), None),
+            None if upstream.health.ready_anew(since) => return (Some(Arc::clone(upstream)), None),
+            None => {}
         }
-    };
-    pool.members().iter().find(news).cloned()
+    }
+    (None, later)
+}
+
+/// The drain is nearly over: who waits is told so, and not cut.
+fn shutting_down(reason: Reason) -> Stop {
+    Stop { reason, failure: Some(Failure::new(Cause::ShuttingDown)) }
 }
 
 /// The end of a wait of this length; not beyond that of the whole exchange.

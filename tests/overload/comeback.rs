@@ -151,3 +151,51 @@ async fn who_has_an_answer_does_not_wait() {
     }
     panic!("the sick one was never the first");
 }
+
+/// With the thresholds as they are by default, a short restart changes no state: that the checks pass again is the news.
+#[tokio::test]
+async fn a_restart_that_evicted_nobody_is_a_comeback_too() {
+    let mut app = Origin::start(Behaviour::Ok(b"back".to_vec())).await;
+    let config = format!(
+        "[pool.app]\nupstreams = [\"{}\"]\nwait = \"20s\"\nhealth = {{ interval = \"500ms\" }}\n",
+        app.address()
+    );
+    let proxy = Proxy::start(&config);
+    proxy.until(0, State::Ready).await;
+    app.stop().await;
+    let mut client = Raw::connect(proxy.address).await;
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    until("it waits", || waiting(&proxy) == 1).await;
+    app.restart().await;
+    assert_eq!(client.response().await.status, 200);
+}
+
+/// Without checks, the end of an eviction by traffic is the chance: whoever waits takes it.
+#[tokio::test]
+async fn who_waits_takes_the_permit_of_probation() {
+    let (mut app, mut other) =
+        (Origin::start(Behaviour::Ok(b"back".to_vec())).await, Origin::start(Behaviour::Ok(b"back".to_vec())).await);
+    let more = "wait = \"20s\"\nwhen_all_evicted = \"fail\"\npassive = { connect_failures = 1, evict = \"500ms\", max_evicted = \"100%\" }\n";
+    let proxy = Proxy::unchecked(&[app.address(), other.address()], more);
+    app.stop().await;
+    other.stop().await;
+    let mut client = Raw::connect(proxy.address).await;
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    until("it waits", || waiting(&proxy) == 1).await;
+    app.restart().await;
+    other.restart().await;
+    let answer = client.response().await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+}
+
+#[tokio::test]
+async fn near_the_end_of_a_drain_who_waits_is_told() {
+    let mut app = Origin::start(Behaviour::Ok(b"back".to_vec())).await;
+    let proxy = down(&mut app, Duration::from_secs(20), "").await;
+    let mut client = Raw::connect(proxy.address).await;
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    until("it waits", || waiting(&proxy) == 1).await;
+    let (_, answer) = tokio::join!(proxy.server().drain("TERM"), client.response());
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert!(answer.text().contains("shutting_down") && answer.field("retry-after").is_some(), "{}", answer.head);
+}
