@@ -241,19 +241,6 @@ impl Health {
         self.checks_wanted.notified()
     }
 
-    /// Until it may have good news: its next check, or the end of its eviction by traffic. `None`: nothing is planned, or
-    /// the operator has taken it out. For Retry-After.
-    #[must_use]
-    pub fn next_chance(&self, now: Instant) -> Option<Duration> {
-        let inner = self.lock();
-        let until = inner.machine.until().filter(|_| !inner.machine.checks_fail());
-        let next = [until, inner.next_check].into_iter().flatten().min();
-        match inner.machine.state() {
-            State::Draining | State::Disabled => None,
-            State::Ready | State::Unknown | State::Evicted => next.map(|next| next.saturating_duration_since(now)),
-        }
-    }
-
     /// All of it. Reads the wall clock, for texts alone.
     #[must_use]
     pub fn snapshot(&self, now: Instant) -> Snapshot {
@@ -422,7 +409,7 @@ mod tests {
         assert_eq!(change, None, "it was evicted, and it is");
         let seen = health.snapshot(soon);
         let eviction = Eviction { by: By::Traffic, ends_in: Some(Duration::from_secs(10)), times: 2 };
-        assert_eq!((seen.eviction, health.next_chance(soon)), (Some(eviction), Some(Duration::from_secs(10))));
+        assert_eq!(seen.eviction, Some(eviction));
         assert_eq!(seen.last_failure, Some((Cause::ConnectionRefused, "again".to_owned())));
         assert_eq!((seen.check_failure, seen.held_for), (None, Duration::from_secs(5)));
     }

@@ -286,12 +286,6 @@ impl Exchange {
         if self.kept { self.attempts.iter().rfind(answered) } else { self.attempts.last().filter(answered) }
     }
 
-    /// The same, to be changed: its answer goes on, or breaks.
-    pub fn answering_mut(&mut self) -> Option<&mut Attempt> {
-        let answered = |attempt: &&mut Attempt| matches!(attempt.outcome, Outcome::Answered(_));
-        if self.kept { self.attempts.iter_mut().rfind(answered) } else { self.attempts.last_mut().filter(answered) }
-    }
-
     /// The upstreams that took this request and dropped its connection: with several of them, the request is suspect.
     pub fn droppers(&self) -> impl Iterator<Item = &Attempt> {
         let dropped = |cause| {

@@ -179,13 +179,6 @@ impl Pool {
         self.config.health.as_ref().map_or(self.config.timeouts.resolve, |health| health.timeout)
     }
 
-    /// Until somebody may have good news: a next check, or the end of an eviction by traffic; zero: now. `None`: nothing is
-    /// planned. For Retry-After.
-    #[must_use]
-    pub fn next_chance(&self, now: Instant) -> Option<Duration> {
-        self.members.load().iter().filter_map(|upstream| upstream.health.next_chance(now)).min()
-    }
-
     /// Replaces the addresses of the entry at this index, sorted and each once; upstreams that stay keep endpoint, health
     /// and load. An entry whose name has no address is one upstream, and keeps those too while that lasts: it is unknown,
     /// with the reason as its last failure (CONTRACT §2).

@@ -143,9 +143,8 @@ impl Balancer {
         Some(self.places[place].1)
     }
 
-    /// The token of the member at this index.
-    #[must_use]
-    pub fn token(&self, index: usize) -> Option<u64> {
+    #[cfg(test)]
+    fn token(&self, index: usize) -> Option<u64> {
         self.tokens.get(index).copied()
     }
 }
