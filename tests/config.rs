@@ -266,7 +266,16 @@ fn nothing_to_run_and_nothing_to_read() {
 fn flags_and_variables_are_named_in_problems() {
     let flags = Flags {
         upstreams: vec!["http://app/x".into()],
-        set: ["pool.app.balanse=p2c", "pool.app.timeouts.read=5", "listen.x=1", "x", "a b=1"].map(Into::into).to_vec(),
+        set: [
+            "pool.app.retry.on_status=503",
+            "pool.app.balanse=p2c",
+            "pool.app.timeouts.read=5",
+            "listen.x=1",
+            "x",
+            "a b=1",
+        ]
+        .map(Into::into)
+        .to_vec(),
         listen: Some("*:80".into()),
         ..Flags::default()
     };
@@ -281,7 +290,8 @@ fn flags_and_variables_are_named_in_problems() {
         "CAUSEWAY_SET=workers=many: `workers` cannot be \"many\"\n  write \"auto\" or a whole number",
         "--set x: there is no \"=\"\n  write KEY=VALUE, like pool.app.timeouts.read=5s",
         "--set a b=1: \"a b\" is not a key\n  write it like pool.app.timeouts.read",
-        "8 problems.",
+        "--set pool.app.retry.on_status=503: `on_status` takes a list, not a number\n  write on_status = [503]",
+        "9 problems.",
     ] {
         assert!(said.contains(wanted), "{wanted}\n---\n{said}");
     }

@@ -17,6 +17,8 @@ use proptest::prelude::*;
 
 use crate::respond::{attempt, exchange, failed, golden, skipped};
 
+mod upstreams;
+
 const LONG: Duration = Duration::from_secs(20);
 
 fn rescued() -> Exchange {
@@ -263,35 +265,16 @@ fn messages(say: impl FnOnce()) -> Vec<String> {
 }
 
 #[test]
-fn events_of_upstreams() {
-    let sick = Failure::new(Cause::HealthStatus).seen("GET /healthz gives 503, wanted 200-399");
-    let lines = said(Level::Info, || {
-        events::upstream_evicted("app", "127.0.0.1:3002", &sick, 3, 2, 3);
-        events::upstream_back("app", "127.0.0.1:3002", 2, Duration::from_millis(47_607), 3, 3);
-    });
-    let mut first = lines[0].clone();
-    let time = first.as_object_mut().unwrap().shift_remove("time").unwrap();
-    assert!(time.as_str().unwrap().ends_with('Z'));
-    assert_eq!(
-        first.to_string(),
-        concat!(
-            r#"{"level":"warn","event":"upstream_evicted","pool":"app","upstream":"127.0.0.1:3002","by":"check","#,
-            r#""cause":"health_status","usable":2,"total":3,"message":"app/127.0.0.1:3002 evicted: health check GET /healthz "#,
-            r#"gives 503, wanted 200-399, 3 in a row. 2 of 3 upstreams left."}"#
-        )
-    );
-    assert_eq!(lines[1]["away_ms"], 47_607);
-    assert_eq!(lines[1]["message"], "app/127.0.0.1:3002 is back after 48 s: 2 checks passed. 3 of 3 upstreams.");
-}
-
-#[test]
 fn events_of_a_start() {
     let address = "[::]:8080".parse().unwrap();
     let said = messages(|| {
         events::starting(None, 4);
         events::listening("main", address, true);
         events::upstream_ready("app", "localhost:3000", "TCP connect in 0.2 ms");
-        events::upstream_evicted("app", "localhost:3001", &Failure::new(Cause::ConnectionRefused), 1, 1, 2);
+        let failure = Failure::new(Cause::ConnectionRefused);
+        let said = "connection_refused. Nothing listens there. Is the app running, and is the port right?";
+        let check = events::Check { failure: &failure, said, tcp: true };
+        events::upstream_evicted("app", "localhost:3001", check, 1, upstreams::standing(1, 2));
         let pool = events::PoolSummary { name: "app", usable: 1, total: 2, checks: "TCP checks every 5 s" };
         events::serving(&[pool], "--health-path /healthz makes them HTTP checks");
     });

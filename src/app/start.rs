@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Admin};
 use crate::config::Config;
-use crate::config::model::{Listener, Shutdown};
+use crate::config::model::{Check, Listener, Shutdown};
 use crate::health::{State, Transition};
 use crate::listen::accept::{self, Permits};
 use crate::listen::bind::{Bound, bind};
@@ -286,6 +286,7 @@ impl Control {
 /// Each change of an upstream is one event; so is each first result.
 fn told(pool: &Pool, upstream: &Upstream, outcome: &probe::Outcome, transition: Option<&Transition>) {
     let (name, id) = (&*pool.config.name, &*upstream.id);
+    let standing = || events::Standing::of(&pool.config, pool.usable(), pool.members().len());
     match (outcome, transition) {
         (Err(failed), None) => events::check_failed(name, id, &failed.failure),
         (Ok(_), None) => {}
@@ -293,11 +294,12 @@ fn told(pool: &Pool, upstream: &Upstream, outcome: &probe::Outcome, transition: 
             events::upstream_ready(name, id, &passed.sentence)
         }
         (Ok(_), Some(change)) => {
-            let away = change.since.elapsed();
-            events::upstream_back(name, id, change.in_a_row, away, pool.usable(), pool.members().len());
+            events::upstream_back(name, id, change.in_a_row, change.since.elapsed(), standing());
         }
         (Err(failed), Some(change)) => {
-            events::upstream_evicted(name, id, &failed.failure, change.in_a_row, pool.usable(), pool.members().len());
+            let tcp = pool.config.health.as_ref().is_none_or(|health| matches!(health.check, Check::Tcp));
+            let check = events::Check { failure: &failed.failure, said: &failed.sentence, tcp };
+            events::upstream_evicted(name, id, check, change.in_a_row, standing());
         }
     }
 }

@@ -5,6 +5,7 @@
 //! and nothing is accepted and ignored: a key that no line of `compile` reads is an error.
 
 pub mod address;
+mod advice;
 pub mod compile;
 mod context;
 mod expand;

@@ -8,6 +8,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::advice;
 use super::context::{Context, Known, Unknown, either, nearest};
 use super::problem::{Place, Wrong};
 use super::tree::{Node, Table, Value};
@@ -67,7 +68,7 @@ impl<'a> Section<'a> {
     /// A text, and where it stands. `sample`: what a right value looks like; `unit`: what a bare number lacks.
     pub(super) fn text(&self, key: &'static str, sample: &str, unit: &str) -> Option<(&'a str, &'a Place)> {
         let node = self.node(key)?;
-        if let Some(text) = text_of(node) {
+        if let Some(text) = node.text() {
             return Some((text, &node.place));
         }
         let meant = match &node.value {
@@ -199,7 +200,8 @@ impl<'a> Section<'a> {
                 Value::Text(text) => format!("`{key}` cannot be \"{text}\""),
                 other => format!("`{key}` takes a number, not {}", other.kind()),
             };
-            self.cx.error(&node.place, message, format!("write {}", either(&forms)));
+            let hint = advice::unquoted(&node.value, &bounds).unwrap_or_else(|| format!("write {}", either(&forms)));
+            self.cx.error(&node.place, message, hint);
         }
         valid.map(number)
     }
@@ -216,7 +218,7 @@ impl<'a> Section<'a> {
             Value::Boolean(yes) => *yes,
             other => {
                 let message = format!("`{key}` takes true or false, not {}", other.kind());
-                self.cx.error(&node.place, message, format!("write {key} = {default}, without quotes"));
+                self.cx.error(&node.place, message, advice::flag(key, other));
                 default
             }
         }
@@ -228,9 +230,10 @@ impl<'a> Section<'a> {
             None => &[],
             Some(Node { value: Value::Array(items), .. }) => items,
             Some(node) => {
-                let item = text_of(node).map_or_else(|| sample.into(), |text| format!("\"{text}\""));
+                let said = if let Value::Integer(number) = node.value { number.to_string() } else { String::new() };
+                let items = advice::items(node.text().unwrap_or(&said), sample);
                 let message = format!("`{key}` takes a list, not {}", node.value.kind());
-                self.cx.error(&node.place, message, format!("write {key} = [{item}]"));
+                self.cx.error(&node.place, message, format!("write {key} = [{items}]"));
                 &[]
             }
         }
@@ -245,7 +248,7 @@ impl<'a> Section<'a> {
     ) -> Vec<T> {
         let mut out = Vec::new();
         for item in self.list(key, &format!("\"{sample}\"")) {
-            match text_of(item) {
+            match item.text() {
                 Some(text) => out.extend(self.cx.take(&item.place, parser(text))),
                 None => {
                     let message = format!("`{key}` is a list of texts in quotes, and this is {}", item.value.kind());
@@ -323,7 +326,7 @@ impl<'a> Section<'a> {
         let Some(table) = self.as_table(node, &join(&self.path, key), "") else { return Vec::new() };
         let mut out = Vec::new();
         for entry in &table.0 {
-            match text_of(&entry.node) {
+            match entry.node.text() {
                 Some(text) => out.push((entry.key.as_str(), &entry.place, text, &entry.node.place)),
                 None => {
                     let message = format!("`{}` takes text in quotes, not {}", entry.key, entry.node.value.kind());
@@ -345,7 +348,8 @@ impl<'a> Section<'a> {
             }
             other => {
                 let message = format!("`{path}` is a table, and this is {}", other.kind());
-                self.cx.error(&node.place, message, format!("write its keys below a [{header}] line"));
+                let below = || format!("write its keys below a [{header}] line");
+                self.cx.error(&node.place, message, advice::off(kind, other).map_or_else(below, Into::into));
                 None
             }
         }
@@ -387,14 +391,6 @@ fn name(name: &str) -> Result<(), Wrong> {
         return Err(Wrong::new(format!("\"{name}\" cannot be a name"), hint));
     }
     Ok(())
-}
-
-fn text_of(node: &Node) -> Option<&str> {
-    match &node.value {
-        Value::Text(text) => Some(text),
-        Value::Integer(_) | Value::Boolean(_) | Value::Other(_) => node.place.origin.said.as_deref(),
-        Value::Array(_) | Value::Table(_) => None,
-    }
 }
 
 fn join(path: &str, key: &str) -> String {

@@ -40,6 +40,18 @@ pub struct Entry {
     pub node: Node,
 }
 
+impl Node {
+    /// Its text: as it stands, or what a flag or variable has in the place of one.
+    #[must_use]
+    pub fn text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Text(text) => Some(text),
+            Value::Integer(_) | Value::Boolean(_) | Value::Other(_) => self.place.origin.said.as_deref(),
+            Value::Array(_) | Value::Table(_) => None,
+        }
+    }
+}
+
 impl Value {
     /// What it is, for "takes a duration, not …".
     #[must_use]

@@ -66,7 +66,7 @@ impl fmt::Display for Failed {
 /// The [`Failed`] check, with the cause that the same failure has in traffic, or `health_status` or `health_body`.
 pub async fn once(endpoint: &Arc<Endpoint>, health: &Health) -> Outcome {
     let started = Instant::now();
-    let endpoint = &at_port(endpoint, health.port);
+    let (own, endpoint) = (endpoint, &at_port(endpoint, health.port));
     let checked = match &health.check {
         Check::Tcp => tcp(endpoint, health.timeout).await,
         Check::Http(check) => http::check(endpoint, check, health.timeout).await,
@@ -85,7 +85,8 @@ pub async fn once(endpoint: &Arc<Endpoint>, health: &Health) -> Outcome {
             Ok(Facts { connect, elapsed, status, sentence })
         }
         Err(failure) => {
-            let sentence = sentence(&failure, &endpoint.authority, health);
+            let elsewhere = health.port.filter(|_| own.authority != endpoint.authority);
+            let sentence = sentence(&failure, &endpoint.authority, health, elsewhere);
             Err(Failed { failure: Box::new(failure), elapsed, sentence })
         }
     }
@@ -132,12 +133,18 @@ fn late(phase: Phase, sent: bool, limit: Duration) -> Failure {
     Failure::new(cause).sent(sent).limit(spoken(limit))
 }
 
-/// What a failed check says to people.
-fn sentence(failure: &Failure, authority: &str, health: &Health) -> String {
+/// What a failed check says to people. `elsewhere`: the port that was checked, where requests go to another.
+fn sentence(failure: &Failure, authority: &str, health: &Health, elsewhere: Option<u16>) -> String {
     let (asked, limit) = (asked(&health.check), spoken(health.timeout));
     let cause = failure.cause;
     match cause {
-        Cause::HealthStatus | Cause::HealthBody => failure.seen.clone().unwrap_or_else(|| failure.message().into()),
+        Cause::HealthStatus | Cause::HealthBody => {
+            let said = failure.seen.clone().unwrap_or_else(|| failure.message().into());
+            match elsewhere {
+                Some(port) => said.replacen(" gives ", &format!(" on port {port} gives "), 1),
+                None => said,
+            }
+        }
         // The limit of a check is not the one that the hints of traffic name.
         Cause::ConnectTimeout => format!(
             "{cause}. It did not take the connection within {limit} (limit: health.timeout). \
@@ -152,6 +159,7 @@ fn sentence(failure: &Failure, authority: &str, health: &Health) -> String {
         Cause::ResetBeforeHead if failure.seen.is_some() && matches!(health.check, Check::Grpc(_)) => {
             format!("{cause}. It ended {asked} by {}.", failure.seen.as_deref().unwrap_or_default())
         }
+        _ if elsewhere.is_some() => format!("{cause}. {}", failure.hint(authority)),
         // The sentence stands next to the address.
         _ => format!("{cause}. {}", failure.hint(authority).replace(&format!("on {authority}"), "there")),
     }
@@ -174,7 +182,7 @@ mod tests {
     }
 
     fn says(failure: &Failure) -> String {
-        sentence(failure, "127.0.0.1:3001", &health(Check::Tcp))
+        sentence(failure, "127.0.0.1:3001", &health(Check::Tcp), None)
     }
 
     #[test]
@@ -183,6 +191,14 @@ mod tests {
         assert_eq!(says(&Failure::new(Cause::ConnectionRefused)), refused);
         let status = "GET /healthz gives 503, wanted 200-399";
         assert_eq!(says(&Failure::new(Cause::HealthStatus).seen(status)), status);
+    }
+
+    #[test]
+    fn a_check_at_a_port_of_its_own_names_it() {
+        let says = |failure: &Failure| sentence(failure, "127.0.0.1:9000", &health(Check::Tcp), Some(9000));
+        assert!(says(&Failure::new(Cause::ConnectionRefused)).contains("Nothing listens on 127.0.0.1:9000."));
+        let status = Failure::new(Cause::HealthStatus).seen("GET /healthz gives 503, wanted 200-399");
+        assert_eq!(says(&status), "GET /healthz on port 9000 gives 503, wanted 200-399");
     }
 
     #[test]

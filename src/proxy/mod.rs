@@ -125,12 +125,13 @@ impl Proxy {
     /// Traffic has changed the state of an upstream.
     fn changed(&self, pool: &Pool, upstream: &Upstream, change: &Transition) {
         let (name, id) = (&*pool.config.name, &*upstream.id);
-        let left = (pool.usable(), pool.members().len());
+        let standing = events::Standing::of(&pool.config, pool.usable(), pool.members().len());
         match change.cause {
             Some(cause) if change.to == State::Evicted => {
-                events::upstream_evicted_by_traffic(name, id, cause, change.in_a_row, left);
+                let said = upstream.health.snapshot(Instant::now()).traffic_failure.map(|(_, said)| said);
+                events::upstream_evicted_by_traffic(name, id, (cause, said.as_deref()), change.in_a_row, standing);
             }
-            _ => events::upstream_back_by_traffic(name, id, change.since.elapsed(), left),
+            _ => events::upstream_back_by_traffic(name, id, change.since.elapsed(), standing),
         }
         if let Some(on_transition) = &self.hooks.on_transition {
             on_transition(name, id, change);

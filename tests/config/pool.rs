@@ -174,7 +174,7 @@ fn no_warning_where_there_is_nothing_to_warn_of() {
         "balance = \"hash:client_ip\"\nsticky = \"node\"",
         "retry.on_status = [502]\n[route.once]\nretry.attempts = 1",
         "retry = { on_status = [], attempts = 1 }",
-        "health.type = \"grpc\"",
+        "health = { type = \"grpc\", port = 9000 }",
     ] {
         assert_eq!(said(&format!("{POOL}{lines}\n")), "", "{lines}");
     }

@@ -45,7 +45,13 @@ async fn a_full_queue_is_a_503_at_once_and_a_place_in_it_is_one_in_turn() {
     until("the third waits", || queue.waiting() == 2).await;
     let answer = Raw::connect(proxy.address).await.get("/fourth").await;
     assert_eq!(answer.status, 503);
-    assert!(json(&answer)["hint"].as_str().unwrap().contains("2 wait in the queue, which is full"), "{answer:?}");
+    assert!(
+        json(&answer)["hint"]
+            .as_str()
+            .unwrap()
+            .contains("2 requests wait in the queue, which is full (limit: limits.queue)"),
+        "{answer:?}"
+    );
     // The first one's client leaves: its slot goes to the second, then on to the third.
     app.set(Behaviour::Ok(b"ok".to_vec()));
     first.abort();

@@ -1,6 +1,7 @@
 //! The annotated error: golden texts, every cause in every form, nothing secret in public, verdicts, negotiation.
 
 mod causes;
+mod commands;
 mod detail;
 mod forms;
 mod golden;

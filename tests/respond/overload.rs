@@ -77,6 +77,19 @@ If you report this, quote the request: 4f6c2a91b07de358c1a4e9d2637f8b05
 }
 
 #[test]
+fn a_full_queue_says_how_many_wait_and_what_to_raise() {
+    for (waiting, told) in [(1, "1 request waits"), (2, "2 requests wait")] {
+        let mut exchange = busy();
+        let seen = format!("{waiting} wait in the queue, which is full");
+        exchange.failure = Some(Arc::new(Failure::new(Cause::UpstreamBusy).seen(seen)));
+        let text = body(&exchange, Form::Text, true).replace('\n', " ");
+        let told =
+            format!("{told} in the queue, which is full (limit: limits.queue). Raise limits.queue, or add upstreams.");
+        assert!(text.contains(&told), "{text}");
+    }
+}
+
+#[test]
 fn busy_json_and_fields() {
     let json: serde_json::Value = serde_json::from_str(&body(&busy(), Form::Json, true)).unwrap();
     assert_eq!((&json["status"], &json["cause"]), (&503.into(), &"upstream_busy".into()));
@@ -102,7 +115,8 @@ fn busy_json_and_fields() {
 fn a_listener_at_its_limit_names_it_where_that_may_be_told() {
     let exchange = own(Failure::new(Cause::ProxyBusy).limit("200 (limit: limits.in_flight)"));
     let text = body(&exchange, Form::Text, true).replace('\n', " ");
-    let told = "causeway has as many requests at once as this listener may have: 200 (limit: limits.in_flight).";
+    let told =
+        "Listener \"web\" has as many requests at once as it may have: 200 (limit: listener.web.limits.in_flight).";
     assert!(text.contains(told) && text.contains("Try again in 1 s."), "{text}");
     let public = body(&exchange, Form::Text, false);
     assert!(public.contains("The proxy is busy. Try again in 1 s.") && !public.contains("200"), "{public}");

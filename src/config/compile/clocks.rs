@@ -48,6 +48,11 @@ pub(super) fn clocks(section: &Section<'_>, base: Timeouts, retry_base: Retry) -
     if let (Some(place), Some(never), false) = (r.place_of("on_status"), never, retry.on_status.is_empty()) {
         section.cx.warn(place, format!("`on_status` does nothing: {never}"), "another upstream is never asked");
     }
+    let scant = !retry.on_status.is_empty() && never.is_none() && retry.budget == Some(0);
+    if let (Some(place), true) = (r.place_of("on_status").or_else(|| r.place_of("budget")), scant) {
+        let message = "`on_status` sends on 10 requests a second at the most: budget = \"0%\"";
+        section.cx.warn(place, message, "raise budget; a request above it gets the answer that is not wanted");
+    }
     (timeouts, retry)
 }
 

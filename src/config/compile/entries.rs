@@ -9,6 +9,7 @@ use super::super::model::{Entry, Listener};
 use super::super::problem::{Place, Wrong};
 use super::super::read::Section;
 use super::super::tree::{Node, Table, Value};
+use super::elsewhere;
 use super::pool::count;
 
 /// All of them.
@@ -60,8 +61,9 @@ pub(super) fn limited(mut entries: Vec<Entry>, in_flight: Option<NonZeroUsize>) 
 fn entry(section: &Section<'_>, node: &Node) -> Option<Entry> {
     match &node.value {
         Value::Text(text) => {
-            let address = section.cx.take(&node.place, Address::parse(text))?;
-            Some(Entry::new(address))
+            let parsed = Address::parse(text)
+                .map_err(|wrong| elsewhere::entry(text, &node.place, &section.path).unwrap_or(wrong));
+            Some(Entry::new(section.cx.take(&node.place, parsed)?))
         }
         Value::Integer(port) if node.place.origin.text.is_none() => {
             let address = section.cx.take(&node.place, Address::parse(&port.to_string()))?;

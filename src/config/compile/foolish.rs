@@ -1,21 +1,31 @@
 //! What is legal in a pool and does not do what its author thinks: warnings, each with what to do.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use super::super::address::Host;
-use super::super::model::Pool;
+use super::super::model::{Check, Pool};
 use super::super::read::Section;
 use super::super::units::duration_text;
 
 /// Few clients wait longer for an answer, and few load balancers.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Looks at a pool that is right; `limits` and `passive` are its tables.
-pub(super) fn pool(section: &Section<'_>, limits: &Section<'_>, passive: &Section<'_>, pool: &Pool) {
+/// The tables of a pool that have such keys.
+pub(super) struct Tables<'a> {
+    pub limits: &'a Section<'a>,
+    pub passive: &'a Section<'a>,
+    pub health: &'a Section<'a>,
+}
+
+/// Looks at a pool that is right.
+pub(super) fn pool(section: &Section<'_>, tables: &Tables<'_>, pool: &Pool) {
+    let Tables { limits, passive, health } = *tables;
     tiers(section, pool);
     queueing(limits, pool);
     waiting(section, pool);
     evictions(passive, pool);
+    checks(section, health, pool);
 }
 
 /// Weights and backups that change nothing.
@@ -36,10 +46,18 @@ fn tiers(section: &Section<'_>, pool: &Pool) {
 
 /// A queue that nobody stands in, or too long.
 fn queueing(limits: &Section<'_>, pool: &Pool) {
-    let limited = pool.limits.in_flight.is_some() || pool.upstreams.iter().any(|entry| entry.in_flight.is_some());
+    let limited = pool.upstreams.iter().any(|entry| match entry.in_flight {
+        None => pool.limits.in_flight.is_some(),
+        Some(most) => most != NonZeroUsize::MAX,
+    });
     if pool.limits.queue > 0 && !limited {
         let place = limits.place_of("queue").unwrap_or(&limits.place);
-        limits.cx.warn(place, "nothing ever waits in this queue: there is no limit to wait for", "set in_flight, too");
+        let hint = if pool.limits.in_flight.is_some() {
+            "every upstream has in_flight = \"off\": take that out, or the queue"
+        } else {
+            "set in_flight, too"
+        };
+        limits.cx.warn(place, "nothing ever waits in this queue: there is no limit to wait for", hint);
     }
     if let (Some(place), 0) = (limits.place_of("queue_timeout"), pool.limits.queue) {
         limits.cx.warn(place, "`queue_timeout` does nothing: the queue has no places", "set queue, too");
@@ -61,6 +79,30 @@ fn waiting(section: &Section<'_>, pool: &Pool) {
         let (request, wait) = (duration_text(request), duration_text(pool.wait));
         let message = format!("timeouts.request ({request}) ends a request before wait ({wait}) is over");
         section.cx.warn(place, message, "lower wait, or raise timeouts.request");
+    }
+}
+
+/// What only checks bring about, without them; and checks at a port where nothing else can work.
+fn checks(section: &Section<'_>, said: &Section<'_>, pool: &Pool) {
+    match &pool.health {
+        None => {
+            if let (Some(place), false) = (section.value_place("when_all_evicted"), pool.last_resort) {
+                let message = "without checks, `when_all_evicted` keeps requests from upstreams that may be well again";
+                section.cx.warn(place, message, "only requests would notice; switch health on, or write \"try\"");
+            }
+            if let (Some(place), false) = (section.value_place("wait"), pool.wait.is_zero()) {
+                let message =
+                    "`wait` seldom helps: without checks only another request learns that an upstream is back";
+                section.cx.warn(place, message, "switch health on, or take it out");
+            }
+        }
+        Some(health) if matches!(health.check, Check::Grpc(_)) && health.port.is_none() => {
+            let place = said.value_place("type").unwrap_or(&said.place);
+            let message = "requests go to the port of this check as HTTP/1.1, and a gRPC server answers none of them";
+            let hint = "if the app has its gRPC on another port, set health.port; HTTP/2 to upstreams is not part of this version yet";
+            said.cx.warn(place, message, hint);
+        }
+        Some(_) => {}
     }
 }
 

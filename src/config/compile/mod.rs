@@ -7,6 +7,7 @@
 mod access;
 mod balance;
 mod clocks;
+mod elsewhere;
 mod entries;
 mod foolish;
 mod health;

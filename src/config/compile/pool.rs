@@ -32,7 +32,8 @@ fn pool(name: Arc<str>, section: &Section<'_>, listeners: &[(Listener, Place)]) 
     let (balance, sticky) = balance::balance(section);
     let (slow_start, wait) =
         (section.duration_or_off("slow_start", default.slow_start), section.duration_or_off("wait", default.wait));
-    let health = health::health(&section.section("health"));
+    let health_said = section.section("health");
+    let health = health::health(&health_said);
     let passive_said = section.section("passive");
     let (timeouts, retry) = clocks::clocks(section, Timeouts::default(), Retry::default());
     let limits_said = section.section("limits");
@@ -56,7 +57,8 @@ fn pool(name: Arc<str>, section: &Section<'_>, listeners: &[(Listener, Place)]) 
     };
     // What could not be read is no reason to call the rest foolish.
     if section.cx.problems.borrow().iter().skip(problems).all(|problem| problem.severity == Severity::Warning) {
-        foolish::pool(section, &limits_said, &passive_said, &pool);
+        let tables = foolish::Tables { limits: &limits_said, passive: &passive_said, health: &health_said };
+        foolish::pool(section, &tables, &pool);
     }
     Read { pool, place: section.place.clone() }
 }

@@ -2,6 +2,7 @@
 
 use super::super::context::{Context, Known, Unknown, either, nearest};
 use super::super::problem::Place;
+use super::elsewhere;
 
 /// Keys of the contract that this version does not have yet: said so, never accepted and ignored.
 const LATER: &[(&str, &[&str])] = &[
@@ -76,6 +77,9 @@ fn judge(unknown: &Unknown, known: &[Known]) -> (String, String) {
     };
     if let Some(word) = near(1) {
         return (message, meant(word));
+    }
+    if let Some(hint) = elsewhere::key(kind, key, &|there| home(there, path)) {
+        return (message, hint);
     }
     let elsewhere: Vec<&Word<'_>> =
         words.iter().filter(|w| w.key == key && w.table == *table && w.kind != kind).collect();

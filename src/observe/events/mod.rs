@@ -1,10 +1,11 @@
 //! Events: one function for each fact, one line each. Human form on a terminal (time, level, message), else JSON.
 //!
-//! [`sink`] writes them; `throttle` keeps one fact from flooding the log. Arguments are plain values, so that every
-//! floor can say what it knows.
+//! [`sink`] writes them; `throttle` keeps one fact from flooding the log; `upstream` has those about upstreams.
+//! Arguments are plain values, so that every floor can say what it knows.
 
 pub mod sink;
 mod throttle;
+mod upstream;
 
 use std::fmt::{self, Display, Write};
 use std::net::{IpAddr, SocketAddr};
@@ -12,14 +13,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tracing::{debug, error, info, warn};
+use tracing::{error, info, warn};
 
-use crate::cause::{Cause, Failure, capitalised, escape, spoken};
+use crate::cause::{Cause, escape, spoken};
 
 use super::exchange::Exchange;
 use throttle::Throttle;
 
 pub use sink::{Events, init};
+pub use upstream::{
+    Check, Standing, addresses_changed, check_failed, name_not_resolved, unasked_bytes, upstream_back,
+    upstream_back_by_traffic, upstream_evicted, upstream_evicted_by_traffic, upstream_ready,
+};
 
 // ---- the process
 
@@ -157,132 +162,6 @@ pub fn untrusted_forwarded(peer: IpAddr, now: Instant) {
     }
 }
 
-// ---- upstreams
-
-/// An upstream (`host:port`) sent bytes behind the end of its answer, or unasked: nobody gets them. One line in ten seconds for
-/// each upstream.
-pub fn unasked_bytes(upstream: &str, seen: &[u8], now: Instant) {
-    static THROTTLE: Throttle<String> = Throttle::new(Duration::from_secs(10), 64);
-    if let Some(held) = THROTTLE.pass(now, |name| name == upstream, || upstream.to_owned()) {
-        let (seen, more) = (escape(seen), more(held));
-        warn!(
-            event = "unasked_bytes",
-            upstream,
-            seen,
-            "{upstream} sent bytes that belong to no answer ({seen}): the connection was dropped, so that no client gets \
-             them. The app's Content-Length may be too small, or it answers HEAD, 204 or 304 with a body{more}"
-        );
-    }
-}
-
-/// An upstream's first check passed. `how`: `TCP connect in 0.2 ms`.
-pub fn upstream_ready(pool: &str, upstream: &str, how: &str) {
-    info!(event = "upstream_ready", pool, upstream, by = "check", "{pool}/{upstream} ready: {how}");
-}
-
-/// One check failed; most of the time that changes nothing yet.
-pub fn check_failed(pool: &str, upstream: &str, failure: &Failure) {
-    let cause = failure.cause.token();
-    debug!(event = "check_failed", pool, upstream, cause, "{pool}/{upstream}: check failed: {failure}");
-}
-
-/// Checks took an upstream out. A first check needs no row of failures, and gets the hint.
-pub fn upstream_evicted(pool: &str, upstream: &str, failure: &Failure, in_a_row: u32, usable: usize, total: usize) {
-    let by_answer = matches!(failure.cause, Cause::HealthStatus | Cause::HealthBody);
-    let why = if by_answer { failure.message() } else { failure.cause.token().into() };
-    let why = if in_a_row > 1 {
-        format!("{why}, {in_a_row} in a row. {usable} of {} left.", count(total, "upstream"))
-    } else if by_answer {
-        format!("{why}.")
-    } else {
-        format!("{why}. {}. {}", capitalised(&failure.short()), failure.remedy(upstream))
-    };
-    let why = why.trim_end();
-    let cause = failure.cause.token();
-    warn!(
-        event = "upstream_evicted",
-        pool,
-        upstream,
-        by = "check",
-        cause,
-        usable,
-        total,
-        "{pool}/{upstream} evicted: {why}"
-    );
-}
-
-/// Attempts of requests took an upstream out. `left`: how many are usable, of how many.
-pub fn upstream_evicted_by_traffic(
-    pool: &str,
-    upstream: &str,
-    cause: Cause,
-    in_a_row: u32,
-    (usable, total): (usize, usize),
-) {
-    let why = if cause == Cause::HealthStatus { "it answers requests with 502, 503 or 504" } else { cause.token() };
-    let (cause, total_text) = (cause.token(), count(total, "upstream"));
-    let row = if in_a_row > 1 { format!(", {in_a_row} in a row") } else { String::new() };
-    warn!(
-        event = "upstream_evicted",
-        pool,
-        upstream,
-        by = "traffic",
-        cause,
-        usable,
-        total,
-        "{pool}/{upstream} evicted by traffic: {why}{row}. {usable} of {total_text} left."
-    );
-}
-
-/// A request that was let through brought an upstream back.
-pub fn upstream_back_by_traffic(pool: &str, upstream: &str, away: Duration, (usable, total): (usize, usize)) {
-    let away_ms = u64::try_from(away.as_millis()).unwrap_or(u64::MAX);
-    let total_text = count(total, "upstream");
-    info!(
-        event = "upstream_back",
-        pool,
-        upstream,
-        by = "traffic",
-        usable,
-        total,
-        away_ms,
-        "{pool}/{upstream} is back after {}: a request succeeded. {usable} of {total_text}.",
-        spoken(away)
-    );
-}
-
-/// An upstream gets traffic again.
-pub fn upstream_back(pool: &str, upstream: &str, passed: u32, away: Duration, usable: usize, total: usize) {
-    let away_ms = u64::try_from(away.as_millis()).unwrap_or(u64::MAX);
-    let (checks, total_text) = (count(passed as usize, "check"), count(total, "upstream"));
-    info!(
-        event = "upstream_back",
-        pool,
-        upstream,
-        by = "check",
-        usable,
-        total,
-        away_ms,
-        "{pool}/{upstream} is back after {}: {checks} passed. {usable} of {total_text}.",
-        spoken(away)
-    );
-}
-
-/// A name has other addresses than before.
-pub fn addresses_changed(pool: &str, name: &str, came: &[impl Display], went: &[impl Display]) {
-    let (came, went) = (listed(came), listed(went));
-    info!(
-        event = "addresses_changed",
-        pool, name, came, went, "{pool}/{name} has other addresses: new {came}; gone {went}"
-    );
-}
-
-/// A name could not be resolved; what was known of it stays in use.
-pub fn name_not_resolved(pool: &str, name: &str, failure: &Failure) {
-    let (cause, hint) = (failure.cause.token(), failure.hint(name));
-    warn!(event = "name_not_resolved", pool, name, cause, "{pool}/{name}: {cause}. {hint}");
-}
-
 // ---- requests
 
 /// A client got a 5xx of causeway's own: which upstream failed how. At most one line a second for each pool and cause;
@@ -317,8 +196,8 @@ pub fn retry_budget_exhausted(pool: &Arc<str>, percent: u32, now: Instant) {
             event = "retry_budget_exhausted",
             pool = &**pool,
             more = held,
-            "pool {pool} sends no more requests once more for now: {percent} % of those of the last 10 s, and 10 a second, \
-             are used up (retry.budget). So many attempts fail that its upstreams need a look{more}"
+            "pool {pool} sends no request again for now: {percent} % of the requests of the last 10 s, and 10 a second besides, \
+             were (limit: retry.budget). Find out why so many attempts fail{more}"
         );
     }
 }

@@ -13,8 +13,8 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::Registry;
 
-use crate::cause::escape;
 use crate::config::model::{Level, Log};
+use crate::config::problem::ascii;
 use crate::observe::json;
 use crate::observe::lines::{self, Lines};
 use crate::observe::time::Utc;
@@ -110,7 +110,8 @@ struct Human<'a> {
 impl Visit for Human<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         if field.name() == "message" {
-            self.out.push_str(&escape(format!("{value:?}").as_bytes()));
+            // A backslash stays one: bytes from outside were escaped where they were seen.
+            self.out.push_str(&ascii(&format!("{value:?}")));
         }
     }
 }

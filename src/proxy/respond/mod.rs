@@ -2,13 +2,15 @@
 //! what to do.
 //!
 //! [`mod@verdict`] picks status and leading cause; [`detail`] says who is told addresses; [`accept`] picks the form;
-//! `words` (and `skipped`, of those not tried) is what it says; `json`, `text` and `html` are how it looks. Nothing here decides whether to try again, and
-//! nothing waits.
+//! `words` is what it says (`skipped` of those not tried, `overload` of limits, `command` what to type next); `json`,
+//! `text` and `html` are how it looks. Nothing here decides whether to try again, and nothing waits.
 
 pub mod accept;
+mod command;
 pub mod detail;
 mod html;
 mod json;
+mod overload;
 mod proxy_status;
 mod skipped;
 mod text;

@@ -2,11 +2,13 @@
 
 use std::borrow::Cow;
 
-use crate::cause::{Cause, Failure, capitalised, escape};
+use crate::cause::{Cause, Failure, capitalised};
+use crate::config::problem::ascii;
 use crate::health::State;
 use crate::observe::told::waited;
 use crate::observe::{Exchange, NotTried, Reason};
 
+use super::command::{after_check, checked_path, dialled};
 use super::words::{Kind, Row, address, join, public, small};
 
 /// `lead`: the cause that stands for the whole exchange.
@@ -33,7 +35,7 @@ pub(super) fn row_of_skip<'a>(exchange: &Exchange, skip: &'a NotTried, lead: Cau
         kind,
         message: why.unwrap_or_else(|| small(reason.trim_end_matches('.'))),
         hint,
-        command: command_after_check(skip, check),
+        command: after_check(skip, check),
     }
 }
 
@@ -50,27 +52,14 @@ fn next_chance(skip: &NotTried) -> Option<String> {
 fn remedy(cause: Cause, skip: &NotTried) -> String {
     match cause {
         Cause::HealthStatus | Cause::HealthBody => String::new(),
-        _ => Failure::new(cause).remedy(&skip.authority),
-    }
-}
-
-/// The check's own request where an answer was not wanted, else what the cause says.
-fn command_after_check(skip: &NotTried, check: Option<&(Cause, String)>) -> Option<String> {
-    match check {
-        Some((Cause::HealthStatus | Cause::HealthBody, sentence)) => {
-            Some(format!("curl -i http://{}{}", skip.authority, checked_path(sentence).unwrap_or("/")))
-        }
-        Some((cause, _)) => Failure::new(*cause).command(&skip.authority),
-        None if skip.state == State::Ready => None,
-        None => Some(format!("curl -i http://{}/", skip.authority)),
+        _ => Failure::new(cause).remedy(&dialled(&skip.upstream, &skip.authority)),
     }
 }
 
 /// `GET /healthz gives 503, wanted 200-399` → `health check GET /healthz gives …`; other facts get a colon.
 fn of_check(sentence: &str) -> String {
-    let sentence = sentence.trim_end_matches('.');
-    let sentence = escape(sentence.strip_prefix("health check ").unwrap_or(sentence).as_bytes());
-    if checked_path(&sentence).is_some() {
+    let sentence = sentence.strip_prefix("health check ").unwrap_or(sentence);
+    if checked_path(sentence).is_some() {
         format!("health check {sentence}")
     } else {
         format!("health check: {sentence}")
@@ -80,28 +69,19 @@ fn of_check(sentence: &str) -> String {
 /// What failed there: as a bare fact, and as sentences with what to do.
 fn why(skip: &NotTried, cause: Cause, sentence: &str) -> (String, String) {
     let who = if skip.by_traffic { "attempts failed" } else { "health check" };
+    // Printable already, in so far as it came from outside; a backslash in it is one of an escape.
+    let sentence = ascii(sentence).replace(&*skip.authority, &dialled(&skip.upstream, &skip.authority));
     // `connection_refused. Nothing listens there. Is the app running, …`: it says what to do itself.
     if let Some(rest) = sentence.strip_prefix(cause.token()).and_then(|rest| rest.strip_prefix(". ")) {
-        let rest = small(&escape(rest.as_bytes()));
+        let rest = small(rest);
         let fact = rest.split(". ").next().unwrap_or_default().trim_end_matches(['.', '?']);
         return (format!("{who}: {fact}"), format!("{}: {rest}", capitalised(who)));
     }
-    let fact = if skip.by_traffic {
-        format!("{who}: {}", escape(sentence.trim_end_matches('.').as_bytes()))
-    } else {
-        of_check(sentence)
-    };
-    let told = join(capitalised(&fact) + ".", &remedy(cause, skip));
+    let sentence = sentence.trim_end_matches('.');
+    let fact = if skip.by_traffic { format!("{who}: {sentence}") } else { of_check(sentence) };
+    let stop = if fact.ends_with(['?', '!']) { "" } else { "." };
+    let told = join(capitalised(&fact) + stop, &remedy(cause, skip));
     (fact, told)
-}
-
-/// The path in `GET /healthz gives …`, where it can go into a shell as it is.
-fn checked_path(sentence: &str) -> Option<&str> {
-    let mut words = sentence.strip_prefix("health check ").unwrap_or(sentence).split(' ');
-    let method = words.next()?;
-    let path = words.next()?;
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/-_.~%".contains(&b);
-    (method.bytes().all(|b| b.is_ascii_uppercase()) && path.starts_with('/') && path.bytes().all(plain)).then_some(path)
 }
 
 /// Why one was not tried, where its health is not the reason. `lead`: the cause that stands for the whole exchange.
@@ -112,7 +92,7 @@ fn reason(reason: Reason, exchange: &Exchange, lead: Cause) -> Cow<'static, str>
         Reason::Disabled => "It is switched off.",
         Reason::Busy => "It has as many requests as limits.in_flight allows.",
         Reason::Budget => {
-            "The pool had sent as many requests once more as retry.budget allows, so that trouble does not double its load."
+            "So many requests of this pool had been sent again that this one was not, to spare its upstreams (limit: retry.budget). Find out why attempts fail, or raise it."
         }
         Reason::RequestSent if exchange.idempotent => "The request had been sent as often as retry.resend allows.",
         Reason::RequestSent => {

@@ -6,15 +6,16 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use http::{Method, StatusCode};
+use http::StatusCode;
 
-use crate::cause::{Cause, Failure, Fault, Phase, escape};
+use crate::cause::{Cause, Failure, Fault, escape};
 use crate::observe::told::{once, spoken, waited};
-use crate::observe::{Attempt, Exchange, NotTried};
+use crate::observe::{Attempt, Exchange, NotTried, Reason};
 
-use super::Telling;
+use super::command::{after_attempt, dialled, which_route};
 use super::skipped::row_of_skip;
 use super::verdict::Verdict;
+use super::{Telling, overload};
 
 /// Everything that the forms need.
 pub(super) struct Story<'a> {
@@ -124,17 +125,17 @@ impl<'a> Story<'a> {
             self.hint = if busy { again } else { "Trying again later may help.".to_owned() };
             return;
         }
-        self.detail = tally(self.exchange, pool);
+        self.detail = tally(self.exchange, verdict.cause(), pool);
         if busy && verdict.attempt.is_none() {
-            self.hint = join(verdict.failure.hint(pool), &again);
+            self.hint = join(overload::pool(&verdict.failure, pool), &again);
             return;
         }
         let lead = verdict.attempt.and_then(|index| self.exchange.attempts.get(index));
         if let Some(attempt) = lead {
             let failure = &*verdict.failure;
-            let remedy = failure.remedy(&attempt.authority);
-            self.hint = join(format!("Start with {}: {}.", attempt.authority, failure.short()), &remedy);
-            self.command = command_after_attempt(self.exchange, failure, &attempt.authority);
+            let dialled = dialled(&attempt.upstream, &attempt.authority);
+            self.hint = join(format!("Start with {dialled}: {}.", failure.short()), &failure.remedy(&dialled));
+            self.command = after_attempt(self.exchange, failure, &attempt.upstream, &attempt.authority);
         } else if let Some(row) = self.rows.first() {
             // Its hint is a sentence of its own; after a colon it begins small.
             self.hint = format!("Start with {}: {}", row.upstream, small(&row.hint));
@@ -154,6 +155,7 @@ impl<'a> Story<'a> {
             417 => said("The only expectation that can be met is 100-continue", failure),
             421 => said("This connection was made for another host; a new one would do", failure),
             501 => said("The only transfer coding that is understood is chunked, once", failure),
+            503 if failure.cause == Cause::ProxyBusy => overload::listener(failure, &self.exchange.listener),
             // The client's own doing, and its limit, are told to everybody: nothing in it is about an upstream.
             _ if theirs || self.full => once(failure.hint("the upstream"), failure),
             _ => "The proxy could not handle this request.".to_owned(),
@@ -224,14 +226,17 @@ fn upstreams_that_failed(exchange: &Exchange) -> usize {
 }
 
 /// `2 of 3 upstreams of pool "app" failed, 1 was not tried.`
-fn tally(exchange: &Exchange, pool: &str) -> String {
+fn tally(exchange: &Exchange, lead: Cause, pool: &str) -> String {
     let (failed, skipped) = (upstreams_that_failed(exchange), exchange.not_tried.len());
     let total = exchange.pool_size.max(failed + skipped);
     let pool = escape(pool.as_bytes());
     let was = if skipped == 1 { "was" } else { "were" };
+    // Nothing else keeps a request away from evicted ones while none waits for a slot.
+    let setting = exchange.not_tried.iter().any(|skip| skip.reason == Reason::Evicted);
+    let forbidden = if setting && lead == Cause::Evicted { " (when_all_evicted = \"fail\")" } else { "" };
     match (failed, skipped, total) {
-        (0, _, 1) => format!("The only upstream of pool \"{pool}\" could not be tried."),
-        (0, _, _) => format!("None of the {total} upstreams of pool \"{pool}\" could be tried."),
+        (0, _, 1) => format!("The only upstream of pool \"{pool}\" could not be tried{forbidden}."),
+        (0, _, _) => format!("None of the {total} upstreams of pool \"{pool}\" could be tried{forbidden}."),
         (_, _, 1) => format!("The only upstream of pool \"{pool}\" failed."),
         (_, 0, _) => format!("{failed} of {total} upstreams of pool \"{pool}\" failed."),
         _ => format!("{failed} of {total} upstreams of pool \"{pool}\" failed, {skipped} {was} not tried."),
@@ -239,7 +244,8 @@ fn tally(exchange: &Exchange, pool: &str) -> String {
 }
 
 fn sent(exchange: &Exchange, verdict: &Verdict, full: bool) -> String {
-    let takers: Vec<_> = exchange.failures().filter(|(_, f)| f.sent).map(|(a, _)| &*a.authority).collect();
+    let takers = exchange.failures().filter(|(_, failure)| failure.sent);
+    let takers: Vec<_> = takers.map(|(attempt, _)| dialled(&attempt.upstream, &attempt.authority)).collect();
     let repeats = exchange.idempotent;
     let warning = if repeats { "" } else { "It may have taken effect there. Check before you send it again." };
     let harmless = full && !repeats && verdict.status.is_server_error() && verdict.cause() != Cause::Bug;
@@ -269,32 +275,9 @@ fn row_of_attempt<'a>(
         address: address(&attempt.upstream, &attempt.authority),
         kind,
         message: once(failure.message().into_owned(), failure),
-        hint: once(failure.hint(&attempt.authority), failure),
-        command: command_after_attempt(exchange, failure, &attempt.authority),
+        hint: once(failure.hint(&dialled(&attempt.upstream, &attempt.authority)), failure),
+        command: after_attempt(exchange, failure, &attempt.upstream, &attempt.authority),
     }
-}
-
-/// The failure's own command. Once the connection stood, another address could answer well: it asks for what was asked.
-fn command_after_attempt(exchange: &Exchange, failure: &Failure, authority: &str) -> Option<String> {
-    let command = failure.command(authority)?;
-    let stood = matches!(failure.phase, Phase::Request | Phase::Head | Phase::Body);
-    let repeatable = matches!(exchange.method, Method::GET | Method::HEAD);
-    let (Some(target), true) = (exchange.uri.path_and_query(), stood && repeatable) else { return Some(command) };
-    let target = target.as_str();
-    let sound =
-        target.starts_with('/') && target.len() <= 120 && target.bytes().all(|b| b.is_ascii_graphic() && b != b'\'');
-    match command.strip_suffix('/').and_then(|command| command.strip_prefix("curl ")?.rsplit_once(' ')) {
-        Some((options, url)) if sound => Some(curl(options, url, target)),
-        _ => Some(command),
-    }
-}
-
-/// Quoted for the shell, and guarded from curl's own patterns, where the target has something for them.
-fn curl(options: &str, url: &str, target: &str) -> String {
-    let glob = if target.contains(['[', ']', '{', '}']) { "-g " } else { "" };
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._~-".contains(&b);
-    let quote = if target.bytes().all(plain) { "" } else { "'" };
-    format!("curl {glob}{options} {quote}{url}{target}{quote}")
 }
 
 /// An upstream's address, where its id is a name.
@@ -314,15 +297,6 @@ pub(super) fn small(text: &str) -> String {
         first.make_ascii_lowercase();
     }
     text
-}
-
-/// `causeway check FILE --url …` for this request, where host and path can go into a shell as they are.
-fn which_route(exchange: &Exchange, file: &str) -> Option<String> {
-    let host = exchange.host.as_ref()?.to_str().ok()?;
-    let url = format!("http://{host}{}", exchange.uri.path());
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/-_.~%:[]".contains(&b);
-    (url.bytes().all(plain) && url.len() <= 120)
-        .then(|| format!("causeway check {file} --url {url} --method {}", exchange.method))
 }
 
 pub(super) fn join(mut text: String, more: &str) -> String {

@@ -1,0 +1,168 @@
+//! Events about upstreams: what checks, traffic and the resolver have found, and how the pool stands after it.
+
+use std::fmt::Display;
+use std::time::{Duration, Instant};
+
+use tracing::{debug, info, warn};
+
+use crate::cause::{Cause, Failure, escape, spoken};
+use crate::config::model::Pool;
+
+use super::throttle::Throttle;
+use super::{count, listed, more, setting};
+
+/// How a pool stands after a change.
+#[derive(Clone, Copy, Debug)]
+pub struct Standing {
+    /// Upstreams that are ready.
+    pub usable: usize,
+    /// Upstreams.
+    pub total: usize,
+    /// `when_all_evicted = "try"`.
+    pub last_resort: bool,
+    /// `wait`; zero: off.
+    pub wait: Duration,
+    /// `slow_start`; zero: off.
+    pub slow_start: Duration,
+}
+
+impl Standing {
+    /// Of a pool of which so many are ready.
+    #[must_use]
+    pub const fn of(pool: &Pool, usable: usize, total: usize) -> Self {
+        Self { usable, total, last_resort: pool.last_resort, wait: pool.wait, slow_start: pool.slow_start }
+    }
+
+    /// `2 of 3 upstreams left.`, and of the last one what follows.
+    fn left(&self) -> String {
+        let left = format!("{} of {} left", self.usable, count(self.total, "upstream"));
+        match (self.usable, self.last_resort) {
+            (1.., _) => format!("{left}."),
+            (0, true) => format!("{left}: evicted ones are tried as a last resort."),
+            (0, false) if self.wait.is_zero() => format!("{left}: requests fail at once."),
+            (0, false) => format!("{left}: requests wait for one, {} at the most.", setting(self.wait)),
+        }
+    }
+
+    /// `3 of 3 upstreams, slow start 10 s.`; one alone takes all there is at once.
+    fn back(&self) -> String {
+        let of = format!("{} of {}", self.usable, count(self.total, "upstream"));
+        if self.slow_start.is_zero() || self.total < 2 {
+            format!("{of}.")
+        } else {
+            format!("{of}, slow start {}.", setting(self.slow_start))
+        }
+    }
+}
+
+/// An upstream (`host:port`) sent bytes behind the end of its answer, or unasked: nobody gets them. One line in ten seconds for
+/// each upstream.
+pub fn unasked_bytes(upstream: &str, seen: &[u8], now: Instant) {
+    static THROTTLE: Throttle<String> = Throttle::new(Duration::from_secs(10), 64);
+    if let Some(held) = THROTTLE.pass(now, |name| name == upstream, || upstream.to_owned()) {
+        let (seen, more) = (escape(seen), more(held));
+        warn!(
+            event = "unasked_bytes",
+            upstream,
+            seen,
+            "{upstream} sent bytes that belong to no answer ({seen}): the connection was dropped, so that no client gets \
+             them. The app's Content-Length may be too small, or it answers HEAD, 204 or 304 with a body{more}"
+        );
+    }
+}
+
+/// An upstream's first check passed. `how`: `TCP connect in 0.2 ms`.
+pub fn upstream_ready(pool: &str, upstream: &str, how: &str) {
+    info!(event = "upstream_ready", pool, upstream, by = "check", "{pool}/{upstream} ready: {how}");
+}
+
+/// One check failed; most of the time that changes nothing yet.
+pub fn check_failed(pool: &str, upstream: &str, failure: &Failure) {
+    let cause = failure.cause.token();
+    debug!(event = "check_failed", pool, upstream, cause, "{pool}/{upstream}: check failed: {failure}");
+}
+
+/// A check that failed, as [`upstream_evicted`] tells of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Check<'a> {
+    /// Why.
+    pub failure: &'a Failure,
+    /// What it says to people: `GET /healthz gives 503, wanted 200-399`; `connection_refused. Nothing listens there. …`.
+    pub said: &'a str,
+    /// It only opens a connection, as any request does.
+    pub tcp: bool,
+}
+
+/// Checks took an upstream out. A first check needs no row of failures, and gets the hint.
+pub fn upstream_evicted(pool: &str, upstream: &str, check: Check<'_>, in_a_row: u32, standing: Standing) {
+    let Check { failure, said, tcp } = check;
+    let cause = failure.cause;
+    let lead = if tcp { "" } else { "health check: " };
+    let why = match (cause, in_a_row) {
+        (Cause::HealthStatus | Cause::HealthBody, 2..) => format!("health check {said}, {in_a_row} in a row."),
+        (Cause::HealthStatus | Cause::HealthBody, _) => format!("health check {said}."),
+        (_, 2..) => format!("{lead}{cause}, {in_a_row} in a row."),
+        _ => format!("{lead}{said}"),
+    };
+    let why = if in_a_row > 1 { format!("{why} {}", standing.left()) } else { why };
+    evicted(pool, upstream, "check", cause, &standing, why.trim_end());
+}
+
+/// Attempts of requests took an upstream out. `said`: of the last one, `it answered 503 to a request`.
+pub fn upstream_evicted_by_traffic(
+    pool: &str,
+    upstream: &str,
+    (cause, said): (Cause, Option<&str>),
+    in_a_row: u32,
+    standing: Standing,
+) {
+    let answer = said.filter(|_| cause == Cause::HealthStatus);
+    let status = answer.and_then(|said| said.strip_prefix("it answered ")?.split(' ').next());
+    let why = match (answer, status) {
+        (Some(said), _) if in_a_row < 2 => said.to_owned(),
+        (_, Some(status)) => format!("it answers {status} to requests"),
+        _ if cause == Cause::HealthStatus => "it answers requests with 502, 503 or 504".to_owned(),
+        _ => cause.to_string(),
+    };
+    let row = if in_a_row > 1 { format!(", {in_a_row} in a row") } else { String::new() };
+    evicted(pool, upstream, "traffic", cause, &standing, &format!("{why}{row}. {}", standing.left()));
+}
+
+fn evicted(pool: &str, upstream: &str, by: &str, cause: Cause, standing: &Standing, why: &str) {
+    let (cause, usable, total) = (cause.token(), standing.usable, standing.total);
+    warn!(event = "upstream_evicted", pool, upstream, by, cause, usable, total, "{pool}/{upstream} evicted: {why}");
+}
+
+/// Checks brought an upstream back.
+pub fn upstream_back(pool: &str, upstream: &str, passed: u32, away: Duration, standing: Standing) {
+    back(pool, upstream, "check", away, &standing, &format!("{} passed", count(passed as usize, "check")));
+}
+
+/// A request that was let through brought an upstream back.
+pub fn upstream_back_by_traffic(pool: &str, upstream: &str, away: Duration, standing: Standing) {
+    back(pool, upstream, "traffic", away, &standing, "a request succeeded");
+}
+
+fn back(pool: &str, upstream: &str, by: &str, away: Duration, standing: &Standing, why: &str) {
+    let away_ms = u64::try_from(away.as_millis()).unwrap_or(u64::MAX);
+    let (usable, total, away, of) = (standing.usable, standing.total, spoken(away), standing.back());
+    info!(
+        event = "upstream_back",
+        pool, upstream, by, usable, total, away_ms, "{pool}/{upstream} is back after {away}: {why}. {of}"
+    );
+}
+
+/// A name has other addresses than before.
+pub fn addresses_changed(pool: &str, name: &str, came: &[impl Display], went: &[impl Display]) {
+    let (came, went) = (listed(came), listed(went));
+    info!(
+        event = "addresses_changed",
+        pool, name, came, went, "{pool}/{name} has other addresses: new {came}; gone {went}"
+    );
+}
+
+/// A name could not be resolved; what was known of it stays in use.
+pub fn name_not_resolved(pool: &str, name: &str, failure: &Failure) {
+    let (cause, hint) = (failure.cause.token(), failure.hint(name));
+    warn!(event = "name_not_resolved", pool, name, cause, "{pool}/{name}: {cause}. {hint}");
+}

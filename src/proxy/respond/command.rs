@@ -1,0 +1,143 @@
+//! The command to type next: of an attempt that failed, of a check that fails, of a request without a route.
+//!
+//! What goes into a shell is quoted where it must be, and left out where that would not be enough.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use http::Method;
+
+use crate::cause::{Cause, Failure, Phase};
+use crate::health::State;
+use crate::observe::{Exchange, NotTried};
+
+/// How the sentences of a gRPC check name it.
+const GRPC: &str = "gRPC Health/Check";
+
+/// The failure's own command. Once the connection stood, another address could answer well: it asks for what was asked.
+pub(super) fn after_attempt(exchange: &Exchange, failure: &Failure, upstream: &str, authority: &str) -> Option<String> {
+    let command = failure.command(authority)?;
+    let Some((options, url)) = command.strip_prefix("curl ").and_then(|command| command.rsplit_once(' ')) else {
+        return Some(command);
+    };
+    let options = match failure.phase {
+        Phase::Queue | Phase::Resolve => Cow::Borrowed(options),
+        Phase::Connect | Phase::Request | Phase::Head | Phase::Body => at_its_address(options, upstream),
+    };
+    let stood = matches!(failure.phase, Phase::Request | Phase::Head | Phase::Body);
+    let repeatable = matches!(exchange.method, Method::GET | Method::HEAD);
+    let target = exchange.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    let sound =
+        target.starts_with('/') && target.len() <= 120 && target.bytes().all(|b| b.is_ascii_graphic() && b != b'\'');
+    Some(match url.strip_suffix('/') {
+        Some(url) if stood && repeatable && sound => curl(&options, url, target),
+        _ => format!("curl {options} {url}"),
+    })
+}
+
+/// The check's own request where it got an answer that is not wanted, else what the cause says.
+pub(super) fn after_check(skip: &NotTried, check: Option<&(Cause, String)>) -> Option<String> {
+    let request =
+        |path: &str, authority: &str| format!("curl {} http://{authority}{path}", at_its_address("-i", &skip.upstream));
+    match check {
+        Some((cause, sentence)) => grpcurl(skip, sentence).or_else(|| match cause {
+            Cause::HealthStatus | Cause::HealthBody => {
+                let authority = at_port(&skip.authority, checked_port(sentence, &skip.authority));
+                Some(request(checked_path(sentence).unwrap_or("/"), &authority))
+            }
+            cause => {
+                let authority = at_port(&skip.authority, checked_port(sentence, &skip.authority));
+                let command = Failure::new(*cause).command(&authority)?;
+                Some(match command.strip_prefix("curl ").and_then(|rest| rest.rsplit_once(' ')) {
+                    Some((options, url)) => format!("curl {} {url}", at_its_address(options, &skip.upstream)),
+                    None => command,
+                })
+            }
+        }),
+        None if skip.state == State::Ready => None,
+        None => Some(request("/", &skip.authority)),
+    }
+}
+
+/// `causeway check FILE --url …` for this request, where host and path can go into a shell as they are.
+pub(super) fn which_route(exchange: &Exchange, file: &str) -> Option<String> {
+    let host = exchange.host.as_ref()?.to_str().ok()?;
+    let url = format!("http://{host}{}", exchange.uri.path());
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/-_.~%:[]".contains(&b);
+    (url.bytes().all(plain) && url.len() <= 120)
+        .then(|| format!("causeway check {file} --url {url} --method {}", exchange.method))
+}
+
+/// The address of `app.test:3000@127.0.0.2`, one of several that a name has.
+pub(super) fn one_of_several(upstream: &str) -> Option<IpAddr> {
+    upstream.rsplit_once('@')?.1.parse().ok()
+}
+
+/// What was dialled: `127.0.0.2:3000` where that is one of several addresses of a name, else the `host:port` itself.
+pub(super) fn dialled<'a>(upstream: &str, authority: &'a str) -> Cow<'a, str> {
+    match (one_of_several(upstream), authority.rsplit_once(':')) {
+        (Some(IpAddr::V4(ip)), Some((_, port))) => Cow::Owned(format!("{ip}:{port}")),
+        (Some(IpAddr::V6(ip)), Some((_, port))) => Cow::Owned(format!("[{ip}]:{port}")),
+        _ => Cow::Borrowed(authority),
+    }
+}
+
+/// The path in `GET /healthz gives …`, where it can go into a shell as it is.
+pub(super) fn checked_path(sentence: &str) -> Option<&str> {
+    let mut words = sentence.strip_prefix("health check ").unwrap_or(sentence).split(' ');
+    let method = words.next()?;
+    let path = words.next()?;
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/-_.~%".contains(&b);
+    (method.bytes().all(|b| b.is_ascii_uppercase()) && path.starts_with('/') && path.bytes().all(plain)).then_some(path)
+}
+
+/// The port in `GET /healthz on port 9000 gives …`, or in `Nothing listens on 127.0.0.1:9000`: that of the checks, where it
+/// is another than that of requests.
+fn checked_port(sentence: &str, authority: &str) -> Option<u16> {
+    let asked = sentence.split_once(" gives ").map_or(sentence, |(asked, _)| asked);
+    let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
+    let behind = |lead: &str| asked.split_once(lead).map(|(_, rest)| rest);
+    let rest = behind(" on port ").or_else(|| behind(&format!("{host}:")))?;
+    rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+fn at_port(authority: &str, port: Option<u16>) -> Cow<'_, str> {
+    match (port, authority.rsplit_once(':')) {
+        (Some(port), Some((host, _))) => Cow::Owned(format!("{host}:{port}")),
+        _ => Cow::Borrowed(authority),
+    }
+}
+
+/// The call of a gRPC check, if that is what the sentence is about.
+fn grpcurl(skip: &NotTried, sentence: &str) -> Option<String> {
+    let (_, rest) = sentence.split_once(GRPC)?;
+    let service = rest.strip_prefix(" of ").and_then(|rest| rest.split(' ').next());
+    let service = service.map(|service| service.trim_end_matches('.')).unwrap_or_default();
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-/".contains(&b);
+    let data = match service {
+        "" => String::new(),
+        service if service.bytes().all(plain) => format!("-d '{{\"service\":\"{service}\"}}' "),
+        _ => return None,
+    };
+    let address = dialled(&skip.upstream, &skip.authority);
+    let address = at_port(&address, checked_port(sentence, &skip.authority));
+    Some(format!("grpcurl -plaintext {data}{address} grpc.health.v1.Health/Check"))
+}
+
+/// Options of curl that make it ask this one of the addresses of a name.
+fn at_its_address<'a>(options: &'a str, upstream: &str) -> Cow<'a, str> {
+    match one_of_several(upstream) {
+        Some(IpAddr::V4(ip)) => Cow::Owned(format!("{options} --connect-to ::{ip}:")),
+        // A shell could take the brackets for a pattern.
+        Some(IpAddr::V6(ip)) => Cow::Owned(format!("{options} --connect-to '::[{ip}]:'")),
+        None => Cow::Borrowed(options),
+    }
+}
+
+/// Quoted for the shell, and guarded from curl's own patterns, where the target has something for them.
+fn curl(options: &str, url: &str, target: &str) -> String {
+    let glob = if target.contains(['[', ']', '{', '}']) { "-g " } else { "" };
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._~-".contains(&b);
+    let quote = if target.bytes().all(plain) { "" } else { "'" };
+    format!("curl {glob}{options} {quote}{url}{target}{quote}")
+}
