@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use crate::cause::{self, Cause, Failure, Phase};
 use crate::health::{Blame, Failed, Proof, State, Transition};
+use crate::observe::events;
 
 use super::pick::Pick;
 use super::{Pool, Upstream};
@@ -97,7 +98,7 @@ impl Pick {
             Some((blame, cause)) => {
                 self.told = Told::All;
                 let failed = Failed { blame, cause, jitter: fastrand::f64() };
-                let allow = || pool.may_evict(&self.upstream);
+                let allow = || pool.may_evict(&self.upstream, now);
                 health.failed(failed, sentence, self.permit.take(), &pool.config.passive, now, allow)
             }
         };
@@ -114,7 +115,7 @@ impl Pick {
 impl Pool {
     /// Leave for traffic to evict this upstream, which is not evicted yet: `max_evicted` is kept with it, and another one
     /// stays ready. While the leave is held, nobody else gets one.
-    fn may_evict(&self, upstream: &Upstream) -> Option<MutexGuard<'_, ()>> {
+    fn may_evict(&self, upstream: &Upstream, now: Instant) -> Option<MutexGuard<'_, ()>> {
         let leave = self.evictions.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut all, mut out, mut others, mut member) = (0_u64, 1_u64, false, false);
         for other in self.members.load().iter() {
@@ -129,6 +130,10 @@ impl Pool {
             all += 1;
         }
         let kept = out * 100 <= u64::from(self.config.passive.max_evicted) * all;
+        if member && others && !kept {
+            let percent = self.config.passive.max_evicted;
+            events::eviction_withheld(&self.config.name, &upstream.id, percent, now);
+        }
         (member && others && kept).then_some(leave)
     }
 }

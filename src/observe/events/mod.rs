@@ -186,6 +186,23 @@ pub fn request_failed(exchange: &Exchange) {
     );
 }
 
+/// Traffic would evict one more upstream of this pool, and `passive.max_evicted` (in percent) forbids it. One line a minute for
+/// each pool.
+pub fn eviction_withheld(pool: &Arc<str>, upstream: &str, percent: u8, now: Instant) {
+    static THROTTLE: Throttle<Arc<str>> = Throttle::new(Duration::from_secs(60), 64);
+    if let Some(held) = THROTTLE.pass(now, |name| name == pool, || Arc::clone(pool)) {
+        let more = more(held);
+        warn!(
+            event = "eviction_withheld",
+            pool = &**pool,
+            upstream,
+            more = held,
+            "{pool}/{upstream} fails and stays in: traffic may take out {percent} % of the pool, and that many are out (limit: \
+             passive.max_evicted){more}"
+        );
+    }
+}
+
 /// Requests of this pool were not sent once more, because so many had been (`retry.budget`, in percent). One line in ten
 /// seconds for each pool.
 pub fn retry_budget_exhausted(pool: &Arc<str>, percent: u32, now: Instant) {

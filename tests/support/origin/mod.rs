@@ -148,9 +148,13 @@ impl Origin {
         origin
     }
 
-    /// A port with nobody on it.
+    /// A port with nobody on it, for as long as the tests run: bound, so that nobody else gets it, and never listening.
     pub fn nobody() -> SocketAddr {
-        std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        std::mem::forget(socket);
+        address
     }
 
     pub fn address(&self) -> SocketAddr {
