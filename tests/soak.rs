@@ -1,5 +1,5 @@
-//! The main promise under trouble at random: three upstreams are killed, stalled, reset and restarted, one is always
-//! alive, and no GET fails; no POST is delivered twice.
+//! The main promise under trouble at random: three upstreams are killed, stalled, slowed, reset and restarted, or take connections
+//! and answer nonsense; one is always alive, and no GET fails; no POST is delivered twice.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,6 +19,16 @@ const OVERLAP: Duration = Duration::from_millis(1500);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_get_fails_and_no_post_is_delivered_twice() {
+    soak("health = { path = \"/healthz\", interval = \"200ms\" }").await;
+}
+
+/// Half-dead upstreams: their checks pass, their answers are none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nor_where_checks_see_nothing_of_the_trouble() {
+    soak("health = { type = \"tcp\", interval = \"200ms\" }\npassive.evict = \"500ms\"").await;
+}
+
+async fn soak(health: &str) {
     let seed = fastrand::u64(..);
     println!("seed {seed}");
     let mut origins = Vec::new();
@@ -26,10 +36,8 @@ async fn no_get_fails_and_no_post_is_delivered_twice() {
         origins.push(Origin::start(fine()).await);
     }
     let list: Vec<String> = origins.iter().map(|origin| format!("\"{}\"", origin.address())).collect();
-    let proxy = Proxy::start(&format!(
-        "[pool.app]\nupstreams = [{}]\nhealth = {{ path = \"/healthz\", interval = \"200ms\" }}\ntimeouts.read = \"500ms\"\n",
-        list.join(", ")
-    ));
+    let proxy =
+        Proxy::start(&format!("[pool.app]\nupstreams = [{}]\n{health}\ntimeouts.read = \"500ms\"\n", list.join(", ")));
     let stop = Arc::new(AtomicBool::new(false));
     let clients: Vec<_> = (0..6)
         .map(|number| {
@@ -88,7 +96,7 @@ async fn trouble(origins: &mut [Origin], mut rng: fastrand::Rng) {
 }
 
 async fn harm(origin: &mut Origin, rng: &mut fastrand::Rng) {
-    match rng.u32(0..8) {
+    match rng.u32(0..11) {
         0 => origin.stop().await,
         1 => {
             origin.stop().await;
@@ -99,6 +107,9 @@ async fn harm(origin: &mut Origin, rng: &mut fastrand::Rng) {
         4 => origin.set(Behaviour::ResetOnAccept),
         5 => origin.set(Behaviour::CloseBeforeHead),
         6 => origin.set(Behaviour::CutBody { sent: 1, of: 2, reset: false }),
+        7 => origin.set(Behaviour::Slow(Duration::from_millis(300))),
+        8 => origin.set(Behaviour::HalfHeadReset),
+        9 => origin.set(Behaviour::Garbage),
         _ => heal(origin).await,
     }
 }
