@@ -65,6 +65,8 @@ pub struct Exchange {
     pub elapsed: Duration,
     /// Who made the end.
     pub ended_by: EndedBy,
+    /// How long it waited for an upstream to come back (`wait`).
+    pub waited: Duration,
     /// The answer that the client got counted as a failure (`retry.on_status`); it passed because nobody had a better one.
     pub kept: bool,
     /// `route.access_log`.
@@ -262,6 +264,7 @@ impl Exchange {
             bytes_out: 0,
             elapsed: Duration::ZERO,
             ended_by: EndedBy::Client,
+            waited: Duration::ZERO,
             kept: false,
             logged: true,
         }

@@ -130,6 +130,7 @@ pub(super) async fn forward(
         return answered(&setting, open, answer);
     }
     left_over(&mut open, pool, &choice, stop.reason, Instant::now());
+    open.exchange.waited = tally.waited;
     open.exchange.failure = stop.failure.map(Arc::new);
     service.gave_up(open, asked, service.telling(asked))
 }

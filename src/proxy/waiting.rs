@@ -209,7 +209,10 @@ impl Patience {
                 changed = timeout_at(wake, changes.changed()) => match changed {
                     Err(_) if wake < until => {}
                     Ok(Ok(())) => {}
-                    Ok(Err(_)) | Err(_) => return Err(overdue(setting).unwrap_or_else(stop)),
+                    Ok(Err(_)) | Err(_) => {
+                        tally.waited += began.elapsed();
+                        return Err(overdue(setting).unwrap_or_else(stop));
+                    }
                 }
             }
         };

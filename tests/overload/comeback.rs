@@ -46,6 +46,7 @@ async fn after_the_wait_its_502_names_each_upstream() {
     let answer = Raw::connect(proxy.address).await.get("/").await;
     assert!(started.elapsed() >= Duration::from_millis(60));
     let body = json(&answer);
+    assert!(body["detail"].as_str().unwrap().contains(", and it did not come back within "), "{body:#}");
     let row = &body["not_tried"][0];
     assert_eq!((answer.status, &row["reason"], &row["state"]), (502, &"evicted".into(), &"evicted".into()), "{body:#}");
     assert_eq!(row["cause"], "connection_refused");

@@ -45,6 +45,7 @@ pub(crate) fn exchange() -> Exchange {
         bytes_out: 0,
         elapsed: Duration::from_micros(5_001_200),
         ended_by: EndedBy::Proxy,
+        waited: Duration::ZERO,
         kept: false,
         logged: true,
     }

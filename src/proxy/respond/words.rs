@@ -234,13 +234,18 @@ fn tally(exchange: &Exchange, lead: Cause, pool: &str) -> String {
     // Nothing else keeps a request away from evicted ones while none waits for a slot.
     let setting = exchange.not_tried.iter().any(|skip| skip.reason == Reason::Evicted);
     let forbidden = if setting && lead == Cause::Evicted { " (when_all_evicted = \"fail\")" } else { "" };
-    match (failed, skipped, total) {
+    let said = match (failed, skipped, total) {
         (0, _, 1) => format!("The only upstream of pool \"{pool}\" could not be tried{forbidden}."),
         (0, _, _) => format!("None of the {total} upstreams of pool \"{pool}\" could be tried{forbidden}."),
         (_, _, 1) => format!("The only upstream of pool \"{pool}\" failed."),
         (_, 0, _) => format!("{failed} of {total} upstreams of pool \"{pool}\" failed."),
         _ => format!("{failed} of {total} upstreams of pool \"{pool}\" failed, {skipped} {was} not tried."),
+    };
+    if exchange.waited.is_zero() {
+        return said;
     }
+    let none = if total == 1 { "it did not come" } else { "none came" };
+    format!("{}, and {none} back within {} (limit: wait).", said.trim_end_matches('.'), spoken(exchange.waited))
 }
 
 fn sent(exchange: &Exchange, verdict: &Verdict, full: bool) -> String {
