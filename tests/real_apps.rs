@@ -41,7 +41,7 @@ async fn started(command: &mut Command, address: SocketAddr) -> App {
 #[ignore = "needs nginx (Debian: nginx-light)"]
 async fn nginx_behind_it() {
     let folder = TempDir::new().unwrap();
-    let (root, address) = (folder.path().display(), Origin::nobody());
+    let (root, address) = (folder.path().display(), Origin::free());
     std::fs::write(folder.path().join("big.bin"), vec![b'x'; 3 << 20]).unwrap();
     let config = folder.path().join("nginx.conf");
     let text = format!(
@@ -69,7 +69,7 @@ async fn nginx_behind_it() {
 #[tokio::test]
 #[ignore = "needs node (Debian: nodejs)"]
 async fn a_node_server_that_crashes_and_comes_back() {
-    let address = Origin::nobody();
+    let address = Origin::free();
     let script = format!(
         "require('http').createServer((q, s) => q.url === '/crash' ? process.exit(1) : q.pipe(s)).listen({}, '127.0.0.1')",
         address.port()

@@ -84,8 +84,7 @@ where
         let outcome = once(&upstream.endpoint, health).await;
         let Some(member) = still_member(&pool, &upstream) else { return };
         upstream = member;
-        let next = started + record(&pool, &upstream, &outcome, health, &*report, &mut rng);
-        upstream.health.plan(next);
+        let next = record(&pool, &upstream, &outcome, health, &*report, &mut rng, started);
         tokio::select! {
             () = sleep_until(next.into()) => {}
             () = upstream.health.check_wanted() => {
@@ -99,7 +98,7 @@ where
     }
 }
 
-/// Puts a result where it belongs; says how long after this check's start the next one begins.
+/// Puts the result of the check that began at `started` where it belongs; says when the next one begins.
 fn record<R>(
     pool: &Pool,
     upstream: &Upstream,
@@ -107,7 +106,8 @@ fn record<R>(
     health: &Health,
     report: &R,
     rng: &mut Rng,
-) -> Duration
+    started: Instant,
+) -> Instant
 where
     R: Fn(&Pool, &Upstream, &Outcome, Option<&Transition>),
 {
@@ -120,11 +120,14 @@ where
     };
     let now = Instant::now();
     let change = upstream.health.record(event, why, Policy::from(health), now);
+    // Before anybody is told: who hears of an eviction may ask when the next check is.
+    let next = started + pace::jitter(upstream.health.pace(health.interval), rng);
+    upstream.health.plan(next);
     report(pool, upstream, outcome, change.as_ref());
     if change.is_some() || pool.waiting.taken() > 0 && upstream.health.ready_anew(now) {
         pool.touch();
     }
-    pace::jitter(upstream.health.pace(health.interval), rng)
+    next
 }
 
 /// The member that this upstream is now: its id or ordinal may be another.

@@ -148,6 +148,11 @@ impl Origin {
         origin
     }
 
+    /// A port that is free for somebody else to take.
+    pub fn free() -> SocketAddr {
+        std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
+    }
+
     /// A port with nobody on it, for as long as the tests run: bound, so that nobody else gets it, and never listening.
     pub fn nobody() -> SocketAddr {
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
