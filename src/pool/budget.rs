@@ -48,6 +48,13 @@ impl Budget {
         may
     }
 
+    /// One that was counted sent nothing: that is free.
+    pub fn give_back(&self, now: Instant) {
+        let second = self.second(now);
+        // It may have been counted a moment before this second began.
+        let _ = self.resends.uncount(second) || second > 0 && self.resends.uncount(second - 1);
+    }
+
     fn second(&self, now: Instant) -> u64 {
         now.saturating_duration_since(self.began).as_secs()
     }
@@ -80,6 +87,12 @@ impl Seconds {
         }
     }
 
+    /// One less in this second; false if there is none.
+    fn uncount(&self, second: u64) -> bool {
+        let less = |word: u64| (word >> 32 == second && word & COUNT > 0).then(|| word - 1);
+        self.0[second as usize % PLACES].fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
+    }
+
     /// Of the last [`WINDOW`] seconds, this one included.
     fn sum(&self, second: u64) -> u64 {
         let recent = (second + 1).saturating_sub(WINDOW)..=second;
@@ -95,6 +108,22 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn what_sent_nothing_is_free() {
+        let start = Instant::now();
+        let budget = Budget::new(start);
+        for tenth in 0..500 {
+            let now = start + Duration::from_millis(100 * tenth);
+            for _ in 0..100 {
+                assert!(budget.take(0, now));
+                budget.give_back(now + Duration::from_millis(99));
+            }
+        }
+        let later = start + Duration::from_secs(100);
+        budget.give_back(later);
+        assert_eq!(taken(&budget, 0, later), 100, "nothing is given back that was not taken");
+    }
 
     fn taken(budget: &Budget, percent: u32, now: Instant) -> usize {
         (0..10_000).take_while(|_| budget.take(percent, now)).count()

@@ -81,6 +81,7 @@ pub(super) async fn forward(
         // 2. attempt
         tally.attempts += 1;
         tally.resends += usize::from(tally.sent);
+        let paid = tally.sent;
         // The first attempt begins with the request, which saves a look at the clock.
         let first = open.exchange.attempts.is_empty() && !patience.waited;
         let began = if first { open.exchange.started } else { Instant::now() };
@@ -108,6 +109,9 @@ pub(super) async fn forward(
         // 3. report
         let now = Instant::now();
         let failure = open.failed(failure, now);
+        if paid && !failure.sent && forward.retry.budget.is_some() {
+            pool.budget.give_back(now);
+        }
         tally.sent |= failure.sent;
         patience.failed(now);
 
