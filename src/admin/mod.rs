@@ -1,22 +1,24 @@
-//! A look inside, on an address of its own: `/livez`, `/readyz`, and `/` which lists them.
+//! A look inside, on an address of its own: `/livez`, `/readyz`, and `/` which lists them; and the operator's word on an
+//! upstream.
 //!
-//! Runs on the control thread and only reads: nothing here changes anything, and no client of it can hold anything for
-//! ever. `/readyz` says whether this proxy is up, not whether its upstreams are: those that fail later do not change
+//! Runs on the control thread; but for that word it only reads, and no client of it can hold anything for ever. `/readyz` says whether this proxy is up, not whether its upstreams are: those that fail later do not change
 //! it, or the proxy that explains would be taken away. Who wants them in it asks for `?pool=`.
 
 mod ready;
+mod switch;
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::future::Future;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -31,6 +33,7 @@ use tower_http::timeout::TimeoutLayer;
 use crate::pool::Pool;
 
 use ready::{Standing, State};
+use switch::{Refusal, Target};
 
 /// Connections at once; the next one waits in the kernel's queue.
 const CONNECTIONS: usize = 512;
@@ -88,6 +91,11 @@ impl Admin {
     }
 
     fn answer(&self, method: &Method, path: &str, query: Option<&str>) -> Response<Full<Bytes>> {
+        if Target::of(path).is_some() {
+            let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "Only PUT is answered here.\n".to_owned());
+            answer.headers_mut().insert(ALLOW, HeaderValue::from_static("PUT"));
+            return answer;
+        }
         if !matches!(path, "/" | "/livez" | "/readyz") {
             return text(
                 StatusCode::NOT_FOUND,
@@ -111,12 +119,24 @@ impl Admin {
     }
 }
 
+impl Admin {
+    /// The operator's word on an upstream.
+    async fn switch(&self, target: &Target, peer: IpAddr, request: Request<Incoming>) -> Result<String, Refusal> {
+        switch::allowed(peer, request.headers())?;
+        let body = Limited::new(request.into_body(), switch::LONGEST).collect().await;
+        let body = body.map_err(|error| (StatusCode::BAD_REQUEST, format!("The body could not be read: {error}.")))?;
+        switch::switch(&self.pools, target, &body.to_bytes(), Instant::now())
+    }
+}
+
 const LIST: &str = "causeway admin
   /livez               200 while the process runs
   /readyz              200 from the first health checks on, until shutdown
   /readyz?pool=NAME    and while that pool has a usable upstream
   /readyz?pool=all     and while every pool has one
   /readyz?verbose      says what it looked at
+  PUT /api/pools/POOL/upstreams/NAME/state
+                       {\"state\":\"enabled|draining|disabled\"}, from this machine
 ";
 
 /// Answers on this listener until `stop` is done; what still runs then is cut.
@@ -127,24 +147,24 @@ pub async fn serve(listener: TcpListener, admin: Arc<Admin>, stop: impl Future<O
         tokio::select! {
             () = &mut stop => break,
             Some(_) = connections.join_next() => {}
-            stream = accept(&listener), if connections.len() < CONNECTIONS => {
-                connections.spawn(connection(stream, Arc::clone(&admin)));
+            (stream, peer) = accept(&listener), if connections.len() < CONNECTIONS => {
+                connections.spawn(connection(stream, peer, Arc::clone(&admin)));
             }
         }
     }
 }
 
 /// The next connection; out of descriptors, it waits for some to come back.
-async fn accept(listener: &TcpListener) -> TcpStream {
+async fn accept(listener: &TcpListener) -> (TcpStream, IpAddr) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return stream,
+            Ok((stream, peer)) => return (stream, peer.ip()),
             Err(_) => sleep(Duration::from_millis(100)).await,
         }
     }
 }
 
-async fn connection(stream: TcpStream, admin: Arc<Admin>) {
+async fn connection(stream: TcpStream, peer: IpAddr, admin: Arc<Admin>) {
     let service = ServiceBuilder::new()
         .layer(SetResponseHeaderLayer::overriding(CACHE_CONTROL, HeaderValue::from_static("no-store")))
         .layer(CatchPanicLayer::new())
@@ -153,7 +173,13 @@ async fn connection(stream: TcpStream, admin: Arc<Admin>) {
             let admin = Arc::clone(&admin);
             async move {
                 let uri = request.uri();
-                Ok::<_, Infallible>(admin.answer(request.method(), uri.path(), uri.query()))
+                Ok::<_, Infallible>(match (request.method(), Target::of(uri.path())) {
+                    (&Method::PUT, Some(target)) => match admin.switch(&target, peer, request).await {
+                        Ok(changed) => json(changed),
+                        Err((status, why)) => text(status, format!("{why}\n")),
+                    },
+                    (method, _) => admin.answer(method, uri.path(), uri.query()),
+                })
             }
         });
     let connection = hyper::server::conn::http1::Builder::new()
@@ -169,6 +195,12 @@ async fn connection(stream: TcpStream, admin: Arc<Admin>) {
     }
 }
 
+fn json(body: String) -> Response<Full<Bytes>> {
+    let mut answer = text(StatusCode::OK, body);
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    answer
+}
+
 fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
     let mut answer = Response::new(Full::new(Bytes::from(body)));
     *answer.status_mut() = status;
@@ -179,6 +211,9 @@ fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Address;
+    use crate::config::model::{self, Entry};
+    use crate::health::{self, Event, Policy, Proof};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::sync::oneshot;
 
@@ -190,9 +225,13 @@ mod tests {
     }
 
     async fn start() -> Running {
+        start_with(Vec::new()).await
+    }
+
+    async fn start_with(pools: Vec<Arc<Pool>>) -> Running {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let admin = Arc::new(Admin::new(Vec::new()));
+        let admin = Arc::new(Admin::new(pools));
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(serve(listener, Arc::clone(&admin), async move {
             let _ = stopped.await;
@@ -222,6 +261,43 @@ mod tests {
         running.admin.set_draining();
         assert!(ask(&running, "GET /readyz").await.starts_with("HTTP/1.1 503 "));
         assert!(ask(&running, "GET /livez").await.starts_with("HTTP/1.1 200 "));
+    }
+
+    #[tokio::test]
+    async fn the_operators_word_holds_whatever_checks_say() {
+        let entry = Entry { name: Some("b".into()), ..Entry::new(Address::parse("127.0.0.1:1").unwrap()) };
+        let pool = Arc::new(Pool::new(Arc::new(model::Pool::new("app", vec![entry])), Instant::now()));
+        let running = start_with(vec![Arc::clone(&pool)]).await;
+        let health = Arc::clone(&pool.members()[0].health);
+        let say = async |target: &str, body: &str| {
+            let mut stream = TcpStream::connect(running.address).await.unwrap();
+            let (address, length) = (running.address, body.len());
+            let head = format!(
+                "PUT {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+            );
+            stream.write_all((head + body).as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            answer
+        };
+        let state = "/api/pools/app/upstreams/b/state";
+        let answer = say(state, "{\"state\":\"draining\"}").await;
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("\"to\":\"draining\""), "{answer}");
+        let policy = Policy { healthy_after: 1, unhealthy_after: 1 };
+        health.record(Event::CheckPassed(Proof::Answers), None, policy, Instant::now());
+        assert_eq!(health.state(), health::State::Draining, "a check never lifts a drain");
+        assert!(say(state, "{\"state\":\"enabled\"}").await.contains("\"to\":\"ready\""));
+        for (target, body, status) in [
+            (state, "{\"state\":\"off\"}", 400),
+            (state, "draining", 400),
+            (state, &*format!("{{\"state\":\"{}\"}}", "x".repeat(2000)), 400),
+            ("/api/pools/nobody/upstreams/b/state", "{\"state\":\"enabled\"}", 404),
+            ("/api/pools/app/upstreams/nobody/state", "{\"state\":\"enabled\"}", 404),
+        ] {
+            let answer = say(target, body).await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{target} {body}: {answer}");
+        }
+        assert!(ask(&running, &format!("GET {state}")).await.contains("allow: PUT"));
     }
 
     #[tokio::test]

@@ -186,6 +186,19 @@ pub fn request_failed(exchange: &Exchange) {
     );
 }
 
+/// The operator has switched an upstream.
+pub fn upstream_switched(pool: &str, upstream: &str, from: &str, to: &str) {
+    info!(
+        event = "upstream_switched",
+        pool,
+        upstream,
+        by = "operator",
+        from,
+        to,
+        "{pool}/{upstream} is {to} by the operator's word, was {from}"
+    );
+}
+
 /// Traffic would evict one more upstream of this pool, and `passive.max_evicted` (in percent) forbids it. One line a minute for
 /// each pool.
 pub fn eviction_withheld(pool: &Arc<str>, upstream: &str, percent: u8, now: Instant) {
