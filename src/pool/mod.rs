@@ -13,6 +13,7 @@ pub mod report;
 pub mod resolve;
 pub mod room;
 pub mod switch;
+mod tried;
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;

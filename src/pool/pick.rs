@@ -16,6 +16,7 @@ use crate::health::{Health, Permit, State};
 use super::balance::{self, Candidates, Latency, Share};
 use super::queue::Queue;
 use super::report::Told;
+use super::tried::Tried;
 use super::{Members, Pool, Upstream};
 
 /// While somebody evicted by traffic can not be tried for another reason, this is how often it is looked at.
@@ -171,23 +172,15 @@ impl Choice {
             }
             let at = match upstream.health.permit_at(look) {
                 Some(at) if at > now => at,
-                Some(at) if !upstream.backup && !upstream.full() => {
-                    if at + grace > now {
-                        at
-                    } else if found.is_none() && !self.tried.contains(index) {
-                        found = Some(index);
-                        continue;
-                    } else {
-                        at
-                    }
+                Some(_) if upstream.backup || upstream.full() => now + LOOK_AGAIN,
+                Some(at) if at + grace <= now && found.is_none() && !self.tried.contains(index) => {
+                    found = Some(index);
+                    now + LOOK_AGAIN // it may be back soon, with or without an outcome
                 }
-                _ => now + LOOK_AGAIN,
+                Some(at) => at,
+                None => now + LOOK_AGAIN,
             };
             next = Some(next.map_or(at, |next| next.min(at)));
-        }
-        if found.is_some() {
-            // It may be back soon, with or without an outcome.
-            next = Some(next.map_or(now + LOOK_AGAIN, |next| next.min(now + LOOK_AGAIN)));
         }
         pool.due.set(&looks, next);
         drop(looks);
@@ -235,7 +228,7 @@ impl Choice {
             let same = |old: &Arc<Upstream>| old.endpoint.key == upstream.endpoint.key;
             self.members.iter().position(same).is_some_and(|index| self.tried.contains(index))
         };
-        let mut tried = Tried { count: self.tried.count, ..Tried::default() };
+        let mut tried = Tried::after(self.tried.count);
         members.iter().enumerate().filter(|(_, upstream)| was_tried(upstream)).for_each(|(index, _)| tried.mark(index));
         (self.members, self.tried) = (members, tried);
     }
@@ -381,47 +374,6 @@ fn rank(upstream: &Upstream, ask: Ask, last_resort: bool, now: impl FnOnce() -> 
             State::Evicted | State::Draining | State::Disabled => return None,
         };
     Some(if upstream.backup { backup } else { primary })
-}
-
-/// A set of indexes, without allocation for the first 64.
-#[derive(Debug, Default)]
-struct Tried {
-    low: u64,
-    /// From 64 on, 64 in each.
-    high: Vec<u64>,
-    /// How many tries there were: more than the set holds once a tried one has left the pool.
-    count: usize,
-}
-
-impl Tried {
-    fn contains(&self, index: usize) -> bool {
-        let word = if index < 64 { Some(&self.low) } else { self.high.get(index / 64 - 1) };
-        word.is_some_and(|word| word & (1 << (index % 64)) != 0)
-    }
-
-    fn insert(&mut self, index: usize) {
-        self.mark(index);
-        self.count += 1;
-    }
-
-    fn mark(&mut self, index: usize) {
-        *self.word(index) |= 1 << (index % 64);
-    }
-
-    fn unmark(&mut self, index: usize) {
-        *self.word(index) &= !(1 << (index % 64));
-    }
-
-    fn word(&mut self, index: usize) -> &mut u64 {
-        if index < 64 {
-            return &mut self.low;
-        }
-        let at = index / 64 - 1;
-        if self.high.len() <= at {
-            self.high.resize(at + 1, 0);
-        }
-        &mut self.high[at]
-    }
 }
 
 #[cfg(test)]

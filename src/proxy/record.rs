@@ -125,6 +125,10 @@ impl Open {
     /// These upstreams got no turn, for this reason.
     pub(super) fn not_tried<'a>(&mut self, upstreams: impl Iterator<Item = (&'a Arc<Upstream>, Reason)>, now: Instant) {
         for (upstream, reason) in upstreams {
+            // It was to be tried once more, and has its row.
+            if self.exchange.attempts.iter().any(|row| row.ordinal == upstream.ordinal && row.upstream == upstream.id) {
+                continue;
+            }
             let health = upstream.health.snapshot(now);
             self.exchange.not_tried.push(NotTried {
                 upstream: Arc::clone(&upstream.id),

@@ -232,6 +232,8 @@ impl Patience {
         let Some(upstream) = self.died.take() else { return false };
         let before = Tally { attempts: tally.attempts.saturating_sub(1), ..*tally };
         let may = judge(&setting.case(cause::Retry::Any, before, false), &setting.forward.retry) == Verdict::Next
+            && !setting.overdue_now()
+            && !setting.asked.conn.drain.last_second()
             && setting.affords(tally, Instant::now());
         if may {
             (*tally, self.attempts_over, self.asked_again) = (before, false, true);
