@@ -5,10 +5,12 @@
 //! classifies an error (that is done where the phase is known, in `client` and `proxy`) and does no I/O.
 
 mod failure;
+mod finding;
 
 use std::fmt;
 
-pub use failure::{Failure, capitalised, escape, sized, spoken};
+pub use failure::{Failure, Oversize, capitalised, escape, sized, spoken};
+pub use finding::Finding;
 
 /// Where in an exchange a failure happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

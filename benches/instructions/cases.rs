@@ -177,6 +177,7 @@ fn failed() -> Exchange {
         last_failure: Some((Cause::HealthStatus, "Health check GET /healthz gives 503, wanted 200-399.".to_owned())),
         since: exchange.at - Duration::from_secs(41),
         by_traffic: false,
+        finding: None,
         held_for: Duration::from_secs(41),
         next_check: Some(Duration::from_millis(1200)),
         ends_in: None,
@@ -217,6 +218,7 @@ fn attempt(ordinal: usize, outcome: Outcome) -> Attempt {
         head: None,
         elapsed: Duration::ZERO,
         last_resort: false,
+        finding: None,
     }
 }
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 
-use super::{Cause, Phase};
+use super::{Cause, Finding, Phase};
 
 /// The hint of [`Cause::ResponseHeadTooLarge`] where the limit is one of fields: that one cannot be raised.
 const TOO_MANY_FIELDS: &str =
@@ -24,12 +24,25 @@ pub struct Failure {
     /// What was seen: escaped bytes, a field name, `"512 of 1024 bytes"`. May hold what an upstream sent: always
     /// printable ASCII (see [`escape`]).
     pub seen: Option<String>,
+    /// How large what was too large is.
+    pub oversize: Option<Box<Oversize>>,
     /// The status where it is not the row's own (414, 417, 421, 431 and 501 share causes with 400 and 413).
     pub status: Option<u16>,
     /// The status of the response that failed, where one had arrived.
     pub received: Option<u16>,
     /// What the system or library said.
     pub source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+/// A head that was too large.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Oversize {
+    /// Bytes of it, as far as it was read.
+    pub size: u64,
+    /// It was read to its end: `size` is its size.
+    pub whole: bool,
+    /// Its largest field: the name, printable ASCII, and the bytes that this field and others of its name take together.
+    pub largest: Option<(String, u64)>,
 }
 
 impl Failure {
@@ -42,6 +55,7 @@ impl Failure {
             sent: false,
             limit: None,
             seen: None,
+            oversize: None,
             status: None,
             received: None,
             source: None,
@@ -73,6 +87,13 @@ impl Failure {
     #[must_use]
     pub fn seen(mut self, seen: impl AsRef<[u8]>) -> Self {
         self.seen = Some(escape(seen.as_ref()));
+        self
+    }
+
+    /// The same, with how large what was too large is.
+    #[must_use]
+    pub fn oversize(mut self, oversize: Oversize) -> Self {
+        self.oversize = Some(Box::new(oversize));
         self
     }
 
@@ -120,6 +141,26 @@ impl Failure {
     pub fn remedy(&self, address: &str) -> String {
         let remedy = self.hint_template().split_once(". ").map_or("", |(_, remedy)| remedy);
         self.fill(remedy, address)
+    }
+
+    /// [`Failure::hint`], with what is known besides.
+    #[must_use]
+    pub fn explained(&self, address: &str, finding: Option<&Finding>) -> String {
+        let hint = self.hint(address);
+        match finding {
+            Some(finding) => finding.behind(&hint),
+            None => hint,
+        }
+    }
+
+    /// The second half of [`Failure::explained`]: what to do.
+    #[must_use]
+    pub fn advice(&self, address: &str, finding: Option<&Finding>) -> String {
+        match finding {
+            Some(finding) if finding.answers => finding.sentence.clone(),
+            Some(finding) => format!("{} {}", self.remedy(address), finding.sentence).trim_start().to_owned(),
+            None => self.remedy(address),
+        }
     }
 
     /// The command to type next, if there is one.
@@ -251,6 +292,17 @@ mod tests {
         assert!(
             failure("64 KiB").hint("app:1").contains("larger than 64 KiB (limit: buffers.response_head). Raise it")
         );
+    }
+
+    #[test]
+    fn what_was_found_takes_the_place_of_what_is_asked() {
+        let (refused, found) = (Failure::new(Cause::ConnectionRefused), "But app:2 answers HTTP. Did you mean 2?");
+        let finding = Finding::new(Cause::ConnectionRefused, found);
+        assert_eq!(refused.explained("app:1", Some(&finding)), format!("Nothing listens on app:1. {found}"));
+        assert_eq!(refused.advice("app:1", Some(&finding)), found);
+        let besides = finding.besides();
+        assert_eq!(refused.explained("app:1", Some(&besides)), format!("{} {found}", refused.hint("app:1")));
+        assert_eq!(refused.explained("app:1", None), refused.hint("app:1"));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 use http::{HeaderValue, Method, Uri, Version};
 
-use crate::cause::{Cause, Failure, Phase};
+use crate::cause::{Cause, Failure, Finding, Phase};
 use crate::health::State;
 
 /// One request, from its complete head to the last byte of its answer.
@@ -143,6 +143,8 @@ pub struct Attempt {
     pub elapsed: Duration,
     /// Evicted, and tried because nobody else was left.
     pub last_resort: bool,
+    /// What is known of its failure besides.
+    pub finding: Option<Arc<Finding>>,
 }
 
 /// What came of an attempt.
@@ -169,6 +171,8 @@ pub struct NotTried {
     pub state: State,
     /// The failure that explains its state, of a check or of traffic: cause and sentence.
     pub last_failure: Option<(Cause, String)>,
+    /// What is known of that failure besides.
+    pub finding: Option<Arc<Finding>>,
     /// It was traffic that failed there, not a check.
     pub by_traffic: bool,
     /// When `state` began.

@@ -1,12 +1,13 @@
 //! Pools: the upstreams of each, what is known of them, and the choice of the next one.
 //!
 //! [`Pool`] holds its members behind one swap (a name's addresses come and go); [`pick`] chooses; [`report`] tells health
-//! what came of it; [`switch`] takes the operator's word; [`resolve`] turns names into members. Nothing here sends a
+//! what came of it; [`insight`] keeps what a closer look found; [`switch`] takes the operator's word; [`resolve`] turns names into members. Nothing here sends a
 //! request.
 
 pub mod balance;
 pub mod budget;
 mod due;
+pub mod insight;
 pub mod pick;
 pub mod queue;
 pub mod report;
@@ -14,28 +15,29 @@ pub mod resolve;
 pub mod room;
 pub mod switch;
 mod tried;
+mod upstream;
 
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::config::address::Dial;
 use crate::config::model::Entry;
 use crate::config::{self, Endpoint};
 use crate::health::{Health, State};
 
-use balance::{Balancer, Latency, Member};
+use balance::{Balancer, Member};
 use budget::Budget;
 use due::Due;
 use queue::Queue;
 use room::Room;
 use switch::Words;
+
+pub use upstream::Upstream;
 
 /// A pool, shared by all workers.
 #[derive(Debug)]
@@ -61,6 +63,8 @@ pub struct Pool {
     pub budget: Budget,
     /// Requests that wait for any upstream to be ready (`wait`).
     pub waiting: Room,
+    /// Rings when a closer look at one of its upstreams is wanted.
+    bell: Arc<Notify>,
 }
 
 /// The upstreams of a pool at one moment, in the order of the file (then of the addresses).
@@ -91,42 +95,17 @@ impl Deref for Members {
     }
 }
 
-/// One upstream: where it is, how it is, how busy it is.
-///
-/// When the members change, one that stays gets a new `Upstream` if its id or ordinal is another now; endpoint, health
-/// and load are the same shared ones.
-#[derive(Debug)]
-pub struct Upstream {
-    /// The entry's name (else its address) while the entry has one address, else `NAME@IP`.
-    pub id: Arc<str>,
-    /// Its place among the members, from 1: what public texts call it (`app/1`).
-    pub ordinal: usize,
-    /// Its entry's index in the config.
-    pub entry: usize,
-    /// What to dial. Its key stays with it for as long as it is a member.
-    pub endpoint: Arc<Endpoint>,
-    /// Its health.
-    pub health: Arc<Health>,
-    /// Attempts running on it now.
-    pub in_flight: Arc<AtomicUsize>,
-    /// How long its answers take (`balance = "ewma"`).
-    pub latency: Arc<Latency>,
-    /// The most of them at once, over all workers; without a limit, more than there can be.
-    pub limit: usize,
-    /// Used only while no other is usable.
-    pub backup: bool,
-}
-
 impl Pool {
     /// A pool as the file has it: literal addresses are members at once, a name is one unresolved member until
     /// [`resolve`] has spoken.
     #[must_use]
     pub fn new(config: Arc<config::model::Pool>, now: Instant) -> Self {
+        let bell = Arc::default();
         let member = |(index, entry): (usize, &Entry)| {
             let endpoint = Endpoint::literal(&entry.address)
                 .unwrap_or_else(|| Endpoint::new(entry.address.to_string().into(), Dial::Unresolved(None)));
             let health = first_health(&config, &endpoint.dial, now);
-            let fresh = Upstream::fresh(&config, index, entry.id(), endpoint, health, now);
+            let fresh = Upstream::fresh(&config, (index, entry.id()), endpoint, health, (now, &bell));
             Arc::new(Upstream { ordinal: index + 1, ..fresh })
         };
         let list: Vec<_> = config.upstreams.iter().enumerate().map(member).collect();
@@ -144,6 +123,7 @@ impl Pool {
             queue,
             budget: Budget::new(now),
             waiting: Room::default(),
+            bell,
         }
     }
 
@@ -202,7 +182,7 @@ impl Pool {
                     let health = first_health(&self.config, &dial, now);
                     health.switch(words.on(&id, entry), now);
                     let endpoint = Endpoint::new(said.address.to_string().into(), dial);
-                    Upstream::fresh(&self.config, entry, id, endpoint, health, now)
+                    Upstream::fresh(&self.config, (entry, id), endpoint, health, (now, &self.bell))
                 }
             }
         });
@@ -225,6 +205,11 @@ impl Pool {
         self.touch();
     }
 
+    /// Resolves when a closer look at one of its upstreams is wanted (see [`insight::Insight::wanted`]); heard once.
+    pub async fn look_wanted(&self) {
+        self.bell.notified().await;
+    }
+
     /// For those who wait: changes on every change of members or of a member's state.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
@@ -234,67 +219,6 @@ impl Pool {
     pub fn touch(&self) {
         self.changes.send_modify(|count| *count = count.wrapping_add(1));
         self.queue.changed();
-    }
-}
-
-impl Upstream {
-    /// The resolver has said that its name has no address: there is nothing to check, and nothing to wait for.
-    #[must_use]
-    pub fn nameless(&self) -> bool {
-        matches!(self.endpoint.dial, Dial::Unresolved(Some(_)))
-    }
-
-    /// Is it one that gets requests in good times: ready, and no backup?
-    #[must_use]
-    pub fn usual(&self) -> bool {
-        !self.backup && self.health.state() == State::Ready
-    }
-
-    /// Whether it has as many attempts as it may.
-    #[must_use]
-    pub fn full(&self) -> bool {
-        self.limit < usize::MAX && self.in_flight.load(Ordering::Relaxed) >= self.limit
-    }
-
-    /// One that has no load and no place yet.
-    fn fresh(
-        config: &config::model::Pool,
-        entry: usize,
-        id: Arc<str>,
-        endpoint: Endpoint,
-        health: Health,
-        now: Instant,
-    ) -> Self {
-        let said = config.upstreams.get(entry);
-        Self {
-            id,
-            ordinal: 0,
-            entry,
-            endpoint: Arc::new(endpoint),
-            health: Arc::new(health),
-            in_flight: Arc::default(),
-            latency: Arc::new(Latency::new(now)),
-            limit: said
-                .and_then(|said| said.in_flight)
-                .or(config.limits.in_flight)
-                .map_or(usize::MAX, NonZeroUsize::get),
-            backup: said.is_some_and(|said| said.backup),
-        }
-    }
-
-    /// Another `Upstream` of the same endpoint, health and load.
-    fn share(&self) -> Self {
-        Self {
-            id: Arc::clone(&self.id),
-            ordinal: self.ordinal,
-            entry: self.entry,
-            endpoint: Arc::clone(&self.endpoint),
-            health: Arc::clone(&self.health),
-            in_flight: Arc::clone(&self.in_flight),
-            latency: Arc::clone(&self.latency),
-            limit: self.limit,
-            backup: self.backup,
-        }
     }
 }
 
@@ -354,6 +278,8 @@ fn id_of_one(entry: &Entry, dial: &Dial) -> Arc<str> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering;
+
     use super::*;
     use crate::cause::Cause;
     use crate::config::address::{Address, Host};

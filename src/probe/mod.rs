@@ -5,6 +5,7 @@
 //! traffic. Nothing here carries a client's request, and nothing here decides what a result means: that is
 //! [`crate::health::machine`].
 
+pub mod diagnose;
 mod grpc;
 mod http;
 mod pace;

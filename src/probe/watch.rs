@@ -119,6 +119,9 @@ where
         Err(failed) => (Event::CheckFailed(failed.failure.cause), Some(failed.sentence.clone())),
     };
     let now = Instant::now();
+    if let Err(failed) = outcome {
+        upstream.insight.ask(failed.failure.cause, now);
+    }
     let change = upstream.health.record(event, why, Policy::from(health), now);
     // Before anybody is told: who hears of an eviction may ask when the next check is.
     let next = started + pace::jitter(upstream.health.pace(health.interval), rng);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use crate::cause::{Cause, Failure, Fault};
+use crate::cause::{Cause, Failure, Fault, Finding};
 use crate::client::Progress;
 use crate::config::model::Balance;
 use crate::health::By;
@@ -117,7 +117,9 @@ impl Open {
         }
         self.report(report::Outcome::Failed(&failure), now);
         if let Some(running) = self.running.take() {
-            add(&mut self.exchange.attempts, running.row(Outcome::Failed(Arc::clone(&failure)), now));
+            let finding = insight(&running.pick.upstream, failure.cause, now);
+            let row = Attempt { finding, ..running.row(Outcome::Failed(Arc::clone(&failure)), now) };
+            add(&mut self.exchange.attempts, row);
         }
         failure
     }
@@ -136,6 +138,7 @@ impl Open {
                 authority: Arc::clone(&upstream.endpoint.authority),
                 reason,
                 state: health.state,
+                finding: health.last_failure.as_ref().and_then(|(cause, _)| upstream.insight.of(*cause, now)),
                 last_failure: health.last_failure,
                 since: health.since,
                 held_for: health.held_for,
@@ -247,6 +250,16 @@ impl Drop for Open {
     }
 }
 
+/// What is known of such a failure there; and the wish to know more. What the client or causeway itself did wrong needs no
+/// look at an upstream.
+fn insight(upstream: &Upstream, cause: Cause, now: Instant) -> Option<Arc<Finding>> {
+    if !matches!(cause.row().fault, Fault::Upstream | Fault::Network) {
+        return None;
+    }
+    upstream.insight.ask(cause, now);
+    upstream.insight.of(cause, now)
+}
+
 /// Nearly always there is one attempt: it gets room for one.
 fn add(rows: &mut Vec<Attempt>, row: Attempt) {
     if rows.is_empty() {
@@ -272,6 +285,7 @@ impl Running {
             head,
             elapsed,
             last_resort: self.pick.last_resort,
+            finding: None,
         }
     }
 }

@@ -63,6 +63,7 @@ pub(crate) fn attempt(ordinal: usize, outcome: Outcome, micros: u64) -> Attempt 
         head: None,
         elapsed: Duration::from_micros(micros),
         last_resort: false,
+        finding: None,
     }
 }
 
@@ -82,6 +83,7 @@ pub(crate) fn skipped(ordinal: usize, reason: Reason) -> NotTried {
         since: UNIX_EPOCH + Duration::from_secs(1_795_184_530),
         held_for: Duration::from_secs(41),
         by_traffic: false,
+        finding: None,
         next_check: Some(Duration::from_millis(1200)),
         ends_in: None,
     }

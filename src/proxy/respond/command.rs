@@ -9,14 +9,18 @@ use http::Method;
 
 use crate::cause::{Cause, Failure, Phase};
 use crate::health::State;
-use crate::observe::{Exchange, NotTried};
+use crate::observe::{Attempt, Exchange, NotTried};
 
 /// How the sentences of a gRPC check name it.
 const GRPC: &str = "gRPC Health/Check";
 
-/// The failure's own command. Once the connection stood, another address could answer well: it asks for what was asked.
-pub(super) fn after_attempt(exchange: &Exchange, failure: &Failure, upstream: &str, authority: &str) -> Option<String> {
-    let command = failure.command(authority)?;
+/// The command that a finding has, else the failure's own. Once the connection stood, another address could answer well: it asks for what was asked.
+pub(super) fn after_attempt(exchange: &Exchange, attempt: &Attempt, failure: &Failure) -> Option<String> {
+    if let Some(command) = attempt.finding.as_ref().and_then(|finding| finding.command.clone()) {
+        return Some(command);
+    }
+    let upstream = &attempt.upstream;
+    let command = failure.command(&attempt.authority)?;
     let Some((options, url)) = command.strip_prefix("curl ").and_then(|command| command.rsplit_once(' ')) else {
         return Some(command);
     };
@@ -37,6 +41,9 @@ pub(super) fn after_attempt(exchange: &Exchange, failure: &Failure, upstream: &s
 
 /// The check's own request where it got an answer that is not wanted, else what the cause says.
 pub(super) fn after_check(skip: &NotTried, check: Option<&(Cause, String)>) -> Option<String> {
+    if let Some(command) = skip.finding.as_ref().and_then(|finding| finding.command.clone()) {
+        return Some(command);
+    }
     let request =
         |path: &str, authority: &str| format!("curl {} http://{authority}{path}", at_its_address("-i", &skip.upstream));
     match check {

@@ -20,6 +20,10 @@ pub(super) fn row_of_skip<'a>(exchange: &Exchange, skip: &'a NotTried, lead: Cau
     let check = skip.trouble();
     let reason = reason(skip.reason, exchange, lead);
     let (why, told) = check.map(|(cause, sentence)| why(skip, *cause, sentence)).unzip();
+    let told: Option<String> = match &skip.finding {
+        Some(finding) => told.map(|told: String| finding.behind(&told)),
+        None => told,
+    };
     let by_health = matches!(skip.reason, Reason::Evicted | Reason::Unknown);
     let mut hint = match told {
         Some(told) if by_health => told,

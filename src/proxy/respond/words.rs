@@ -134,8 +134,9 @@ impl<'a> Story<'a> {
         if let Some(attempt) = lead {
             let failure = &*verdict.failure;
             let dialled = dialled(&attempt.upstream, &attempt.authority);
-            self.hint = join(format!("Start with {dialled}: {}.", failure.short()), &failure.remedy(&dialled));
-            self.command = after_attempt(self.exchange, failure, &attempt.upstream, &attempt.authority);
+            let advice = failure.advice(&dialled, attempt.finding.as_deref());
+            self.hint = join(format!("Start with {dialled}: {}.", failure.short()), &advice);
+            self.command = after_attempt(self.exchange, attempt, failure);
         } else if let Some(row) = self.rows.first() {
             // Its hint is a sentence of its own; after a colon it begins small.
             self.hint = format!("Start with {}: {}", row.upstream, small(&row.hint));
@@ -280,8 +281,11 @@ fn row_of_attempt<'a>(
         address: address(&attempt.upstream, &attempt.authority),
         kind,
         message: once(failure.message().into_owned(), failure),
-        hint: once(failure.hint(&dialled(&attempt.upstream, &attempt.authority)), failure),
-        command: after_attempt(exchange, failure, &attempt.upstream, &attempt.authority),
+        hint: once(
+            failure.explained(&dialled(&attempt.upstream, &attempt.authority), attempt.finding.as_deref()),
+            failure,
+        ),
+        command: after_attempt(exchange, attempt, failure),
     }
 }
 

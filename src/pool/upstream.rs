@@ -1,0 +1,105 @@
+//! One upstream of a pool: where it is, how it is, how busy it is, what is known of it besides. It decides nothing.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use tokio::sync::Notify;
+
+use crate::config::address::Dial;
+use crate::config::{self, Endpoint};
+use crate::health::{Health, State};
+
+use super::balance::Latency;
+use super::insight::Insight;
+
+/// One upstream: where it is, how it is, how busy it is.
+///
+/// When the members change, one that stays gets a new `Upstream` if its id or ordinal is another now; endpoint, health
+/// and load are the same shared ones.
+#[derive(Debug)]
+pub struct Upstream {
+    /// The entry's name (else its address) while the entry has one address, else `NAME@IP`.
+    pub id: Arc<str>,
+    /// Its place among the members, from 1: what public texts call it (`app/1`).
+    pub ordinal: usize,
+    /// Its entry's index in the config.
+    pub entry: usize,
+    /// What to dial. Its key stays with it for as long as it is a member.
+    pub endpoint: Arc<Endpoint>,
+    /// Its health.
+    pub health: Arc<Health>,
+    /// Attempts running on it now.
+    pub in_flight: Arc<AtomicUsize>,
+    /// How long its answers take (`balance = "ewma"`).
+    pub latency: Arc<Latency>,
+    /// What is known of it beyond its health.
+    pub insight: Arc<Insight>,
+    /// The most of them at once, over all workers; without a limit, more than there can be.
+    pub limit: usize,
+    /// Used only while no other is usable.
+    pub backup: bool,
+}
+
+impl Upstream {
+    /// The resolver has said that its name has no address: there is nothing to check, and nothing to wait for.
+    #[must_use]
+    pub fn nameless(&self) -> bool {
+        matches!(self.endpoint.dial, Dial::Unresolved(Some(_)))
+    }
+
+    /// Is it one that gets requests in good times: ready, and no backup?
+    #[must_use]
+    pub fn usual(&self) -> bool {
+        !self.backup && self.health.state() == State::Ready
+    }
+
+    /// Whether it has as many attempts as it may.
+    #[must_use]
+    pub fn full(&self) -> bool {
+        self.limit < usize::MAX && self.in_flight.load(Ordering::Relaxed) >= self.limit
+    }
+
+    /// One that has no load and no place yet.
+    pub(super) fn fresh(
+        config: &config::model::Pool,
+        (entry, id): (usize, Arc<str>),
+        endpoint: Endpoint,
+        health: Health,
+        (now, bell): (Instant, &Arc<Notify>),
+    ) -> Self {
+        let said = config.upstreams.get(entry);
+        Self {
+            id,
+            ordinal: 0,
+            entry,
+            endpoint: Arc::new(endpoint),
+            health: Arc::new(health),
+            in_flight: Arc::default(),
+            latency: Arc::new(Latency::new(now)),
+            insight: Arc::new(Insight::new(Arc::clone(bell))),
+            limit: said
+                .and_then(|said| said.in_flight)
+                .or(config.limits.in_flight)
+                .map_or(usize::MAX, NonZeroUsize::get),
+            backup: said.is_some_and(|said| said.backup),
+        }
+    }
+
+    /// Another `Upstream` of the same endpoint, health and load.
+    pub(super) fn share(&self) -> Self {
+        Self {
+            id: Arc::clone(&self.id),
+            ordinal: self.ordinal,
+            entry: self.entry,
+            endpoint: Arc::clone(&self.endpoint),
+            health: Arc::clone(&self.health),
+            in_flight: Arc::clone(&self.in_flight),
+            latency: Arc::clone(&self.latency),
+            insight: Arc::clone(&self.insight),
+            limit: self.limit,
+            backup: self.backup,
+        }
+    }
+}
