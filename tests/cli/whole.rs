@@ -4,6 +4,10 @@ use super::*;
 use std::io::Lines;
 use std::process::ChildStdout;
 
+use rustix::process::Signal;
+
+use crate::support::process::Causeway;
+
 struct Running(Child);
 
 impl Drop for Running {
@@ -22,13 +26,9 @@ impl Running {
 
     fn end(mut self) -> Option<i32> {
         let pid = rustix::process::Pid::from_child(&self.0);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        rustix::process::kill_process(pid, Signal::TERM).unwrap();
         self.0.wait().unwrap().code()
     }
-}
-
-fn free() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 
 fn get(address: &str, path: &str) -> String {
@@ -55,9 +55,10 @@ fn nothing_configured_is_78() {
 fn run_origin_and_healthcheck_make_a_working_proxy() {
     let (_origin, mut said) = Running::start(&["origin", "--listen", "127.0.0.1:0", "--name", "one"]);
     let upstream = said.next().unwrap().unwrap().rsplit_once("http://").unwrap().1.to_owned();
-    let (listen, admin) = (free(), free());
-    let words = ["run", "--listen", &listen, "--admin", &admin, "--upstream", &upstream];
-    let (proxy, _lines) = Running::start(&words);
+    let mut proxy =
+        Causeway::words(&["run", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--upstream", &upstream]);
+    let listen = proxy.address("listening on http://").to_string();
+    let admin = proxy.address("health on http://").to_string();
     let begun = Instant::now();
     while code(&["healthcheck", "--admin", &admin, "--pool", "all"]) != 0 {
         assert!(begun.elapsed() < PATIENCE, "never ready");
@@ -66,7 +67,8 @@ fn run_origin_and_healthcheck_make_a_working_proxy() {
     assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("one answers GET /hello"), "{answer}");
     assert!(answer.contains("x-forwarded-for: 127.0.0.1"), "{answer}");
     assert!(get(&admin, "/readyz?verbose").contains("pool app: 1 of 1 upstreams usable"));
-    assert_eq!(proxy.end(), Some(0));
+    proxy.signal(Signal::TERM);
+    assert_eq!(proxy.end().0.code(), Some(0));
     assert_eq!(code(&["healthcheck", "--admin", &admin]), 1);
 }
 
@@ -94,8 +96,8 @@ fn each_fault_is_named_by_the_proxy_in_front() {
         "health_status",
         "health_body",
     ];
-    let (listen, admin) = (free(), free());
-    let mut config = format!("listen = \"{listen}\"\nworkers = 1\nadmin.address = \"{admin}\"\n");
+    // Ports of the kernel's choice: one that was free a moment ago may be another test's by now.
+    let mut config = "listen = \"127.0.0.1:0\"\nworkers = 1\nadmin.address = \"127.0.0.1:0\"\n".to_owned();
     let mut origins = Vec::new();
     for cause in CAUSES {
         let (origin, mut said) = Running::start(&["origin", "--listen", "127.0.0.1:0", "--fail", cause]);
@@ -115,10 +117,8 @@ fn each_fault_is_named_by_the_proxy_in_front() {
             _ => "",
         };
     }
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("causeway.toml");
-    std::fs::write(&file, config).unwrap();
-    let (_proxy, _lines) = Running::start(&["run", "--config", file.to_str().unwrap()]);
+    let (mut proxy, listen) = Causeway::run(&config);
+    let (listen, admin) = (listen.to_string(), proxy.address("health on http://").to_string());
     let begun = Instant::now();
     while code(&["healthcheck", "--admin", &admin]) != 0 {
         assert!(begun.elapsed() < PATIENCE, "never ready");
