@@ -7,6 +7,7 @@ pub mod check;
 pub mod demo;
 pub mod healthcheck;
 pub mod origin;
+pub mod probe;
 pub mod run;
 
 use std::ffi::OsString;
@@ -38,6 +39,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Find every problem of a config file
     Check(check::CheckArgs),
+    /// Test each upstream, phase by phase, and say what to change
+    Probe(probe::ProbeArgs),
     /// Run an upstream for trying, load tests and drills
     Origin(origin::OriginArgs),
     /// Ask a running proxy whether it is ready: exit code 0 or 1
@@ -63,6 +66,7 @@ fn with(words: Vec<OsString>) -> ExitCode {
         Ok(Command::Run(args)) => run::run(args),
         Ok(Command::Demo(args)) => demo::run(&args),
         Ok(Command::Check(args)) => check::run(&args),
+        Ok(Command::Probe(args)) => probe::run(&args),
         Ok(Command::Origin(args)) => origin::run(args),
         Ok(Command::Healthcheck(args)) => healthcheck::run(args),
         Err(error) => {

@@ -73,6 +73,7 @@ pub struct Progress {
     sent: AtomicBool,
     connect_micros: AtomicU64,
     reused: AtomicBool,
+    head_bytes: AtomicU64,
 }
 
 impl Progress {
@@ -103,6 +104,16 @@ impl Progress {
     #[must_use]
     pub fn reused(&self) -> bool {
         self.reused.load(Relaxed)
+    }
+
+    /// Bytes of the latest response head that was read whole; 0 before there is one.
+    #[must_use]
+    pub fn head_bytes(&self) -> u64 {
+        self.head_bytes.load(Relaxed)
+    }
+
+    fn set_head_bytes(&self, bytes: usize) {
+        self.head_bytes.store(bytes as u64, Relaxed);
     }
 
     fn set_phase(&self, phase: Phase) {

@@ -33,7 +33,7 @@ const AGAIN_WITHOUT: Duration = Duration::from_secs(2);
 const MOST: usize = 1024;
 
 /// Why a name has no address: a `dns_*` cause, and what was said.
-type Why = (Cause, String);
+pub type Why = (Cause, String);
 
 /// Follows the names of the pool until `stop`; returns at once if it has none.
 pub async fn run(pool: Arc<Pool>, stop: CancellationToken) {
@@ -137,7 +137,8 @@ impl Heard {
 }
 
 /// The failure of a name that has no address for this reason; the resolver had this long.
-pub(super) fn failure((cause, said): &Why, limit: Duration) -> Failure {
+#[must_use]
+pub fn failure((cause, said): &Why, limit: Duration) -> Failure {
     let failure = Failure::new(*cause);
     match cause {
         Cause::DnsTimeout => failure.limit(spoken(limit)),
@@ -146,7 +147,10 @@ pub(super) fn failure((cause, said): &Why, limit: Duration) -> Failure {
 }
 
 /// One question to the system's own name service, within `limit`. Never an empty list.
-async fn look_up(name: Arc<str>, limit: Duration) -> Result<Vec<IpAddr>, Why> {
+///
+/// # Errors
+/// Why there is no address.
+pub async fn look_up(name: Arc<str>, limit: Duration) -> Result<Vec<IpAddr>, Why> {
     let parsed = Name::from_utf8(&name).map_err(|e| (Cause::DnsNotFound, format!("not a possible name: {e}")))?;
     if let Some(ips) = Hosts::from_system().ok().and_then(|hosts| in_hosts(&hosts, &parsed)) {
         return Ok(ips);

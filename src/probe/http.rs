@@ -1,64 +1,179 @@
 //! The HTTP check: a request of our own on a fresh connection, and what its answer must be.
 
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, USER_AGENT};
-use http::{Method, Request};
-use http_body_util::{BodyExt, Empty};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, LOCATION, USER_AGENT};
+use http::{Method, Request, Response};
+use http_body::{Frame, SizeHint};
+use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout_at};
 
-use crate::cause::{Cause, Failure, Phase};
+use crate::cause::{Cause, Failure, Phase, escape};
 use crate::client::{Body, Client, Order, Progress};
 use crate::config::Endpoint;
 use crate::config::model::{Buffers, Connections, HttpCheck, Timeouts};
 
-use super::{AGENT, Passed, late};
+use super::{AGENT, BodySeen, HeadSeen, Seen, late};
 
 /// The most of a body that is read.
 const BODY: usize = 64 << 10;
 
+/// So much of a `Location` is kept.
+const TOLD: usize = 200;
+
 /// Asks, and judges the answer.
-pub(super) async fn check(endpoint: &Arc<Endpoint>, check: &HttpCheck, limit: Duration) -> Result<Passed, Failure> {
-    let deadline = Instant::now() + limit;
+pub(super) async fn check(
+    endpoint: &Arc<Endpoint>,
+    check: &HttpCheck,
+    limit: Duration,
+    seen: &mut Seen,
+) -> Result<u16, Failure> {
+    let clock = Clock::start(limit);
     let request = request(check, &endpoint.authority)?;
-    // A client with no connections, for this one request: so the connection is fresh, and closed at the end.
-    let client = Client::<Empty<Bytes>>::new();
-    let timeouts = Timeouts { connect: limit, write: limit, read: limit, body: limit, ..Timeouts::default() };
-    let connections = Connections { max_idle: 0, ..Connections::default() };
-    let order = Order {
-        endpoint,
-        timeouts: &timeouts,
-        buffers: &Buffers::default(),
-        connections: &connections,
-        replayable: true,
-        fresh: true,
-        expects_continue: false,
-    };
-    let progress = Arc::new(Progress::default());
-    let sent = timeout_at(deadline, client.send(order, request, &progress)).await;
-    let response = sent.map_err(|_elapsed| late(progress.phase(), progress.sent(), limit))??;
+    let response = ask(endpoint, request, clock, &Buffers::default(), seen).await?;
 
     let status = response.status().as_u16();
     if !check.expect_status.iter().any(|&(first, last)| (first..=last).contains(&status)) {
         let said = format!("{} {} gives {status}, wanted {}", check.method, check.path, ranges(&check.expect_status));
         return Err(Failure::new(Cause::HealthStatus).seen(said));
     }
-    let read = timeout_at(deadline, first_bytes(response.into_body())).await;
-    let body = read.map_err(|_elapsed| late(Phase::Body, true, limit))??;
+    let body = read(response.into_body(), clock, seen).await?;
     if !contains(&body, check.expect_body.as_bytes()) {
         let (method, path, wanted) = (&check.method, &check.path, &check.expect_body);
         let said = format!("{method} {path} gives {status}, but its body does not contain \"{wanted}\"");
         return Err(Failure::new(Cause::HealthBody).seen(said));
     }
-    Ok((progress.connect(), Some(status)))
+    Ok(status)
 }
 
-fn request(check: &HttpCheck, authority: &str) -> Result<Request<Empty<Bytes>>, Failure> {
+/// Until when, and how long that is in all.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clock {
+    pub(super) deadline: Instant,
+    pub(super) limit: Duration,
+}
+
+impl Clock {
+    pub(super) fn start(limit: Duration) -> Self {
+        Self { deadline: Instant::now() + limit, limit }
+    }
+}
+
+/// What goes behind the head of a request.
+#[derive(Debug)]
+pub(super) enum Payload {
+    Nothing,
+    /// Of a length that is not said: it goes out in chunks.
+    Chunked(Option<Bytes>),
+}
+
+impl http_body::Body for Payload {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(match &mut *self {
+            Self::Nothing => None,
+            Self::Chunked(bytes) => bytes.take().map(|bytes| Ok(Frame::data(bytes))),
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, Self::Nothing)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Nothing => SizeHint::with_exact(0),
+            Self::Chunked(_) => SizeHint::default(),
+        }
+    }
+}
+
+/// One request on a connection of its own, to the head of its answer.
+pub(super) async fn ask(
+    endpoint: &Arc<Endpoint>,
+    request: Request<Payload>,
+    Clock { deadline, limit }: Clock,
+    buffers: &Buffers,
+    seen: &mut Seen,
+) -> Result<Response<Body>, Failure> {
+    // A client with no connections, for this one request: so the connection is fresh, and closed at the end.
+    let client = Client::<Payload>::new();
+    let timeouts = Timeouts { connect: limit, write: limit, read: limit, body: limit, ..Timeouts::default() };
+    let connections = Connections { max_idle: 0, ..Connections::default() };
+    let order = Order {
+        endpoint,
+        timeouts: &timeouts,
+        buffers,
+        connections: &connections,
+        replayable: true,
+        fresh: true,
+        expects_continue: false,
+    };
+    let progress = Arc::new(Progress::default());
+    let started = Instant::now();
+    let mut out = None;
+    let answered = {
+        let mut send = pin!(client.send(order, request, &progress));
+        // The request is out when the client begins to wait for the head.
+        let watched = poll_fn(|cx| {
+            let polled = send.as_mut().poll(cx);
+            if out.is_none() && matches!(progress.phase(), Phase::Head | Phase::Body) {
+                out = Some(Instant::now());
+            }
+            polled
+        });
+        timeout_at(deadline, watched).await
+    };
+    seen.connect = progress.connect();
+    let stood = started + seen.connect.unwrap_or_default();
+    seen.request = out.map(|out| out.saturating_duration_since(stood));
+    let response = answered.map_err(|_elapsed| late(progress.phase(), progress.sent(), limit))??;
+    let fields = response.headers();
+    seen.head = Some(HeadSeen {
+        took: out.map_or(Duration::ZERO, |out| out.elapsed()),
+        status: response.status().as_u16(),
+        fields: fields.len(),
+        bytes: progress.head_bytes(),
+        location: fields.get(LOCATION).map(|to| escape(&to.as_bytes()[..to.len().min(TOLD)])),
+    });
+    Ok(response)
+}
+
+/// The whole body, or its first 64 KiB: the rest is nobody's business.
+pub(super) async fn read(body: Body, clock: Clock, seen: &mut Seen) -> Result<Vec<u8>, Failure> {
+    let started = Instant::now();
+    let (mut bytes, mut complete) = (Vec::new(), false);
+    let read = timeout_at(clock.deadline, first_bytes(body, &mut bytes, &mut complete)).await;
+    seen.body = Some(BodySeen { took: started.elapsed(), bytes: bytes.len() as u64, complete });
+    read.map_err(|_elapsed| late(Phase::Body, true, clock.limit))??;
+    Ok(bytes)
+}
+
+async fn first_bytes(mut body: Body, bytes: &mut Vec<u8>, complete: &mut bool) -> Result<(), Failure> {
+    while bytes.len() < BODY {
+        let Some(frame) = body.frame().await else {
+            *complete = true;
+            return Ok(());
+        };
+        if let Some(data) = frame?.data_ref() {
+            bytes.extend_from_slice(&data[..data.len().min(BODY - bytes.len())]);
+        }
+    }
+    Ok(())
+}
+
+fn request(check: &HttpCheck, authority: &str) -> Result<Request<Payload>, Failure> {
     let unfit = |error: http::Error| Failure::new(Cause::Bug).from(error);
     let mut request =
-        Request::builder().method(&check.method).uri(check.path.as_str()).body(Empty::new()).map_err(unfit)?;
+        Request::builder().method(&check.method).uri(check.path.as_str()).body(Payload::Nothing).map_err(unfit)?;
     let host = match &check.host_header {
         Some(host) => host.clone(),
         None => HeaderValue::from_str(authority).map_err(|error| unfit(error.into()))?,
@@ -79,19 +194,6 @@ fn request(check: &HttpCheck, authority: &str) -> Result<Request<Empty<Bytes>>, 
     // Whatever the config says: the connection is for this request alone.
     fields.insert(CONNECTION, HeaderValue::from_static("close"));
     Ok(request)
-}
-
-/// The whole body, or its first 64 KiB: the rest is nobody's business.
-async fn first_bytes(mut body: Body) -> Result<Vec<u8>, Failure> {
-    let mut bytes = Vec::new();
-    while bytes.len() < BODY
-        && let Some(frame) = body.frame().await
-    {
-        if let Some(data) = frame?.data_ref() {
-            bytes.extend_from_slice(&data[..data.len().min(BODY - bytes.len())]);
-        }
-    }
-    Ok(bytes)
 }
 
 fn contains(body: &[u8], wanted: &[u8]) -> bool {

@@ -1,14 +1,18 @@
 //! Health checks: one live question to an upstream, and the tasks that keep asking.
 //!
 //! [`once`] asks one endpoint once: open a connection (`tcp`), or send a request and judge its answer (`http`, `grpc`).
+//! [`visit()`] and [`kept`] ask in the same way, without a judgement, for `causeway probe`.
 //! [`watch()`] has one task for each upstream of a pool and writes what it learns into the upstream's health. Causes are those of
 //! traffic. Nothing here carries a client's request, and nothing here decides what a result means: that is
 //! [`crate::health::machine`].
 
 pub mod diagnose;
+mod further;
 mod grpc;
 mod http;
 mod pace;
+mod seen;
+mod visit;
 mod watch;
 
 use std::fmt;
@@ -23,6 +27,9 @@ use crate::config::Endpoint;
 use crate::config::address::Dial;
 use crate::config::model::{Check, Health};
 
+pub use further::{Kept, Quiet, kept};
+pub use seen::{BodySeen, HeadSeen, Seen};
+pub use visit::{Visit, Visited, visit};
 pub use watch::watch;
 
 /// Who asks, in every check that can say so.
@@ -42,6 +49,8 @@ pub struct Facts {
     pub status: Option<u16>,
     /// `TCP connect in 0.2 ms`, `GET /healthz gives 200 in 3.1 ms`, `gRPC Health/Check gives SERVING in 3.1 ms`.
     pub sentence: String,
+    /// What it met, phase by phase.
+    pub seen: Seen,
 }
 
 /// A check that failed.
@@ -53,6 +62,8 @@ pub struct Failed {
     pub elapsed: Duration,
     /// For people: `GET /healthz gives 503, wanted 200-399`; `connection_refused. Nothing listens there. Is the app …`.
     pub sentence: String,
+    /// What it met before that, phase by phase.
+    pub seen: Seen,
 }
 
 impl fmt::Display for Failed {
@@ -68,27 +79,34 @@ impl fmt::Display for Failed {
 pub async fn once(endpoint: &Arc<Endpoint>, health: &Health) -> Outcome {
     let started = Instant::now();
     let (own, endpoint) = (endpoint, &at_port(endpoint, health.port));
+    let mut seen = Seen::default();
     let checked = match &health.check {
-        Check::Tcp => tcp(endpoint, health.timeout).await,
-        Check::Http(check) => http::check(endpoint, check, health.timeout).await,
+        Check::Tcp => tcp(endpoint, health.timeout, &mut seen).await,
+        Check::Http(check) => http::check(endpoint, check, health.timeout, &mut seen).await.map(Some),
         // Seldom, and large: not a part of every check's future.
-        Check::Grpc(check) => Box::pin(grpc::check(endpoint, check, health.timeout)).await,
+        Check::Grpc(check) => {
+            let called = Box::pin(grpc::check(endpoint, check, health.timeout)).await;
+            called.map(|(connect, status)| {
+                seen.connect = connect;
+                status
+            })
+        }
     };
     let elapsed = started.elapsed();
     match checked {
-        Ok((connect, status)) => {
+        Ok(status) => {
             let (asked, took) = (asked(&health.check), spoken(elapsed));
             let sentence = match (&health.check, status) {
                 (Check::Http(_), Some(status)) => format!("{asked} gives {status} in {took}"),
                 (Check::Grpc(_), _) => format!("{asked} gives SERVING in {took}"),
                 _ => format!("TCP connect in {took}"),
             };
-            Ok(Facts { connect, elapsed, status, sentence })
+            Ok(Facts { connect: seen.connect, elapsed, status, sentence, seen })
         }
         Err(failure) => {
             let elsewhere = health.port.filter(|_| own.authority != endpoint.authority);
             let sentence = sentence(&failure, &endpoint.authority, health, elsewhere);
-            Err(Failed { failure: Box::new(failure), elapsed, sentence })
+            Err(Failed { failure: Box::new(failure), elapsed, sentence, seen })
         }
     }
 }
@@ -96,14 +114,16 @@ pub async fn once(endpoint: &Arc<Endpoint>, health: &Health) -> Outcome {
 /// How long the connection took, and the status, if there is one.
 type Passed = (Option<Duration>, Option<u16>);
 
-async fn tcp(endpoint: &Endpoint, limit: Duration) -> Result<Passed, Failure> {
+async fn tcp(endpoint: &Endpoint, limit: Duration, seen: &mut Seen) -> Result<Option<u16>, Failure> {
     let started = Instant::now();
     connect::dial(endpoint, limit).await?;
-    Ok((Some(started.elapsed()), None))
+    seen.connect = Some(started.elapsed());
+    Ok(None)
 }
 
 /// The endpoint itself, or the same host at the port of the checks.
-fn at_port(endpoint: &Arc<Endpoint>, port: Option<u16>) -> Arc<Endpoint> {
+#[must_use]
+pub fn at_port(endpoint: &Arc<Endpoint>, port: Option<u16>) -> Arc<Endpoint> {
     let Some(port) = port else { return Arc::clone(endpoint) };
     let host = endpoint.authority.rsplit_once(':').map_or(&*endpoint.authority, |(host, _)| host);
     let mut dial = endpoint.dial.clone();

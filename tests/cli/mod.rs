@@ -2,6 +2,7 @@
 
 mod healthcheck;
 mod origin;
+mod probe;
 mod whole;
 mod words;
 

@@ -21,6 +21,7 @@ fn usage_errors_exit_2() {
         &["origin", "--status", "99"],
         &["origin", "--delay", "3 sec"],
         &["demo", "--for", "soon"],
+        &["probe", "--timeout", "soon"],
     ] {
         assert_eq!(code(wrong), 2, "{wrong:?}");
     }
@@ -36,7 +37,7 @@ fn an_impossible_fault_lists_the_possible_ones() {
 fn alone_it_prints_short_help() {
     let out = output(&[]);
     let help = text(&out.stderr);
-    for command in ["run", "demo", "check", "origin", "healthcheck"] {
+    for command in ["run", "demo", "check", "probe", "origin", "healthcheck"] {
         assert!(help.lines().any(|line| line.trim_start().starts_with(command)), "{command}: {help}");
     }
     assert!(help.lines().count() < 25, "{help}");
@@ -91,6 +92,7 @@ fn help_is_ascii_and_narrow() {
         &["healthcheck", "--help"],
         &["demo", "--help"],
         &["check", "--help"],
+        &["probe", "--help"],
     ] {
         let out = output(words);
         let help = text(&out.stdout);

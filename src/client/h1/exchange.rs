@@ -141,7 +141,12 @@ where
             if parse {
                 match answer::take(&mut self.input, self.download.to_head, &mut self.last) {
                     Ok(Some(_)) if before - self.input.len() > limit => return self.too_large(order),
-                    Ok(Some(answer)) => return Poll::Ready(Ok(answer)),
+                    Ok(Some(answer)) => {
+                        if let Some(progress) = &self.facts.progress {
+                            progress.set_head_bytes(before - self.input.len());
+                        }
+                        return Poll::Ready(Ok(answer));
+                    }
                     Ok(None) if before >= limit => return self.too_large(order),
                     Ok(None) => {}
                     Err(refused) => return Poll::Ready(Err(self.refused(order, refused))),

@@ -1,0 +1,389 @@
+//! Looks at each target: name, connections, one exchange, the check; and, when something failed, for what explains it.
+//!
+//! Every wait has a limit, and at most [`AT_ONCE`] are looked at together.
+
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use http::uri::PathAndQuery;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::cause::{Cause, Failure, Finding, sized};
+use crate::config::address::Dial;
+use crate::config::model::{Buffers, Check, Health, HostHeader, HttpCheck};
+use crate::config::{Endpoint, Host};
+use crate::pool::resolve;
+use crate::probe::{self, Seen, Visit, diagnose};
+
+use super::How;
+use super::further;
+use super::meaning::{Answer, surprising, unwanted};
+use super::report::{Report, Step, Trouble, matter};
+use super::steps::exchange;
+use super::target::Target;
+use super::text::{approximate, spoken};
+
+/// Upstreams at once.
+const AT_ONCE: usize = 32;
+/// The most addresses that one name may bring, as in a pool.
+const MOST: usize = 1024;
+/// A connection is waited for no longer than this, whatever the config says.
+const CONNECT: Duration = Duration::from_secs(5);
+/// Nor is an answer, unless somebody says `--timeout`.
+const ANSWER: Duration = Duration::from_secs(5);
+/// A look for what explains a failure.
+const DIAGNOSIS: Duration = Duration::from_secs(5);
+/// What sets the time of a check.
+const CHECK: &str = "limit: health.timeout";
+/// So many failures are looked at more closely.
+const DIAGNOSES: usize = 32;
+
+/// What all looks share.
+struct Room {
+    places: Semaphore,
+    /// Diagnoses that may still be made: where many fail, the first ones say it.
+    diagnoses: AtomicUsize,
+}
+
+impl Room {
+    /// A closer look: what answers there, or next to it.
+    async fn explains(&self, endpoint: &Endpoint, failure: &Failure) -> Option<Finding> {
+        let one_less = |left: usize| left.checked_sub(1);
+        self.diagnoses.fetch_update(Relaxed, Relaxed, one_less).ok()?;
+        timeout(DIAGNOSIS, diagnose::look(endpoint, failure.cause, &[])).await.ok().flatten()
+    }
+}
+
+/// Looks at all of them, in their order.
+pub(super) async fn all(targets: Vec<Target>, how: How) -> Vec<Report> {
+    let room = Arc::new(Room { places: Semaphore::new(AT_ONCE), diagnoses: AtomicUsize::new(DIAGNOSES) });
+    in_order(targets.into_iter().map(|target| each(Arc::new(target), how, Arc::clone(&room))))
+        .await
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// Runs them side by side; what they give stands in their order.
+async fn in_order<T: Send + 'static>(all: impl Iterator<Item = impl Future<Output = T> + Send + 'static>) -> Vec<T> {
+    let mut tasks = JoinSet::new();
+    for (index, one) in all.enumerate() {
+        tasks.spawn(async move { (index, one.await) });
+    }
+    let mut done = tasks.join_all().await;
+    done.sort_unstable_by_key(|(index, _)| *index);
+    done.into_iter().map(|(_, result)| result).collect()
+}
+
+/// Each address of a name is an upstream (CONTRACT §2).
+async fn each(target: Arc<Target>, how: How, room: Arc<Room>) -> Vec<Report> {
+    let (resolved, endpoints) = match Endpoint::literal(&target.address) {
+        Some(endpoint) => (None, vec![(target.name.clone(), endpoint)]),
+        None => {
+            let _place = room.places.acquire().await;
+            match addresses(&target, &room).await {
+                Ok((step, endpoints)) => (Some(step), endpoints),
+                Err(report) => return vec![*report],
+            }
+        }
+    };
+    let looks = endpoints.into_iter().map(|(name, endpoint)| {
+        let (target, room, resolved) = (Arc::clone(&target), Arc::clone(&room), resolved.clone());
+        async move {
+            let _place = room.places.acquire().await;
+            let blank = Report { name, elapsed: elapsed(resolved.as_ref()), ..blank(&target) };
+            look(Look { target: &target, how, endpoint: Arc::new(endpoint) }, &room, blank, resolved).await
+        }
+    });
+    in_order(looks).await
+}
+
+fn elapsed(step: Option<&Step>) -> Duration {
+    step.map_or(Duration::ZERO, |step| step.elapsed)
+}
+
+fn blank(target: &Target) -> Report {
+    let pool = target.configured.then(|| Arc::clone(&target.pool.name));
+    Report { pool, name: target.name.clone(), address: target.address.to_string(), ..Report::default() }
+}
+
+/// What the name service says of the target's name.
+async fn addresses(target: &Target, room: &Room) -> Result<(Step, Vec<(String, Endpoint)>), Box<Report>> {
+    let (authority, port) = (target.address.to_string(), target.address.port);
+    let Host::Name(name) = &target.address.host else { return Ok((Step::new("resolve", Duration::ZERO, ""), vec![])) };
+    let limit = target.pool.timeouts.resolve;
+    let started = Instant::now();
+    let found = resolve::look_up(Arc::clone(name), limit).await;
+    let elapsed = started.elapsed();
+    let mut ips: Vec<IpAddr> = match found {
+        Ok(ips) => ips,
+        Err(why) => {
+            let failure = resolve::failure(&why, limit);
+            let step =
+                Step::new("resolve", elapsed, matter(&failure, "limit: timeouts.resolve")).because(failure.cause);
+            let endpoint = Endpoint::new(authority.as_str().into(), Dial::Unresolved(Some(why)));
+            let finding = room.explains(&endpoint, &failure).await;
+            let trouble = Trouble::of(&failure, &authority, "limit: timeouts.resolve", finding);
+            return Err(Box::new(Report { steps: vec![step], trouble: Some(trouble), elapsed, ..blank(target) }));
+        }
+    };
+    ips.sort_unstable();
+    ips.dedup();
+    ips.truncate(MOST);
+    let said = ips.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let step = Step::new("resolve", elapsed, said.join(", ")).fact("addresses", said);
+    let several = ips.len() > 1;
+    let ips = ips.into_iter().filter(|ip| target.only.is_none_or(|only| only == *ip));
+    let endpoints = ips.map(|ip| {
+        let name = if several && target.only.is_none() { format!("{}@{ip}", target.name) } else { target.name.clone() };
+        (name, Endpoint::new(authority.as_str().into(), Dial::Addresses(vec![SocketAddr::new(ip, port)])))
+    });
+    let endpoints: Vec<_> = endpoints.collect();
+    if endpoints.is_empty() {
+        let failure = Failure::new(Cause::DnsNotFound);
+        let trouble = Trouble::of(&failure, &authority, "", None);
+        return Err(Box::new(Report { steps: vec![step], trouble: Some(trouble), elapsed, ..blank(target) }));
+    }
+    Ok((step, endpoints))
+}
+
+/// One endpoint, and how to look at it.
+#[derive(Clone, Debug)]
+pub(super) struct Look<'a> {
+    pub(super) target: &'a Target,
+    pub(super) how: How,
+    pub(super) endpoint: Arc<Endpoint>,
+}
+
+impl Look<'_> {
+    /// What traffic would ask, with the pool's own settings.
+    pub(super) fn visit(&self, path: PathAndQuery) -> Visit {
+        let pool = &self.target.pool;
+        let host = match &pool.host_header {
+            HostHeader::Literal(host) => Some(host.clone()),
+            HostHeader::Client | HostHeader::Upstream => None,
+        };
+        let limit = self.how.timeout.unwrap_or_else(|| pool.timeouts.read.min(ANSWER));
+        Visit { host, buffers: pool.buffers, ..Visit::get(path, limit) }
+    }
+
+    /// Where requests go that nobody said a path for.
+    pub(super) fn path(&self) -> PathAndQuery {
+        self.target.path.clone().unwrap_or_else(|| PathAndQuery::from_static("/"))
+    }
+
+    /// What set the limit of a visit.
+    fn limit_of_visit(&self) -> &'static str {
+        match self.how.timeout {
+            Some(_) => "limit: --timeout",
+            None if self.target.pool.timeouts.read <= ANSWER => "limit: timeouts.read",
+            None => "see --timeout for a longer wait",
+        }
+    }
+
+    /// The check itself is the exchange that is shown: it goes where requests go, over HTTP.
+    fn check(&self) -> Option<&Health> {
+        let health = self.target.pool.health.as_ref()?;
+        let same = health.port.is_none_or(|port| port == self.target.address.port);
+        (self.target.path.is_none() && same && matches!(health.check, Check::Http(_))).then_some(health)
+    }
+}
+
+/// What makes an upstream unusable.
+struct Wrong {
+    failure: Failure,
+    /// What set the time that ran out.
+    limit: &'static str,
+    /// Where: the port of the check may be another.
+    at: Arc<Endpoint>,
+    /// What to do about an answer that a check does not want.
+    advice: Option<String>,
+}
+
+impl Wrong {
+    fn new(failure: Failure, limit: &'static str, at: &Arc<Endpoint>) -> Self {
+        Self { failure, limit, at: Arc::clone(at), advice: None }
+    }
+
+    async fn told(self, room: &Room) -> Trouble {
+        let Self { failure, limit, at, advice } = self;
+        let finding = if is_checks_own(failure.cause) { None } else { room.explains(&at, &failure).await };
+        let trouble = Trouble::of(&failure, &at.authority, limit, finding);
+        match advice {
+            Some(advice) => trouble.advised(advice),
+            None => trouble,
+        }
+    }
+}
+
+async fn look(look: Look<'_>, room: &Room, mut report: Report, resolved: Option<Step>) -> Report {
+    report.steps.extend(resolved);
+    let mut wrong = connects(&look, &mut report).await;
+    if wrong.is_none() {
+        wrong = match look.check() {
+            Some(health) => checked(&look, health, &mut report).await,
+            None => visited(&look, &mut report).await,
+        };
+        if wrong.as_ref().is_none_or(|wrong| is_checks_own(wrong.failure.cause)) {
+            if look.check().is_none() && look.target.path.is_none() {
+                wrong = check_elsewhere(&look, &mut report).await;
+            }
+            further::upgrade(&look, &mut report).await;
+            if look.how.deep {
+                further::all(&look, &mut report).await;
+            }
+        }
+    }
+    if let Some(wrong) = wrong {
+        report.trouble = Some(wrong.told(room).await);
+    }
+    report
+}
+
+/// HTTP works, and the check wants something else.
+const fn is_checks_own(cause: Cause) -> bool {
+    matches!(cause, Cause::HealthStatus | Cause::HealthBody)
+}
+
+/// A connection to each address, as a TCP check opens it. Wrong if none takes one.
+async fn connects(look: &Look<'_>, report: &mut Report) -> Option<Wrong> {
+    let Dial::Addresses(addresses) = &look.endpoint.dial else { return None };
+    let allowed = look.target.pool.timeouts.connect;
+    let (limit, named) =
+        if allowed <= CONNECT { (allowed, "limit: timeouts.connect") } else { (CONNECT, further::PATIENCE) };
+    let tries = addresses.iter().map(|address| {
+        let endpoint = Endpoint::new(Arc::clone(&look.endpoint.authority), Dial::Addresses(vec![*address]));
+        let tcp = Health { timeout: limit, ..tcp() };
+        async move { probe::once(&Arc::new(endpoint), &tcp).await }
+    });
+    let mut failures: Vec<Failure> = Vec::new();
+    let (mut stood, mut refused) = (Vec::new(), Vec::new());
+    let literal = addresses.len() == 1;
+    for (address, outcome) in addresses.iter().zip(in_order(tries).await) {
+        let fact = address.to_string();
+        match outcome {
+            Ok(facts) => {
+                stood.push(fact.clone());
+                report.steps.push(Step::new("connect", facts.elapsed, fact.clone()).fact("address", fact));
+            }
+            Err(failed) => {
+                let matter = matter(&failed.failure, named);
+                let said = if literal && fact == *look.endpoint.authority {
+                    matter
+                } else {
+                    format!("{fact}  {}", matter.replace("on this port", "there"))
+                };
+                let step = Step::new("connect", failed.elapsed, said).fact("address", fact.clone());
+                report.steps.push(step.because(failed.failure.cause));
+                if failed.failure.cause == Cause::ConnectionRefused {
+                    refused.push(fact);
+                }
+                failures.push(*failed.failure);
+            }
+        }
+    }
+    if let ([only], [closed]) = (stood.as_slice(), refused.as_slice()) {
+        report
+            .notes
+            .push(format!("It listens on {only} alone; {closed} refuses. causeway finds the one that is open."));
+    }
+    if !stood.is_empty() {
+        return None;
+    }
+    report.elapsed += report.steps.iter().filter(|step| step.phase == "connect").map(|step| step.elapsed).max()?;
+    let telling = failures.iter().position(|failure| failure.cause == Cause::ConnectionRefused).unwrap_or(0);
+    (telling < failures.len()).then(|| Wrong::new(failures.swap_remove(telling), named, &look.endpoint))
+}
+
+fn tcp() -> Health {
+    Health { check: Check::Tcp, port: None, interval: CONNECT, timeout: CONNECT, healthy_after: 1, unhealthy_after: 1 }
+}
+
+/// The pool's own check, and what its answer means.
+async fn checked(look: &Look<'_>, health: &Health, report: &mut Report) -> Option<Wrong> {
+    let Check::Http(check) = &health.check else { return None };
+    let host = check.host_header.as_ref().map_or(&*look.endpoint.authority, |host| host.to_str().unwrap_or_default());
+    let asked = format!("{} {}, Host: {host}", check.method, check.path);
+    let (seen, elapsed, failure) = match probe::once(&look.endpoint, health).await {
+        Ok(facts) => (facts.seen, facts.elapsed, None),
+        Err(failed) => (failed.seen, failed.elapsed, Some(*failed.failure)),
+    };
+    exchange(report, &asked, &seen, elapsed, failure.as_ref(), (CHECK, Buffers::default().response_head));
+    if let Some(failure) = failure {
+        return Some(Wrong { advice: advice(&failure, &seen, check), ..Wrong::new(failure, CHECK, &look.endpoint) });
+    }
+    report.notes.extend(answer(&seen, check).and_then(surprising));
+    if elapsed > health.timeout / 2 {
+        let (took, limit) = (spoken(elapsed), spoken(health.timeout));
+        report.notes.push(format!("The check took {took} of the {limit} that health.timeout allows."));
+    }
+    None
+}
+
+fn answer<'a>(seen: &'a Seen, check: &'a HttpCheck) -> Option<Answer<'a>> {
+    let head = seen.head.as_ref()?;
+    let location = head.location.as_deref();
+    Some(Answer { status: head.status, method: check.method.as_str(), path: &check.path, location })
+}
+
+/// What to do where the check does not want what it got.
+fn advice(failure: &Failure, seen: &Seen, check: &HttpCheck) -> Option<String> {
+    match failure.cause {
+        Cause::HealthStatus => answer(seen, check).map(unwanted),
+        Cause::HealthBody => Some("If the app is well, set health.expect_body to what it says then.".to_owned()),
+        _ => None,
+    }
+}
+
+/// A request as clients send it. Whatever status it has: HTTP works.
+async fn visited(look: &Look<'_>, report: &mut Report) -> Option<Wrong> {
+    let visit = look.visit(look.path());
+    let host = visit.host.as_ref().map_or(&*look.endpoint.authority, |host| host.to_str().unwrap_or_default());
+    let asked = format!("GET {}, Host: {host}", visit.target);
+    let visited = probe::visit(&look.endpoint, &visit).await;
+    let (seen, failure) = (&visited.seen, visited.result.err());
+    let limit = look.limit_of_visit();
+    exchange(report, &asked, seen, visited.elapsed, failure.as_ref(), (limit, visit.buffers.response_head));
+    if let Some(failure) = failure {
+        return Some(Wrong::new(failure, limit, &look.endpoint));
+    }
+    let head = seen.head.as_ref()?;
+    let (path, location) = (visit.target.as_str(), head.location.as_deref());
+    report.notes.extend(surprising(Answer { status: head.status, method: "GET", path, location }));
+    let most = visit.buffers.response_head as u64;
+    if head.bytes > most / 4 * 3 {
+        let (bytes, most) = (approximate(head.bytes), sized(most));
+        report.notes.push(format!("Its head of {bytes} is near the limit, {most} (buffers.response_head)."));
+    }
+    None
+}
+
+/// The pool's check, where it asks another port or in another way than requests do. A TCP check has been made.
+async fn check_elsewhere(look: &Look<'_>, report: &mut Report) -> Option<Wrong> {
+    let health = look.target.pool.health.as_ref()?;
+    if matches!(health.check, Check::Tcp) && health.port.is_none() {
+        return None;
+    }
+    let failed = match probe::once(&look.endpoint, health).await {
+        Ok(facts) => {
+            report.steps.push(Step::new("check", facts.elapsed, facts.sentence));
+            return None;
+        }
+        Err(failed) => failed,
+    };
+    let failure = *failed.failure;
+    let at = probe::at_port(&look.endpoint, health.port);
+    let matter = matter(&failure, CHECK);
+    let said = if Arc::ptr_eq(&at, &look.endpoint) { matter } else { format!("{}  {matter}", at.authority) };
+    report.steps.push(Step::new("check", failed.elapsed, said).because(failure.cause));
+    let advice = match &health.check {
+        Check::Http(check) => advice(&failure, &failed.seen, check),
+        Check::Tcp | Check::Grpc(_) => None,
+    };
+    Some(Wrong { advice, ..Wrong::new(failure, CHECK, &at) })
+}

@@ -1,0 +1,52 @@
+//! What a request met on its way, phase by phase. Facts alone: nothing here says what they mean.
+
+use std::time::Duration;
+
+/// Each phase as far as it came to its end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// How long the connection took.
+    pub connect: Option<Duration>,
+    /// How long the request took to be sent to its end.
+    pub request: Option<Duration>,
+    /// The head of the answer.
+    pub head: Option<HeadSeen>,
+    /// The body of the answer.
+    pub body: Option<BodySeen>,
+}
+
+/// The head of an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeadSeen {
+    /// From the end of the request.
+    pub took: Duration,
+    /// Its status.
+    pub status: u16,
+    /// Its fields, without those that speak of the connection alone.
+    pub fields: usize,
+    /// All of it.
+    pub bytes: u64,
+    /// `Location`, printable ASCII.
+    pub location: Option<String>,
+}
+
+/// What was read of a body.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BodySeen {
+    /// From the head to the last byte that was read.
+    pub took: Duration,
+    /// Bytes of content.
+    pub bytes: u64,
+    /// To its end; else there is more, or it broke off.
+    pub complete: bool,
+}
+
+impl Seen {
+    /// The time of all phases that came to their end.
+    #[must_use]
+    pub fn spent(&self) -> Duration {
+        let head = self.head.as_ref().map(|head| head.took);
+        let body = self.body.as_ref().map(|body| body.took);
+        [self.connect, self.request, head, body].into_iter().flatten().sum()
+    }
+}
