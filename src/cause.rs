@@ -6,11 +6,15 @@
 
 mod failure;
 mod finding;
+mod oversize;
+mod table;
 
 use std::fmt;
 
-pub use failure::{Failure, Oversize, capitalised, escape, sized, spoken};
+pub use failure::{Failure, capitalised, escape, sized, spoken};
 pub use finding::Finding;
+pub use oversize::Oversize;
+pub use table::Cause;
 
 /// Where in an exchange a failure happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -95,190 +99,6 @@ pub struct Row {
     pub hint: &'static str,
     /// The command to type next, `{address}` filled in; empty when there is none.
     pub command: &'static str,
-}
-
-macro_rules! causes {
-    ($( $variant:ident = $token:literal, $rfc:literal, $status:literal, $phase:ident, $fault:ident, $retry:ident, $timeout:literal,
-        $means:literal, $short:literal, $message:literal, $hint:literal, $command:literal; )*) => {
-        /// Every way in which a request, an attempt or a check can fail.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        #[allow(missing_docs)] // `Row::means` is the documentation, one sentence a row.
-        pub enum Cause { $( $variant, )* }
-
-        impl Cause {
-            /// All causes, in the order of the table.
-            pub const ALL: &'static [Self] = &[ $( Self::$variant, )* ];
-
-            /// This cause's row.
-            #[must_use]
-            pub const fn row(self) -> &'static Row {
-                match self { $( Self::$variant => &Row {
-                    token: $token, rfc9209: $rfc, status: $status, phase: Phase::$phase, fault: Fault::$fault,
-                    retry: Retry::$retry, timeout: $timeout, means: $means, short: $short, message: $message,
-                    hint: $hint, command: $command,
-                }, )* }
-            }
-        }
-    };
-}
-
-causes! {
-    DnsNotFound = "dns_not_found", "dns_error", 502, Resolve, Network, Any, false,
-        "the upstream's name does not exist",
-        "its name does not exist", "name does not exist",
-        "The name in {address} does not exist. Is it spelled right, and are both on the same network?", "getent hosts {host}";
-    DnsFailure = "dns_failure", "dns_error", 502, Resolve, Network, Any, false,
-        "the name server answered with an error",
-        "the name server gave an error for it", "name server error: {seen}",
-        "The name server gave an error for {address}: {seen}. See /etc/resolv.conf.", "getent hosts {host}";
-    DnsTimeout = "dns_timeout", "dns_timeout", 504, Resolve, Network, Any, true,
-        "the name server did not answer in time",
-        "no name server answered for it within {limit}", "no answer from a name server within {limit}",
-        "No name server answered for {address} within {limit} (limit: timeouts.resolve). Is it reachable from here?", "getent hosts {host}";
-    Unreachable = "unreachable", "destination_ip_unroutable", 502, Connect, Network, Any, false,
-        "there is no way to the upstream's network",
-        "the network has no way to it", "no way to this network",
-        "The network has no way to {address}. Wrong subnet, or not attached to that network?", "ip route";
-    ConnectionRefused = "connection_refused", "connection_refused", 502, Connect, Upstream, Any, false,
-        "nothing listens on the upstream's port",
-        "nothing listens there", "connection refused",
-        "Nothing listens on {address}. Is the app running, and is the port right?", "curl -i http://{address}/";
-    ConnectTimeout = "connect_timeout", "connection_timeout", 504, Connect, Network, Any, true,
-        "the upstream did not take the connection in time",
-        "it did not take the connection within {limit}", "no connection within {limit}",
-        "{address} did not take the connection within {limit} (limit: timeouts.connect). Is its host up, and does a firewall let causeway in?", "curl -i http://{address}/";
-    ConnectReset = "connect_reset", "connection_terminated", 502, Connect, Upstream, Any, false,
-        "the upstream broke the connection while it was being opened",
-        "it broke the connection while it was being opened", "connection reset while it was being opened",
-        "{address} broke the connection while it was being opened. Does that port belong to a proxy with nothing behind it, or is the app overloaded?", "curl -i http://{address}/";
-    PortsExhausted = "ports_exhausted", "proxy_internal_error", 502, Connect, Proxy, Any, false,
-        "this machine has no free local port left for the connection",
-        "no local port was free for a connection to it", "no free local port",
-        "No local port was free for a connection to {address}. Widen net.ipv4.ip_local_port_range, or let the app keep connections alive.", "sysctl net.ipv4.ip_local_port_range";
-    FilesExhausted = "files_exhausted", "proxy_internal_error", 503, Connect, Proxy, Any, false,
-        "causeway may open no more files or sockets",
-        "causeway has reached its limit of open files", "too many open files",
-        "causeway has reached its limit of open files. Raise it (ulimit -n), or lower limits.connections.", "ulimit -n";
-    UpstreamBusy = "upstream_busy", "connection_limit_reached", 503, Queue, Proxy, Any, false,
-        "every upstream that is left has as many requests as it may have",
-        "it has as many requests as it may have", "no slot: {seen}",
-        "Every upstream that is left has as many requests as it may have (limits.in_flight): {seen}. Add upstreams or raise the limit if the app can take more; limits.queue lets requests wait.", "";
-    QueueTimeout = "queue_timeout", "connection_limit_reached", 503, Queue, Proxy, Any, false,
-        "no slot became free in time",
-        "no slot became free within {limit}", "no slot within {limit}",
-        "No slot became free within {limit} (limit: limits.queue_timeout). Add upstreams, or raise limits.in_flight if the app can take more.", "";
-    StaleConnection = "stale_connection", "connection_terminated", 502, Head, Upstream, Idempotent, false,
-        "the upstream closed a kept connection just as the request went out on it",
-        "it closed a kept connection just as the request went out on it", "kept connection closed as the request went out",
-        "{address} closed a kept connection as this request went out on it. Did the app crash or restart? If it happens again and again, set connections.idle below the app's own keep-alive time.", "curl -i http://{address}/";
-    ClosedWithoutResponse = "closed_without_response", "connection_terminated", 502, Head, Upstream, Idempotent, false,
-        "the upstream took the request and closed without a byte of an answer",
-        "it took the request, then closed without a byte of an answer", "closed before the first byte of a response",
-        "It took the request, then closed without a byte of an answer. Did the app crash or was it killed? Its own log should say.", "curl -i http://{address}/";
-    ResetBeforeHead = "reset_before_head", "connection_terminated", 502, Head, Upstream, Idempotent, false,
-        "the upstream reset the connection before it answered",
-        "it took the request, then reset the connection", "connection reset before the response head",
-        "It took the request, then reset the connection. Did the app crash, or does a firewall cut the connection?", "curl -i http://{address}/";
-    TruncatedHead = "truncated_head", "http_response_incomplete", 502, Head, Upstream, Idempotent, false,
-        "the upstream's answer ended within its head",
-        "its answer ended within the response head", "response head cut off after {seen}",
-        "Its answer ended within the response head, after {seen}. Did the app crash while answering?", "curl -i http://{address}/";
-    NotHttp = "not_http", "http_protocol_error", 502, Head, Upstream, Idempotent, false,
-        "the upstream answered with something that is not HTTP",
-        "what it answered is not HTTP", "not HTTP: {seen}",
-        "What it answered is not HTTP: {seen}. Is {address} the port of another service, a database perhaps?", "curl -i http://{address}/";
-    SpeaksTls = "speaks_tls", "http_protocol_error", 502, Head, Upstream, Idempotent, false,
-        "the upstream speaks TLS on this port",
-        "it speaks TLS on this port", "TLS where plain HTTP was expected",
-        "{address} speaks TLS here, and causeway spoke plain HTTP. Use the app's plain HTTP port.", "curl -ik https://{address}/";
-    SpeaksH2 = "speaks_h2", "http_protocol_error", 502, Head, Upstream, Idempotent, false,
-        "the upstream speaks HTTP/2 only",
-        "it speaks only HTTP/2 on this port", "HTTP/2 where HTTP/1.1 was expected",
-        "{address} speaks only HTTP/2 here, and causeway spoke HTTP/1.1. Let the app speak HTTP/1.1 on this port.", "curl -i --http2-prior-knowledge http://{address}/";
-    InvalidHead = "invalid_head", "http_protocol_error", 502, Head, Upstream, Idempotent, false,
-        "the upstream's response head breaks the rules of HTTP",
-        "its response head breaks the rules of HTTP", "invalid response head: {seen}",
-        "Its response head breaks the rules of HTTP: {seen}. This is a fault in the app or its framework.", "curl -iv http://{address}/";
-    ResponseHeadTooLarge = "response_head_too_large", "http_response_header_section_size", 502, Head, Upstream, Never, false,
-        "the upstream's response head is larger than the limit",
-        "its response head is larger than {limit}", "response head larger than {limit}",
-        "Its response head is larger than {limit} (limit: buffers.response_head). Raise it, or find what grows: usually Set-Cookie.", "curl -sI http://{address}/";
-    BadChunking = "bad_chunking", "http_response_transfer_coding", 502, Body, Upstream, Idempotent, false,
-        "the chunks of the upstream's response body are broken",
-        "the chunks of its response body are broken", "broken chunk in the response body: {seen}",
-        "The chunks of its response body are broken: {seen}. This is a fault in the app or its framework.", "curl -iv --raw http://{address}/";
-    ReadTimeout = "read_timeout", "connection_read_timeout", 504, Head, Upstream, Idempotent, true,
-        "the upstream took the request and did not answer in time",
-        "it took the request, then was silent for {limit}", "no response head within {limit}",
-        "It took the request, then was silent for {limit} (limit: timeouts.read). Is it stuck, or is this route slow and needs a longer limit?", "curl -i http://{address}/";
-    WriteTimeout = "write_timeout", "connection_write_timeout", 504, Request, Upstream, Idempotent, true,
-        "the upstream stopped taking the request",
-        "it took nothing more of the request for {limit}", "nothing of the request taken for {limit}",
-        "It took nothing more of the request for {limit} (limit: timeouts.write). Does the app read request bodies?", "curl -i http://{address}/";
-    RequestTimeout = "request_timeout", "http_response_timeout", 504, Head, Upstream, Never, true,
-        "the whole exchange took longer than allowed",
-        "the whole exchange took longer than {limit}", "not complete within {limit}",
-        "The whole exchange took longer than {limit} (limit: timeouts.request).", "curl -i http://{address}/";
-    TruncatedBody = "truncated_body", "http_response_incomplete", 502, Body, Upstream, Idempotent, false,
-        "the upstream's response body ended too early",
-        "its response body ended too early", "response body cut off: {seen}",
-        "Its response body ended too early: {seen}. Did the app crash while answering?", "curl -i http://{address}/";
-    BodyTimeout = "body_timeout", "connection_read_timeout", 504, Body, Upstream, Idempotent, true,
-        "the upstream fell silent within the response body",
-        "it fell silent for {limit} within the response body", "silent for {limit} within the response body",
-        "It fell silent for {limit} within the response body (limit: timeouts.body).", "curl -i http://{address}/";
-    UpgradeFailed = "upgrade_failed", "http_upgrade_failed", 502, Head, Upstream, Never, false,
-        "the upstream switched to a protocol that nobody asked for",
-        "it switched to a protocol that was not asked for", "unexpected 101: {seen}",
-        "It answered 101 for a protocol that was not asked for: {seen}.", "curl -i http://{address}/";
-    LoopDetected = "loop_detected", "proxy_loop_detected", 502, Queue, Proxy, Never, false,
-        "the request has been through this causeway before",
-        "the request came back to this causeway", "the request has been through this causeway before",
-        "This request has been through this causeway before: an upstream points back here. Compare listen with upstreams.", "causeway check";
-    HealthStatus = "health_status", "", 0, Head, Upstream, Any, false,
-        "the health check got a status that it does not want",
-        "its health check {seen}", "health check {seen}",
-        "Health check {seen}.", "curl -i http://{address}/";
-    HealthBody = "health_body", "", 0, Body, Upstream, Any, false,
-        "the health check did not find the text that it wants",
-        "its health check {seen}", "health check {seen}",
-        "Health check {seen}.", "curl -i http://{address}/";
-    Evicted = "evicted", "destination_unavailable", 502, Queue, Upstream, Any, false,
-        "the upstream's health checks fail, so it gets no traffic",
-        "its health checks failed while it had the request", "evicted while it had the request",
-        "Its health checks failed while it had the request.", "curl -i http://{address}/";
-    ClientClosed = "client_closed", "", 499, Request, Client, Never, false,
-        "the client went away before it had its answer",
-        "the client went away before it had its answer", "client gone before it had its answer",
-        "The client closed the connection before it had its answer.", "";
-    ClientTimeout = "client_timeout", "http_request_error", 408, Request, Client, Never, false,
-        "the client did not send its request in time",
-        "the request was not complete in time", "request not complete in time: {seen}",
-        "The request was not complete in time: {seen}.", "";
-    ClientInvalid = "client_invalid", "http_request_error", 400, Request, Client, Never, false,
-        "the client's request breaks the rules of HTTP",
-        "the request breaks the rules of HTTP", "invalid request: {seen}",
-        "The request breaks the rules of HTTP: {seen}.", "";
-    ClientTooLarge = "client_too_large", "http_request_error", 413, Request, Client, Never, false,
-        "the client's request is larger than a limit",
-        "the request is larger than allowed", "request too large: {seen}",
-        "The request is larger than allowed: {seen}.", "";
-    NoRoute = "no_route", "destination_not_found", 404, Queue, Proxy, Never, false,
-        "no route takes this host, path and method",
-        "no route takes this host, path and method", "no route takes {seen}",
-        "No route takes {seen}.", "causeway check --url http://{address}/";
-    ProxyBusy = "proxy_busy", "proxy_internal_response", 503, Queue, Proxy, Never, false,
-        "the listener has as many requests as it may have",
-        "causeway has as many requests as it may have", "as many requests as allowed: {limit}",
-        "causeway has as many requests at once as this listener may have: {limit}.", "";
-    ShuttingDown = "shutting_down", "proxy_internal_response", 503, Queue, Proxy, Never, false,
-        "causeway is shutting down",
-        "causeway is shutting down", "shutting down",
-        "causeway is restarting. Try again in a moment.", "";
-    Bug = "bug", "proxy_internal_error", 500, Queue, Proxy, Never, false,
-        "a fault in causeway",
-        "a fault in causeway", "a fault in causeway",
-        "This is a fault in causeway. Please report it with the request id.", "";
 }
 
 impl Cause {

@@ -179,6 +179,7 @@ fn failed() -> Exchange {
         by_traffic: false,
         finding: None,
         held_for: Duration::from_secs(41),
+        in_flight_limit: None,
         next_check: Some(Duration::from_millis(1200)),
         ends_in: None,
     });

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 
-use super::{Cause, Finding, Phase};
+use super::{Cause, Finding, Oversize, Phase, oversize};
 
 /// The hint of [`Cause::ResponseHeadTooLarge`] where the limit is one of fields: that one cannot be raised.
 const TOO_MANY_FIELDS: &str =
@@ -30,19 +30,10 @@ pub struct Failure {
     pub status: Option<u16>,
     /// The status of the response that failed, where one had arrived.
     pub received: Option<u16>,
+    /// The Proxy-Status of that response: what proxies behind us have said of it.
+    pub behind: Option<Box<str>>,
     /// What the system or library said.
     pub source: Option<Box<dyn Error + Send + Sync>>,
-}
-
-/// A head that was too large.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Oversize {
-    /// Bytes of it, as far as it was read.
-    pub size: u64,
-    /// It was read to its end: `size` is its size.
-    pub whole: bool,
-    /// Its largest field: the name, printable ASCII, and the bytes that this field and others of its name take together.
-    pub largest: Option<(String, u64)>,
 }
 
 impl Failure {
@@ -58,6 +49,7 @@ impl Failure {
             oversize: None,
             status: None,
             received: None,
+            behind: None,
             source: None,
         }
     }
@@ -111,6 +103,15 @@ impl Failure {
         self
     }
 
+    /// The same, with the Proxy-Status of that response. What is no list of members is left out, and so is a long one.
+    #[must_use]
+    pub fn behind(mut self, members: &str) -> Self {
+        const MOST: usize = 1000;
+        let members = members.trim();
+        self.behind = (members.len() <= MOST && is_a_list(members)).then(|| members.into());
+        self
+    }
+
     /// The same, with what the system or library said.
     #[must_use]
     pub fn from(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
@@ -124,10 +125,18 @@ impl Failure {
         self.status.unwrap_or(self.cause.row().status)
     }
 
+    /// The one field that is larger than the limit all alone, and its size.
+    #[must_use]
+    pub fn field_too_large(&self) -> Option<(&str, u64)> {
+        let (name, size) = self.oversize.as_ref()?.largest.as_ref()?;
+        let limit = self.limit.as_deref().and_then(oversize::bytes)?;
+        (self.cause == Cause::ResponseHeadTooLarge && *size > limit).then_some((name, *size))
+    }
+
     /// The hint for the operator, about `address` (`host:port`): what is the matter, and what to do.
     #[must_use]
     pub fn hint(&self, address: &str) -> String {
-        self.fill(self.hint_template(), address)
+        self.fill(&self.hint_template(), address)
     }
 
     /// What is the matter, as a clause about an upstream named just before: `nothing listens there`.
@@ -139,7 +148,8 @@ impl Failure {
     /// The second half of [`Failure::hint`]: what to do, without what is the matter; empty where there is none.
     #[must_use]
     pub fn remedy(&self, address: &str) -> String {
-        let remedy = self.hint_template().split_once(". ").map_or("", |(_, remedy)| remedy);
+        let hint = self.hint_template();
+        let remedy = hint.split_once(". ").map_or("", |(_, remedy)| remedy);
         self.fill(remedy, address)
     }
 
@@ -163,11 +173,12 @@ impl Failure {
         }
     }
 
-    /// The command to type next, if there is one.
+    /// The command to type next, if there is one; with no address, one that needs none.
     #[must_use]
     pub fn command(&self, address: &str) -> Option<String> {
         let command = self.cause.row().command;
-        (!command.is_empty()).then(|| self.fill(command, address))
+        let none = command.is_empty() || address.is_empty() && command.contains("{address}");
+        (!none).then(|| self.fill(command, address))
     }
 
     /// A bare fact for `message` and log: `connection refused`, `no response head within 5 s`.
@@ -194,10 +205,11 @@ impl Failure {
         told
     }
 
-    fn hint_template(&self) -> &'static str {
-        match (self.cause, &self.limit) {
-            (Cause::ResponseHeadTooLarge, Some(limit)) if limit.ends_with(" fields") => TOO_MANY_FIELDS,
-            _ => self.cause.row().hint,
+    fn hint_template(&self) -> Cow<'static, str> {
+        match (self.cause, &self.limit, &self.oversize) {
+            (Cause::ResponseHeadTooLarge, Some(limit), _) if limit.ends_with(" fields") => TOO_MANY_FIELDS.into(),
+            (Cause::ResponseHeadTooLarge, Some(limit), Some(over)) => oversize::hint(over, limit).into(),
+            _ => self.cause.row().hint.into(),
         }
     }
 
@@ -234,6 +246,26 @@ impl Error for Failure {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.source.as_deref().map(|e| e as _)
     }
+}
+
+/// Can these be members of a list (RFC 9651 §4.2.1), so that one more may stand behind them? Not every fault is seen: only
+/// those that would swallow what follows.
+fn is_a_list(members: &str) -> bool {
+    let (mut quoted, mut escaped, mut empty) = (false, false, true);
+    for byte in members.bytes() {
+        match byte {
+            _ if !matches!(byte, b' '..=b'~') => return false,
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'\\' => return false,
+            b'"' => (quoted, empty) = (!quoted, false),
+            b',' if !quoted && empty => return false,
+            b',' if !quoted => empty = true,
+            b' ' => {}
+            _ => empty = false,
+        }
+    }
+    !quoted && !empty
 }
 
 /// Bytes from outside as printable ASCII: `\r`, `\n`, `\t`, `\xNN` for the rest.

@@ -32,7 +32,7 @@ pub async fn dial(endpoint: &Endpoint, limit: Duration) -> Result<TcpStream, Fai
     };
     let stream = match connected {
         Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return Err(Failure::new(cause(&error)).in_phase(Phase::Connect).from(error)),
+        Ok(Err(error)) => return Err(failed(error)),
         Err(_elapsed) => return Err(Failure::new(Cause::ConnectTimeout).limit(spoken(limit))),
     };
     // A socket that refuses the option still works, only with Nagle's delays.
@@ -95,6 +95,16 @@ fn to_another(stream: TcpStream, address: SocketAddr) -> io::Result<TcpStream> {
 fn telling(preferred: io::Error, other: io::Error) -> io::Error {
     let refused = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
     if !refused(&preferred) && refused(&other) { other } else { preferred }
+}
+
+fn failed(error: io::Error) -> Failure {
+    let failure = Failure::new(cause(&error)).in_phase(Phase::Connect);
+    let own = error.raw_os_error() == Some(rustix::io::Errno::MFILE.raw_os_error());
+    let failure = match rustix::process::getrlimit(rustix::process::Resource::Nofile).current {
+        Some(most) if own => failure.seen(format!("{most} are open")),
+        _ => failure,
+    };
+    failure.from(error)
 }
 
 fn cause(error: &io::Error) -> Cause {

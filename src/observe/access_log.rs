@@ -281,7 +281,7 @@ fn combined(out: &mut Vec<u8>, exchange: &Exchange) {
     nginx(out, exchange.method.as_str().as_bytes());
     out.push(b' ');
     nginx(out, exchange.uri.to_string().as_bytes());
-    put(out, format_args!(" {:?}\" {} {} \"", exchange.version, exchange.status, exchange.bytes_out));
+    put(out, format_args!(" {:?}\" {:03} {} \"", exchange.version, exchange.status, exchange.bytes_out));
     nginx(out, exchange.referer.as_ref().map_or(b"-", |value| value.as_bytes()));
     out.text("\" \"");
     nginx(out, exchange.user_agent.as_ref().map_or(b"-", |value| value.as_bytes()));
@@ -301,7 +301,7 @@ fn nginx(out: &mut Vec<u8>, bytes: &[u8]) {
 
 /// `14:01:12.318 200  GET shop.example/orders  14.7 ms  app/127.0.0.1:3001  rescued (127.0.0.1:3000 connection_refused)`
 fn human(out: &mut Vec<u8>, exchange: &Exchange) {
-    put(out, format_args!("{} {}  {} ", Utc::from(exchange.at).clock(), exchange.status, exchange.method));
+    put(out, format_args!("{} {:03}  {} ", Utc::from(exchange.at).clock(), exchange.status, exchange.method));
     let host = exchange.host.as_ref().map_or(&b""[..], |host| host.as_bytes());
     put(out, format_args!("{}{}", host.escape_ascii(), exchange.uri.path().as_bytes().escape_ascii()));
     put(out, format_args!("  {}", spoken(exchange.elapsed)));

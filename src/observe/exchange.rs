@@ -53,7 +53,7 @@ pub struct Exchange {
     pub not_tried: Vec<NotTried>,
     /// The request may be repeated without harm: by its method, or by an Idempotency-Key that the route believes.
     pub idempotent: bool,
-    /// What the client got; 499 if it went away first; 0 until known.
+    /// What the client got; 499 if it went away first; 0 until known, and for good if the cut of a drain came first.
     pub status: u16,
     /// The failure, where causeway made the answer itself (or cut it).
     pub failure: Option<Arc<Failure>>,
@@ -179,6 +179,8 @@ pub struct NotTried {
     pub since: SystemTime,
     /// How long it had held.
     pub held_for: Duration,
+    /// How many requests it may have at once.
+    pub in_flight_limit: Option<usize>,
     /// Until its next check.
     pub next_check: Option<Duration>,
     /// Until its eviction by traffic ends.

@@ -180,6 +180,8 @@ mod tests {
                 | "write_timeout"
                 | "truncated_body"
                 | "body_timeout"
+                | "h2_stream_refused"
+                | "h2_protocol_error"
                 | "health_status"
                 | "health_body" => Some(Gateway),
                 _ => None,

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::ProtoError;
-use hickory_resolver::proto::op::Query;
+use hickory_resolver::proto::op::{Query, ResponseCode};
 use hickory_resolver::proto::rr::{Name, Record, RecordType};
 use hickory_resolver::{Hosts, TokioResolver};
 use tokio::task::JoinSet;
@@ -207,10 +207,22 @@ fn why(error: &NetError) -> Why {
     match error {
         _ if error.is_nx_domain() => (Cause::DnsNotFound, "no such name".to_owned()),
         _ if error.is_no_records_found() => no_address(),
-        NetError::Dns(DnsError::ResponseCode(code)) => (Cause::DnsFailure, code.to_str().to_owned()),
+        NetError::Dns(DnsError::ResponseCode(code)) => (Cause::DnsFailure, rcode(*code)),
         NetError::Proto(ProtoError::Msg(said)) => (Cause::DnsFailure, said.clone()),
         _ => (Cause::DnsFailure, error.to_string()),
     }
+}
+
+/// Its name as in the registry of RCODEs (RFC 9209 §2.3.2 `rcode`), where it is one of those that a name server gives.
+fn rcode(code: ResponseCode) -> String {
+    match code {
+        ResponseCode::FormErr => "FORMERR",
+        ResponseCode::ServFail => "SERVFAIL",
+        ResponseCode::NotImp => "NOTIMP",
+        ResponseCode::Refused => "REFUSED",
+        other => other.to_str(),
+    }
+    .to_owned()
 }
 
 #[cfg(test)]
@@ -285,7 +297,7 @@ mod tests {
     async fn no_such_name_a_sick_server_and_silence_are_told_apart() {
         assert_eq!(answer("gone.", LIMIT).await, Err((Cause::DnsNotFound, "no such name".to_owned())));
         assert_eq!(answer("empty.", LIMIT).await, Err(no_address()));
-        assert_eq!(answer("sick.", LIMIT).await, Err((Cause::DnsFailure, "Server Failure".to_owned())));
+        assert_eq!(answer("sick.", LIMIT).await, Err((Cause::DnsFailure, "SERVFAIL".to_owned())));
         let late = answer("mute.", Duration::from_millis(50)).await;
         assert_eq!(late, Err((Cause::DnsTimeout, "no answer within 50.0 ms".to_owned())));
     }

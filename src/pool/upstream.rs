@@ -61,6 +61,12 @@ impl Upstream {
         self.limit < usize::MAX && self.in_flight.load(Ordering::Relaxed) >= self.limit
     }
 
+    /// How many attempts it may have at once, if that is limited.
+    #[must_use]
+    pub fn most(&self) -> Option<usize> {
+        (self.limit < usize::MAX).then_some(self.limit)
+    }
+
     /// One that has no load and no place yet.
     pub(super) fn fresh(
         config: &config::model::Pool,

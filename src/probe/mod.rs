@@ -177,8 +177,11 @@ fn sentence(failure: &Failure, authority: &str, health: &Health, elsewhere: Opti
             format!("{cause}. Its answer to {asked} was not complete within {limit} (limit: health.timeout).")
         }
         // Of HTTP/2 more is known than of a reset connection.
-        Cause::ResetBeforeHead if failure.seen.is_some() && matches!(health.check, Check::Grpc(_)) => {
-            format!("{cause}. It ended {asked} by {}.", failure.seen.as_deref().unwrap_or_default())
+        Cause::H2StreamRefused | Cause::H2ProtocolError => {
+            format!(
+                "{cause}. It ended {asked} with an error of HTTP/2: {}.",
+                failure.seen.as_deref().unwrap_or("no reason")
+            )
         }
         _ if elsewhere.is_some() => format!("{cause}. {}", failure.hint(authority)),
         // The sentence stands next to the address.

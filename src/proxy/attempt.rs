@@ -21,6 +21,7 @@ use super::body::holdable;
 use super::headers::{Shape, to_upstream, values};
 use super::record::Running;
 use super::replay::Replay;
+use super::respond::PROXY_STATUS;
 use super::retry::{Case, Tally, Verdict, judge};
 use super::{Asked, Service};
 
@@ -155,7 +156,11 @@ impl Setting<'_> {
             return Ok(Answer::Streaming(response));
         }
         let (head, body) = response.into_parts();
-        let body = body.whole().await.map_err(|failure| failure.sent(true).received(head.status.as_u16()))?;
+        let body = body.whole().await.map_err(|failure| {
+            let failure = failure.sent(true).received(head.status.as_u16());
+            let lines = head.headers.get_all(&PROXY_STATUS).iter().filter_map(|line| line.to_str().ok());
+            failure.behind(&lines.collect::<Vec<_>>().join(", "))
+        })?;
         Ok(Answer::Held(Response::from_parts(head, body)))
     }
 

@@ -142,6 +142,7 @@ impl Open {
                 last_failure: health.last_failure,
                 since: health.since,
                 held_for: health.held_for,
+                in_flight_limit: upstream.most(),
                 next_check: health.next_check,
                 by_traffic: health.eviction.is_some_and(|eviction| eviction.by == By::Traffic),
                 ends_in: health.eviction.and_then(|eviction| eviction.ends_in),
@@ -211,7 +212,8 @@ impl Open {
         };
         let failure = if running.is_some() { self.failed(failure, now) } else { Arc::new(failure) };
         if !answered {
-            self.exchange.status = failure.own_status();
+            // The cut of a drain is no answer: the client sees its connection end.
+            self.exchange.status = if cause == Cause::ShuttingDown { 0 } else { failure.own_status() };
         }
         self.exchange.failure = Some(failure);
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use causeway::config::model::Action;
 use causeway::health::State;
 
 use super::*;
@@ -92,7 +93,7 @@ async fn broken_chunks_end_the_answer_visibly_and_stand_in_the_log() {
     let answer = ask(&proxy, &get("*/*"), b"").await;
     assert_eq!((answer.status, answer.complete), (200, false));
     let seen = proxy.exchange(0).await;
-    assert_eq!((seen.status, seen.cause), (200, Some("bad_chunking")));
+    assert_eq!((seen.status, seen.cause), (200, Some("bad_chunking")), "nothing was held: the head is out");
     assert_eq!(seen.attempts[0].1, "bad_chunking");
 }
 
@@ -106,6 +107,40 @@ async fn a_client_that_left_is_499_in_the_log() {
     drop(client);
     let seen = proxy.exchange(0).await;
     assert_eq!((seen.status, seen.cause), (499, Some("client_closed")));
+}
+
+/// The cut of a drain is no answer: what the client sees is the end of its connection, and the log has no status for it.
+#[tokio::test]
+async fn a_request_that_the_drain_cuts_has_no_status() {
+    let origin = Origin::start(Behaviour::Silent).await;
+    let proxy = Proxy::unchecked(&[origin.address()], "");
+    let mut client = Raw::connect(proxy.address).await;
+    client.send(get("*/*")).await;
+    origin.requests(1).await;
+    proxy.server().drain("a test").await;
+    assert!(client.rest().await.0.is_empty(), "not a byte came");
+    let seen = proxy.exchange(0).await;
+    assert_eq!((seen.status, seen.cause), (0, Some("shutting_down")));
+}
+
+/// A route to a pool that is not there: no file can say that, and what serves requests relies on it.
+#[tokio::test]
+async fn a_panic_is_a_500_that_asks_to_be_reported() {
+    let origin = Origin::start(Behaviour::Echo).await;
+    let proxy = Proxy::changed(&[origin.address()], "[errors]\ndetail = \"full\"\n", |config| {
+        for route in &mut config.routes {
+            if let Action::Forward(forward) = &mut route.action {
+                forward.pool = 7;
+            }
+        }
+    });
+    let wanted = Wanted { cause: Cause::Bug, status: 500, attempt: None };
+    let secrets = [origin.address().to_string(), PATH.to_owned()];
+    checked(&wanted, false, &secrets, async |accept| ask(&proxy, &get(accept), b"").await).await;
+    let answer = ask(&proxy, &get("text/plain"), b"").await;
+    assert!(answer.text().replace('\n', " ").contains("Please report it with the request id."), "{}", answer.text());
+    let seen = proxy.exchange(0).await;
+    assert_eq!((seen.status, seen.cause), (500, Some("bug")));
 }
 
 /// Whether the reset is seen before our first byte is the kernel's to say: either way the row is right.
@@ -156,6 +191,7 @@ async fn out_of_files_is_503_and_says_so() {
     assert_eq!(answer.status, 503, "{answer:?}");
     assert!(answer.field("retry-after").is_some(), "{answer:?}");
     let wanted = Wanted { cause: Cause::FilesExhausted, status: 503, attempt: Some((Phase::Connect, false)) };
+    assert!(answer.text().contains("its limit of open files: 40 are open."), "{}", answer.text());
     proxy_status(&wanted, &answer, true);
     json(&wanted, &serde_json::from_slice(&answer.body).unwrap(), true);
     // With room again, the one that waited is served.

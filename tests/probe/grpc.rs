@@ -264,13 +264,18 @@ async fn a_call_that_is_broken_off_says_how() {
     for (answer, cause, wanted) in [
         (
             no_body(End::Reset(Reason::REFUSED_STREAM)),
-            Cause::ResetBeforeHead,
-            "reset_before_head. It ended gRPC Health/Check by RST_STREAM with REFUSED_STREAM.",
+            Cause::H2StreamRefused,
+            "h2_stream_refused. It ended gRPC Health/Check with an error of HTTP/2: RST_STREAM with REFUSED_STREAM.",
+        ),
+        (
+            no_body(End::Reset(Reason::INTERNAL_ERROR)),
+            Cause::H2ProtocolError,
+            "h2_protocol_error. It ended gRPC Health/Check with an error of HTTP/2: RST_STREAM with INTERNAL_ERROR.",
         ),
         (
             no_body(End::GoAway(Reason::ENHANCE_YOUR_CALM)),
-            Cause::ResetBeforeHead,
-            "reset_before_head. It ended gRPC Health/Check by GOAWAY with ENHANCE_YOUR_CALM.",
+            Cause::H2ProtocolError,
+            "h2_protocol_error. It ended gRPC Health/Check with an error of HTTP/2: GOAWAY with ENHANCE_YOUR_CALM.",
         ),
         (ending(End::Reset(Reason::INTERNAL_ERROR)), Cause::TruncatedBody, "INTERNAL_ERROR"),
         (no_body(End::Closed), Cause::ClosedWithoutResponse, "closed_without_response. "),
@@ -299,8 +304,8 @@ async fn what_speaks_no_http2_is_told_by_its_first_bytes() {
     assert_eq!(closed.failure.cause, Cause::ClosedWithoutResponse, "{closed}");
     // SETTINGS as they must be, then a frame larger than allowed.
     let broken = raw(grpc(""), b"\0\0\0\x04\0\0\0\0\0\xff\xff\xff\0\0\0\0\0\x01", false).await;
-    assert_eq!(broken.failure.cause, Cause::InvalidHead, "{broken}");
-    assert!(broken.sentence.contains("HTTP/2 FRAME_SIZE_ERROR"), "{broken}");
+    assert_eq!(broken.failure.cause, Cause::H2ProtocolError, "{broken}");
+    assert!(broken.sentence.contains("HTTP/2: FRAME_SIZE_ERROR in what it sent"), "{broken}");
 }
 
 #[tokio::test]

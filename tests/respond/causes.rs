@@ -37,155 +37,126 @@ fn every_cause_speaks_in_every_form_and_public_detail_tells_no_secret() {
     }
 }
 
-#[test]
-fn proxy_status_is_a_structured_field_for_every_cause() {
-    let registered = [
-        "dns_timeout",
-        "dns_error",
-        "destination_not_found",
-        "destination_unavailable",
-        "destination_ip_unroutable",
-        "connection_limit_reached",
-        "connection_refused",
-        "connection_terminated",
-        "connection_timeout",
-        "connection_read_timeout",
-        "connection_write_timeout",
-        "http_request_error",
-        "http_response_incomplete",
-        "http_protocol_error",
-        "http_response_header_section_size",
-        "http_response_transfer_coding",
-        "http_response_timeout",
-        "http_upgrade_failed",
-        "proxy_internal_response",
-        "proxy_internal_error",
-        "proxy_loop_detected",
-    ];
-    for name in ["causeway", "edge 1", "1st", "say \"hi\"\\", "caf\u{e9}"] {
-        for &cause in Cause::ALL {
-            let exchange = one_failure(cause);
-            let response =
-                Annotator::new(name.into()).render(&exchange, &verdict(&exchange), Telling::new(Form::Json, true));
-            let field = response.headers()["proxy-status"].to_str().unwrap().to_owned();
-            let list: sfv::List = sfv::Parser::new(&field).parse().unwrap_or_else(|e| panic!("{field}: {e}"));
-            let [sfv::ListEntry::Item(item)] = &list[..] else { panic!("{field}") };
-            let error = item.params.get("error").and_then(|e| e.as_token()).unwrap_or_else(|| panic!("{field}"));
-            assert!(registered.contains(&error.as_str()), "{field}");
-            assert!(item.params.get("details").and_then(|d| d.as_string()).is_some(), "{field}");
-            assert_eq!(item.params.get("next-hop").unwrap().as_string().unwrap().as_str(), "127.0.0.1:3000");
+/// Is there such a key: of a pool, a listener, a route, or at the top of the file? The config itself is asked.
+fn is_a_key(key: &str) -> bool {
+    let tables = ["", "[pool.app]\n", "[listener.main]\n", "[route.main]\n"];
+    tables.iter().any(|table| {
+        let text = format!("{table}{key} = \"?\"\n[pool.other]\nupstreams = [\"1\"]\n");
+        let problems = causeway::config::Config::from_toml(&text).err().unwrap_or_default();
+        !problems.iter().any(|p| p.message.contains("unknown key") || p.message.contains("does not belong"))
+    })
+}
+
+/// A command of causeway's own, as CONTRACT §1 has it, with arguments that it takes.
+fn is_a_command(words: &str) -> bool {
+    let address =
+        |text: &str| text.trim_matches('\'').rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    match words.split(' ').collect::<Vec<_>>().as_slice() {
+        ["probe", url] if url.contains("://") => url.trim_matches('\'').parse::<http::Uri>().is_ok(),
+        ["probe", at] => address(at),
+        ["explain", about] => {
+            let id = about.len() == 8 && about.bytes().all(|b| b.is_ascii_hexdigit());
+            id || Cause::ALL.iter().any(|cause| cause.token() == *about)
         }
+        ["check", "--url", url] => url.parse::<http::Uri>().is_ok(),
+        ["check"] => true,
+        _ => false,
     }
 }
 
-#[test]
-fn parameters_that_belong_to_one_error_type() {
-    let field = |failure: Failure| {
-        let mut exchange = exchange();
-        exchange.attempts = vec![failed(1, failure, 1)];
-        let response = annotator().render(&exchange, &verdict(&exchange), Telling::new(Form::Json, false));
-        response.headers()["proxy-status"].to_str().unwrap().to_owned()
-    };
-    for (failure, part) in [
-        (Failure::new(Cause::DnsNotFound), "error=dns_error; rcode=\"NXDOMAIN\""),
-        (Failure::new(Cause::ResponseHeadTooLarge).seen("70000 bytes"), "header-section-size=70000"),
-        (Failure::new(Cause::BadChunking), "error=http_response_transfer_coding; coding=\"chunked\""),
-        (Failure::new(Cause::ClientTooLarge).status(431), "error=http_request_error; status-code=431"),
-        (Failure::new(Cause::UpgradeFailed), "received-status=101"),
-        (Failure::new(Cause::TruncatedBody).received(200), "received-status=200"),
-    ] {
-        let field = field(failure);
-        assert!(field.contains(part), "{field}");
-        assert!(!field.contains("next-hop"), "{field}");
-    }
-    let passing = annotator().passing("127.0.0.1:3001", StatusCode::OK);
-    assert_eq!(passing, "causeway; next-hop=\"127.0.0.1:3001\"; received-status=200");
+/// Without the escapes of HTML.
+fn plain(page: &str) -> String {
+    page.replace("&#39;", "'").replace("&quot;", "\"").replace("&amp;", "&")
 }
 
-#[test]
-fn a_large_pool_keeps_proxy_status_small() {
-    let mut exchange = exchange();
-    exchange.attempts = (1..=500).map(|n| failed(n, Failure::new(Cause::ConnectionRefused), 1)).collect();
-    let response = annotator().render(&exchange, &verdict(&exchange), Telling::new(Form::Text, true));
-    let field = response.headers()["proxy-status"].to_str().unwrap();
-    assert!(field.len() < 400 && field.contains("500 failed: ") && field.contains("and 492 more"), "{field}");
+/// Every `causeway …` of a text: up to the end of its line, or of what quotes it.
+fn commands(text: &str) -> impl Iterator<Item = &str> {
+    let told = text
+        .split("causeway ")
+        .skip(1)
+        .filter(|rest| ["probe", "explain", "check"].iter().any(|w| rest.starts_with(w)));
+    told.map(|rest| rest.split(['\n', '"', '<', '`']).next().unwrap_or_default())
 }
-
-/// What exists now: CONTRACT's keys that the model has, by their dotted names.
-const KEYS: &[&str] = &[
-    "timeouts.resolve",
-    "timeouts.connect",
-    "timeouts.write",
-    "timeouts.read",
-    "timeouts.body",
-    "timeouts.request",
-    "timeouts.tunnel",
-    "buffers.request",
-    "buffers.response_head",
-    "buffers.response",
-    "connections.idle",
-    "connections.max_idle",
-    "connections.max_age",
-    "retry.attempts",
-    "retry.resend",
-    "retry.deadline",
-    "limits.connections",
-    "limits.in_flight",
-    "limits.queue",
-    "limits.queue_timeout",
-    "retry.budget",
-    "limits.head",
-    "limits.fields",
-];
 
 #[test]
 fn hints_name_only_keys_and_commands_that_exist() {
     let tables =
         ["timeouts.", "buffers.", "connections.", "retry.", "limits.", "health.", "passive.", "errors.", "tls."];
-    let tools = ["curl ", "getent ", "ip ", "ulimit ", "sysctl "];
-    let own = ["run", "check", "origin", "demo", "healthcheck"];
+    let tools = ["curl ", "sysctl net.ipv4.ip_local_port_range"];
     let mut texts: Vec<String> = Vec::new();
     for &cause in Cause::ALL {
         let row = cause.row();
-        texts.extend([row.hint, row.short, row.message].map(str::to_owned));
-        let command = row.command;
-        let tool = command.is_empty() || tools.iter().any(|tool| command.starts_with(tool)) || command == "ip route";
-        let word = command.strip_prefix("causeway ").and_then(|rest| rest.split(' ').next());
-        assert!(tool || word.is_some_and(|word| own.contains(&word)), "{cause}: {command}");
+        texts.extend([row.means, row.hint, row.short, row.message].map(str::to_owned));
+        let command = row.command.replace("{address}", "127.0.0.1:3000");
+        let own = command.strip_prefix("causeway ").is_some_and(is_a_command);
+        let tool = command.is_empty() || tools.iter().any(|tool| command.starts_with(tool));
+        assert!(own || tool, "{cause}: {command}");
         for form in FORMS {
-            texts.push(body(&one_failure(cause), form, true));
+            texts.push(plain(&body(&one_failure(cause), form, true)));
+            texts.push(plain(&body(&own_failure(cause), form, true)));
         }
     }
-    for reason in [
-        Reason::Evicted,
-        Reason::RequestSent,
-        Reason::BodyNotKept,
-        Reason::Attempts,
-        Reason::Deadline,
-        Reason::Budget,
-        Reason::Busy,
-        Reason::Draining,
-        Reason::Disabled,
-        Reason::ClientGone,
-        Reason::Unknown,
-        Reason::Final,
-    ] {
+    for reason in REASONS {
         for method in [Method::GET, Method::POST] {
             let mut exchange = one_failure(Cause::ReadTimeout);
             exchange.method = method;
             exchange.not_tried = vec![skipped(2, reason)];
+            exchange.not_tried[0].in_flight_limit = Some(7);
+            texts.push(body(&exchange, Form::Text, true));
+            exchange.attempts.clear();
             texts.push(body(&exchange, Form::Text, true));
         }
     }
+    let (mut keys, mut seen) = (std::collections::BTreeSet::new(), 0);
     for text in &texts {
         for word in text.split(|c: char| !(c.is_ascii_alphanumeric() || "._".contains(c))) {
             let word = word.trim_matches('.');
+            let word = word.strip_prefix("listener.web.").unwrap_or(word);
             if tables.iter().any(|table| word.starts_with(table)) {
-                assert!(KEYS.contains(&word), "{word} in {text}");
+                keys.insert(word);
             }
         }
-        for gone in ["causeway probe", "causeway explain", "causeway status", "p99"] {
-            assert!(!text.contains(gone), "{gone} in {text}");
+        for command in commands(text) {
+            assert!(is_a_command(command), "{command:?} in {text}");
+            seen += 1;
+        }
+        assert!(!text.contains("causeway status") && !text.contains("p99"), "{text}");
+    }
+    assert!(seen > 100 && keys.len() > 10, "{seen} {keys:?}");
+    assert!(!is_a_key("timeouts.zzz") && !is_a_key("limits.heads"), "a wrong key is seen");
+    for key in keys {
+        assert!(is_a_key(key), "no key {key}");
+    }
+}
+
+/// Whoever reads a hint learns where: of an upstream, its address in the hint or in the command, or a sentence about `it` in
+/// its row. What a limit has ended names the limit.
+#[test]
+fn a_hint_says_where_which_limit_and_what_next() {
+    for &cause in Cause::ALL {
+        let failure = Failure::new(cause).limit("5.0 s").seen("SEEN");
+        let (row, hint) = (cause.row(), failure.hint("app.test:3000"));
+        let command = failure.command("app.test:3000").unwrap_or_default();
+        if matches!(row.fault, Fault::Upstream | Fault::Network) {
+            let about = hint.contains("app.test:3000") || hint.starts_with("It") || command.contains("app.test:3000");
+            let about = about || cause == Cause::RequestTimeout;
+            assert!(about && !command.is_empty(), "{cause}: {hint} {command}");
+        }
+        if row.timeout || row.hint.contains("{limit}") {
+            assert!(hint.contains("5.0 s"), "{cause}: {hint}");
+        }
+        if row.timeout {
+            assert!(hint.contains("(limit: timeouts."), "{cause}: {hint}");
+        }
+        for text in [&*hint, &failure.short(), &failure.message(), row.means] {
+            assert!(text.is_ascii() && !text.contains(['!', '{', '}']) && !text.contains("  "), "{cause}: {text}");
+        }
+        let begins = ["app.test", "causeway"].iter().any(|word| hint.starts_with(word));
+        let begins = begins || hint.starts_with(|c: char| c.is_ascii_uppercase());
+        assert!(hint.ends_with(['.', '?']) && begins, "{hint}");
+        let bare = Failure::new(cause);
+        for text in [bare.hint("a:1"), bare.short(), bare.message().into_owned()] {
+            assert!(!text.contains("{") && !text.contains(": .") && !text.contains(" ."), "{cause}: {text}");
         }
     }
 }

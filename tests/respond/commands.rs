@@ -41,7 +41,7 @@ fn a_check_at_a_port_of_its_own_is_repeated_there() {
     let said = "connection_refused. Nothing listens on a:9000. Is the app running, and is the port right?";
     let (text, command) = row("a:1", "a:1", Cause::ConnectionRefused, said);
     assert!(text.contains("Health check: nothing listens on a:9000. Is the app"), "{text}");
-    assert_eq!(command, "curl -i http://a:9000/");
+    assert_eq!(command, "causeway probe a:9000");
 }
 
 #[test]
@@ -56,21 +56,30 @@ fn one_of_several_addresses_is_named_and_asked() {
     };
     let [hint, command, first] = refused("app.test:3000@127.0.0.2", Cause::ConnectionRefused);
     assert!(hint.starts_with("Nothing listens on 127.0.0.2:3000."), "{hint}");
-    assert_eq!(command, "curl -i --connect-to ::127.0.0.2: http://app.test:3000/");
+    assert_eq!(command, "causeway probe 127.0.0.2:3000");
     assert!(first.starts_with("Start with 127.0.0.2:3000: nothing listens there."), "{first}");
-    let [_, command, _] = refused("second@127.0.0.2", Cause::ReadTimeout);
-    assert_eq!(command, "curl -i --connect-to ::127.0.0.2: 'http://app.test:3000/orders?page=2'");
     let [hint, command, _] = refused("app.test:3000@fd00::2", Cause::ConnectionRefused);
     assert!(hint.starts_with("Nothing listens on [fd00::2]:3000."), "{hint}");
-    assert_eq!(command, "curl -i --connect-to '::[fd00::2]:' http://app.test:3000/");
+    assert_eq!(command, "causeway probe '[fd00::2]:3000'");
     let [hint, command, _] = refused("app.test:3000", Cause::ConnectionRefused);
     assert!(hint.starts_with("Nothing listens on app.test:3000."), "{hint}");
-    assert_eq!(command, "curl -i http://app.test:3000/");
+    assert_eq!(command, "causeway probe app.test:3000");
+
+    // The name goes along in Host, where the answer may depend on it.
+    for (upstream, wanted) in [
+        ("second@127.0.0.2", "curl -i --connect-to ::127.0.0.2: 'http://app.test:3000/orders?page=2'"),
+        ("second@fd00::2", "curl -i --connect-to '::[fd00::2]:' 'http://app.test:3000/orders?page=2'"),
+        ("second", "causeway probe 'http://app.test:3000/orders?page=2'"),
+    ] {
+        assert_eq!(refused(upstream, Cause::ClosedWithoutResponse)[1], wanted);
+    }
+    let [_, command, _] = refused("second@127.0.0.2", Cause::InvalidHead);
+    assert_eq!(command, "curl -iv --connect-to ::127.0.0.2: 'http://app.test:3000/orders?page=2'");
 
     let said = "connection_refused. Nothing listens on app.test:3000. Is the app running, and is the port right?";
     let (text, command) = row("app.test:3000@127.0.0.2", "app.test:3000", Cause::ConnectionRefused, said);
     assert!(text.contains("nothing listens on 127.0.0.2:3000."), "{text}");
-    assert_eq!(command, "curl -i --connect-to ::127.0.0.2: http://app.test:3000/");
+    assert_eq!(command, "causeway probe 127.0.0.2:3000");
     let said = "GET /healthz gives 503, wanted 200-399";
     let (_, command) = row("app.test:3000@127.0.0.2", "app.test:3000", Cause::HealthStatus, said);
     assert_eq!(command, "curl -i --connect-to ::127.0.0.2: http://app.test:3000/healthz");

@@ -13,12 +13,12 @@ fn text_in_full() {
 
 1  127.0.0.1:3000   connection_refused                         connect    0.3 ms
    Nothing listens on 127.0.0.1:3000. Is the app running, and is the port right?
-   Next: curl -i http://127.0.0.1:3000/
+   Next: causeway probe 127.0.0.1:3000
 
 2  127.0.0.1:3001   read_timeout                               head        5.0 s
    It took the request, then was silent for 5.0 s (limit: timeouts.read). Is it
    stuck, or is this route slow and needs a longer limit?
-   Next: curl -i 'http://127.0.0.1:3001/orders?page=2'
+   Next: causeway explain read_timeout
 
 3  127.0.0.1:3002   not tried: evicted 41 s ago (health_status)
    Health check GET /healthz gives 503, wanted 200-399. Next one in 1.2 s.
@@ -63,10 +63,10 @@ fn json_in_full() {
   "route": "shop", "pool": "app", "elapsed_ms": 5001.2,
   "attempts": [
     { "upstream": "127.0.0.1:3000", "phase": "connect", "cause": "connection_refused", "sent": false, "elapsed_ms": 0.3,
-      "message": "connection refused", "command": "curl -i http://127.0.0.1:3000/",
+      "message": "connection refused", "command": "causeway probe 127.0.0.1:3000",
       "hint": "Nothing listens on 127.0.0.1:3000. Is the app running, and is the port right?" },
     { "upstream": "127.0.0.1:3001", "phase": "head", "cause": "read_timeout", "sent": true, "elapsed_ms": 5000.6,
-      "message": "no response head within 5 s", "command": "curl -i 'http://127.0.0.1:3001/orders?page=2'",
+      "message": "no response head within 5 s", "command": "causeway explain read_timeout",
       "hint": "It took the request, then was silent for 5.0 s (limit: timeouts.read). Is it stuck, or is this route slow and needs a longer limit?" } ],
   "not_tried": [
     { "upstream": "127.0.0.1:3002", "reason": "evicted", "state": "evicted", "cause": "health_status", "since": "2026-11-20T14:22:10Z", "next_check_ms": 1200,

@@ -6,12 +6,13 @@ mod detail;
 mod forms;
 mod golden;
 mod overload;
+mod proxy_status;
 mod verdicts;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use causeway::cause::{Cause, Failure, Fault};
+use causeway::cause::{Cause, Failure, Fault, Oversize};
 use causeway::config::model::{Detail, Errors, Networks};
 use causeway::health::State;
 use causeway::observe::exchange::EndedBy;
@@ -84,6 +85,7 @@ pub(crate) fn skipped(ordinal: usize, reason: Reason) -> NotTried {
         held_for: Duration::from_secs(41),
         by_traffic: false,
         finding: None,
+        in_flight_limit: None,
         next_check: Some(Duration::from_millis(1200)),
         ends_in: None,
     }
@@ -129,6 +131,25 @@ fn own(failure: Failure) -> Exchange {
     (exchange.route, exchange.pool, exchange.pool_size) = (None, None, 0);
     exchange
 }
+
+fn own_failure(cause: Cause) -> Exchange {
+    own(loaded(cause))
+}
+
+const REASONS: [Reason; 12] = [
+    Reason::Evicted,
+    Reason::RequestSent,
+    Reason::BodyNotKept,
+    Reason::Attempts,
+    Reason::Deadline,
+    Reason::Budget,
+    Reason::Busy,
+    Reason::Draining,
+    Reason::Disabled,
+    Reason::ClientGone,
+    Reason::Unknown,
+    Reason::Final,
+];
 
 fn judged(failures: Vec<Failure>, own: Option<Failure>) -> (u16, Cause) {
     let mut exchange = exchange();

@@ -10,6 +10,7 @@ fn busy() -> Exchange {
     exchange.not_tried = vec![skipped(2, Reason::Busy), skipped(3, Reason::Busy)];
     for skip in &mut exchange.not_tried {
         (skip.state, skip.last_failure, skip.next_check) = (State::Ready, None, None);
+        skip.in_flight_limit = Some(200);
     }
     exchange.failure = Some(Arc::new(Failure::new(Cause::UpstreamBusy).seen("there is no queue")));
     exchange
@@ -43,17 +44,18 @@ fn busy_text() {
 
 1  127.0.0.1:3000   connection_refused                         connect    0.3 ms
    Nothing listens on 127.0.0.1:3000. Is the app running, and is the port right?
-   Next: curl -i http://127.0.0.1:3000/
+   Next: causeway probe 127.0.0.1:3000
 
 2  127.0.0.1:3001   not tried: busy
-   It has as many requests as limits.in_flight allows.
+   limits.in_flight = 200 is reached: it has 200 requests.
 
 3  127.0.0.1:3002   not tried: busy
-   It has as many requests as limits.in_flight allows.
+   limits.in_flight = 200 is reached: it has 200 requests.
 
 Every upstream that is left has as many requests as it may have
-(limits.in_flight): there is no queue. Add upstreams or raise the limit if the
-app can take more; limits.queue lets requests wait. Try again in 1 s.
+(limits.in_flight = 200): there is no queue. Add upstreams or raise the limit if
+the app can take more; limits.queue lets requests wait. Try again in 1 s.
+Next: causeway explain upstream_busy
 
 This answer comes from the proxy (causeway), not from the app.
 Request 4f6c2a91b07de358c1a4e9d2637f8b05, 2026-11-20 14:22:46 UTC
@@ -90,6 +92,15 @@ fn a_full_queue_says_how_many_wait_and_what_to_raise() {
 }
 
 #[test]
+fn what_each_may_have_is_told_for_each() {
+    let mut exchange = busy();
+    exchange.not_tried[0].in_flight_limit = Some(1);
+    let text = body(&exchange, Form::Text, true).replace('\n', " ");
+    assert!(text.contains("limits.in_flight = 1 is reached: it has 1 request. "), "{text}");
+    assert!(text.contains("as many requests as it may have (limits.in_flight): there is no queue."), "{text}");
+}
+
+#[test]
 fn busy_json_and_fields() {
     let json: serde_json::Value = serde_json::from_str(&body(&busy(), Form::Json, true)).unwrap();
     assert_eq!((&json["status"], &json["cause"]), (&503.into(), &"upstream_busy".into()));
@@ -98,7 +109,7 @@ fn busy_json_and_fields() {
         json["not_tried"][0],
         serde_json::json!({
             "upstream": "127.0.0.1:3001", "reason": "busy", "state": "ready",
-            "message": "it has as many requests as limits.in_flight allows",
+            "message": "limits.in_flight = 200 is reached: it has 200 requests",
         })
     );
     let json_fields = fields(&busy(), Form::Json);
@@ -148,7 +159,7 @@ fn one_that_traffic_took_out_says_what_failed_and_when_it_may_be_tried_again() {
 1  127.0.0.1:3002   not tried: evicted 41 s ago (connection_refused)
    Attempts failed: nothing listens on 127.0.0.1:3002. Is the app running, and
    is the port right? It may be tried again in 4.0 s. Next check in 1.2 s.
-   Next: curl -i http://127.0.0.1:3002/
+   Next: causeway probe 127.0.0.1:3002
 ";
     assert!(text.contains(row), "{text}");
     let json: serde_json::Value = serde_json::from_str(&body(&exchange, Form::Json, true)).unwrap();

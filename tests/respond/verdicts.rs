@@ -155,7 +155,7 @@ fn one_that_was_evicted_for_want_of_a_connection_says_what_to_do() {
         "1  127.0.0.1:3000   not tried: evicted 41 s ago (connection_refused)",
         "Health check: connection refused. Is the app running, and is the port right? Next one in 1.2 s.",
         "2  127.0.0.1:3001   not tried: unknown 41 s ago (dns_not_found)",
-        "Next: getent hosts 127.0.0.1",
+        "Next: causeway probe 127.0.0.1:3001",
     ] {
         assert!(text.contains(part), "{text}");
     }
@@ -223,18 +223,60 @@ fn the_command_asks_for_what_was_asked() {
     };
     let long = format!("/{}", "x".repeat(120));
     for (target, wanted) in [
-        ("/", "curl -i http://127.0.0.1:3000/"),
-        ("/slow", "curl -i http://127.0.0.1:3000/slow"),
-        ("http://shop.example/slow", "curl -i http://127.0.0.1:3000/slow"),
-        ("/a?b=$(reboot)&c", "curl -i 'http://127.0.0.1:3000/a?b=$(reboot)&c'"),
-        ("/a?b[]=1", "curl -g -i 'http://127.0.0.1:3000/a?b[]=1'"),
-        ("/a';reboot;'", "curl -i http://127.0.0.1:3000/"),
-        (&long, "curl -i http://127.0.0.1:3000/"),
-        ("*", "curl -i http://127.0.0.1:3000/"),
+        ("/", "http://127.0.0.1:3000/"),
+        ("/slow", "http://127.0.0.1:3000/slow"),
+        ("http://shop.example/slow", "http://127.0.0.1:3000/slow"),
+        ("/a?b=$(reboot)&c", "'http://127.0.0.1:3000/a?b=$(reboot)&c'"),
+        ("/a?b[]=1", "'http://127.0.0.1:3000/a?b[]=1'"),
+        ("/a';reboot;'", "http://127.0.0.1:3000/"),
+        (&long, "http://127.0.0.1:3000/"),
+        ("*", "http://127.0.0.1:3000/"),
     ] {
-        assert_eq!(next(Method::GET, target, Cause::ReadTimeout), wanted);
-        assert_eq!(next(Method::POST, target, Cause::ReadTimeout), "curl -i http://127.0.0.1:3000/");
-        assert_eq!(next(Method::GET, target, Cause::ConnectionRefused), "curl -i http://127.0.0.1:3000/");
+        assert_eq!(next(Method::GET, target, Cause::ClosedWithoutResponse), format!("causeway probe {wanted}"));
+        let glob = if target.contains('[') { "-g " } else { "" };
+        assert_eq!(next(Method::GET, target, Cause::InvalidHead), format!("curl {glob}-iv {wanted}"));
+        let bare = "causeway probe http://127.0.0.1:3000/";
+        assert_eq!(next(Method::POST, target, Cause::ClosedWithoutResponse), bare);
+        assert_eq!(next(Method::GET, target, Cause::ConnectionRefused), "causeway probe 127.0.0.1:3000");
+        assert_eq!(next(Method::GET, target, Cause::ReadTimeout), "causeway explain read_timeout");
     }
     assert_eq!(next(Method::GET, "/x", Cause::SpeaksTls), "curl -ik https://127.0.0.1:3000/x");
+}
+
+#[test]
+fn the_operators_word_leads_where_it_is_all_there_is() {
+    let of = |reasons: &[Reason]| {
+        let mut exchange = exchange();
+        exchange.not_tried = reasons.iter().enumerate().map(|(i, reason)| skipped(i + 1, *reason)).collect();
+        let told = verdict(&exchange);
+        (told.status.as_u16(), told.cause().token())
+    };
+    use Reason::{Disabled, Draining, Evicted, Unknown};
+    assert_eq!(of(&[Draining, Draining]), (502, "draining"));
+    assert_eq!(of(&[Disabled, Disabled]), (502, "disabled"));
+    assert_eq!(of(&[Draining, Disabled]), (502, "draining"));
+    assert_eq!(of(&[Disabled, Evicted]), (502, "evicted"));
+    assert_eq!(of(&[Draining, Unknown]), (502, "evicted"));
+    assert_eq!(of(&[]), (502, "evicted"));
+}
+
+#[test]
+fn an_upstream_that_is_drained_says_what_to_do() {
+    for (reason, state, told) in [
+        (Reason::Draining, State::Draining, "it is being drained: what it has may end, and it gets nothing new."),
+        (Reason::Disabled, State::Disabled, "it is switched off."),
+    ] {
+        let mut exchange = exchange();
+        exchange.not_tried = vec![skipped(1, reason)];
+        exchange.pool_size = 1;
+        (exchange.not_tried[0].state, exchange.not_tried[0].last_failure) = (state, None);
+        let json: serde_json::Value = serde_json::from_str(&body(&exchange, Form::Json, true)).unwrap();
+        let token = reason.token();
+        assert_eq!(json["detail"], "The only upstream of pool \"app\" could not be tried.", "{json:#}");
+        let hint = format!("Start with 127.0.0.1:3000: {told} Enable it when it may work again.");
+        assert_eq!((&json["cause"], &json["hint"]), (&token.into(), &hint.into()), "{json:#}");
+        let row = &json["not_tried"][0];
+        assert_eq!(row["command"], format!("causeway explain {token}"), "{json:#}");
+        assert!(!row["message"].as_str().unwrap().contains("Enable"), "{json:#}");
+    }
 }

@@ -279,14 +279,19 @@ fn failure(error: &h2::Error, first: &[u8], phase: Phase, check: &GrpcCheck) -> 
             Failure::new(Cause::TruncatedBody).seen(if reason.is_empty() { "closed" } else { &reason })
         }
         _ if error.is_remote() && error.is_reset() => {
-            Failure::new(Cause::ResetBeforeHead).seen(format!("RST_STREAM with {reason}"))
+            let refused = error.reason() == Some(h2::Reason::REFUSED_STREAM);
+            Failure::new(if refused { Cause::H2StreamRefused } else { Cause::H2ProtocolError })
+                .seen(format!("RST_STREAM with {reason}"))
         }
         _ if error.is_remote() && error.is_go_away() => {
-            Failure::new(Cause::ResetBeforeHead).seen(format!("GOAWAY with {reason}"))
+            // Goodbye without a reproach (RFC 9113 §6.8).
+            let leaving = error.reason() == Some(h2::Reason::NO_ERROR);
+            Failure::new(if leaving { Cause::H2StreamRefused } else { Cause::H2ProtocolError })
+                .seen(format!("GOAWAY with {reason}"))
         }
         _ if reset => Failure::new(Cause::ResetBeforeHead),
         _ if error.is_io() => Failure::new(Cause::ClosedWithoutResponse),
-        _ => Failure::new(Cause::InvalidHead).seen(format!("HTTP/2 {reason}")),
+        _ => Failure::new(Cause::H2ProtocolError).seen(format!("{reason} in what it sent")),
     };
     failure.sent(true).from(error.to_string())
 }

@@ -9,7 +9,7 @@ use http::Method;
 
 use crate::cause::{Cause, Failure, Phase};
 use crate::health::State;
-use crate::observe::{Attempt, Exchange, NotTried};
+use crate::observe::{Attempt, Exchange, NotTried, Reason};
 
 /// How the sentences of a gRPC check name it.
 const GRPC: &str = "gRPC Health/Check";
@@ -19,24 +19,13 @@ pub(super) fn after_attempt(exchange: &Exchange, attempt: &Attempt, failure: &Fa
     if let Some(command) = attempt.finding.as_ref().and_then(|finding| finding.command.clone()) {
         return Some(command);
     }
-    let upstream = &attempt.upstream;
-    let command = failure.command(&attempt.authority)?;
-    let Some((options, url)) = command.strip_prefix("curl ").and_then(|command| command.rsplit_once(' ')) else {
-        return Some(command);
-    };
-    let options = match failure.phase {
-        Phase::Queue | Phase::Resolve => Cow::Borrowed(options),
-        Phase::Connect | Phase::Request | Phase::Head | Phase::Body => at_its_address(options, upstream),
-    };
     let stood = matches!(failure.phase, Phase::Request | Phase::Head | Phase::Body);
     let repeatable = matches!(exchange.method, Method::GET | Method::HEAD);
     let target = exchange.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
     let sound =
         target.starts_with('/') && target.len() <= 120 && target.bytes().all(|b| b.is_ascii_graphic() && b != b'\'');
-    Some(match url.strip_suffix('/') {
-        Some(url) if stood && repeatable && sound => curl(&options, url, target),
-        _ => format!("curl {options} {url}"),
-    })
+    let target = if stood && repeatable && sound { target } else { "/" };
+    of_cause(failure, &attempt.upstream, &attempt.authority, target)
 }
 
 /// The check's own request where it got an answer that is not wanted, else what the cause says.
@@ -44,26 +33,40 @@ pub(super) fn after_check(skip: &NotTried, check: Option<&(Cause, String)>) -> O
     if let Some(command) = skip.finding.as_ref().and_then(|finding| finding.command.clone()) {
         return Some(command);
     }
-    let request =
-        |path: &str, authority: &str| format!("curl {} http://{authority}{path}", at_its_address("-i", &skip.upstream));
-    match check {
-        Some((cause, sentence)) => grpcurl(skip, sentence).or_else(|| match cause {
-            Cause::HealthStatus | Cause::HealthBody => {
-                let authority = at_port(&skip.authority, checked_port(sentence, &skip.authority));
-                Some(request(checked_path(sentence).unwrap_or("/"), &authority))
-            }
-            cause => {
-                let authority = at_port(&skip.authority, checked_port(sentence, &skip.authority));
-                let command = Failure::new(*cause).command(&authority)?;
-                Some(match command.strip_prefix("curl ").and_then(|rest| rest.rsplit_once(' ')) {
-                    Some((options, url)) => format!("curl {} {url}", at_its_address(options, &skip.upstream)),
-                    None => command,
-                })
-            }
+    match (skip.reason, check) {
+        (Reason::Draining, _) => Failure::new(Cause::Draining).command(""),
+        (Reason::Disabled, _) => Failure::new(Cause::Disabled).command(""),
+        (_, Some((cause, sentence))) => grpcurl(skip, sentence).or_else(|| {
+            let authority = at_port(&skip.authority, checked_port(sentence, &skip.authority));
+            let target = match cause {
+                Cause::HealthStatus | Cause::HealthBody => checked_path(sentence).unwrap_or("/"),
+                _ => "/",
+            };
+            of_cause(&Failure::new(*cause), &skip.upstream, &authority, target)
         }),
-        None if skip.state == State::Ready => None,
-        None => Some(request("/", &skip.authority)),
+        (_, None) if skip.state == State::Ready => None,
+        (_, None) => of_cause(&Failure::new(Cause::Evicted), &skip.upstream, &skip.authority, "/"),
     }
+}
+
+/// The cause's own command, at the address that was dialled. One that sends a request asks for this target; and at one of the
+/// addresses of a name with curl, which can keep the name.
+fn of_cause(failure: &Failure, upstream: &str, authority: &str, target: &str) -> Option<String> {
+    let command = failure.command(authority)?;
+    let Some((words, url)) = command.rsplit_once(' ').filter(|(_, url)| url.contains("://")) else {
+        let command = failure.command(&dialled(upstream, authority))?;
+        return Some(match command.rsplit_once(' ') {
+            // A shell could take the brackets for a pattern.
+            Some((words, address)) if address.starts_with('[') => format!("{words} '{address}'"),
+            _ => command,
+        });
+    };
+    let there = one_of_several(upstream).map(|ip| match ip {
+        IpAddr::V4(ip) => format!(" --connect-to ::{ip}:"),
+        IpAddr::V6(ip) => format!(" --connect-to '::[{ip}]:'"),
+    });
+    let words = if there.is_some() && !words.starts_with("curl ") { "curl -i" } else { words };
+    Some(asks(&format!("{words}{}", there.unwrap_or_default()), url.trim_end_matches('/'), target))
 }
 
 /// `causeway check FILE --url …` for this request, where host and path can go into a shell as they are.
@@ -131,20 +134,13 @@ fn grpcurl(skip: &NotTried, sentence: &str) -> Option<String> {
     Some(format!("grpcurl -plaintext {data}{address} grpc.health.v1.Health/Check"))
 }
 
-/// Options of curl that make it ask this one of the addresses of a name.
-fn at_its_address<'a>(options: &'a str, upstream: &str) -> Cow<'a, str> {
-    match one_of_several(upstream) {
-        Some(IpAddr::V4(ip)) => Cow::Owned(format!("{options} --connect-to ::{ip}:")),
-        // A shell could take the brackets for a pattern.
-        Some(IpAddr::V6(ip)) => Cow::Owned(format!("{options} --connect-to '::[{ip}]:'")),
-        None => Cow::Borrowed(options),
-    }
-}
-
 /// Quoted for the shell, and guarded from curl's own patterns, where the target has something for them.
-fn curl(options: &str, url: &str, target: &str) -> String {
-    let glob = if target.contains(['[', ']', '{', '}']) { "-g " } else { "" };
+fn asks(words: &str, url: &str, target: &str) -> String {
+    let words = match words.strip_prefix("curl ") {
+        Some(options) if target.contains(['[', ']', '{', '}']) => format!("curl -g {options}"),
+        _ => words.to_owned(),
+    };
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._~-".contains(&b);
-    let quote = if target.bytes().all(plain) { "" } else { "'" };
-    format!("curl {glob}{options} {quote}{url}{target}{quote}")
+    let quote = if target.bytes().all(plain) && !url.contains('[') { "" } else { "'" };
+    format!("{words} {quote}{url}{target}{quote}")
 }

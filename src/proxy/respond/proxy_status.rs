@@ -4,25 +4,35 @@ use std::fmt::Write;
 
 use http::{HeaderValue, StatusCode};
 
-use crate::cause::{Cause, Failure, Fault};
+use crate::cause::{Cause, Failure, Fault, Phase};
 use crate::observe::Exchange;
 
+use super::text;
 use super::verdict::Verdict;
+
+/// The protocol that is spoken to upstreams, by its ALPN identifier.
+const NEXT_PROTOCOL: &str = "http/1.1";
 
 /// The member of an error. `full`: tell the next hop (RFC 9209 §4 warns of telling everybody).
 pub(super) fn error(name: &str, exchange: &Exchange, verdict: &Verdict, full: bool) -> HeaderValue {
     let failure = &*verdict.failure;
-    let mut out = identifier(name);
-    let _ = write!(out, "; error={}", error_type(failure.cause));
-    if let Some(attempt) = verdict.attempt.filter(|_| full).and_then(|index| exchange.attempts.get(index)) {
-        out.push_str("; next-hop=");
-        string(&mut out, &attempt.authority);
+    let mut out = failure.behind.as_ref().map_or_else(String::new, |behind| format!("{behind}, "));
+    out.push_str(&identifier(name));
+    let _ = write!(out, "; error={}", error_type(failure));
+    if let Some(attempt) = verdict.attempt.and_then(|index| exchange.attempts.get(index)) {
+        if full {
+            out.push_str("; next-hop=");
+            string(&mut out, &attempt.authority);
+        }
+        if matches!(failure.phase, Phase::Request | Phase::Head | Phase::Body) {
+            let _ = write!(out, "; next-protocol={NEXT_PROTOCOL}");
+        }
     }
     let received = failure.received.or((failure.cause == Cause::UpgradeFailed).then_some(101));
     if let Some(status) = received {
         let _ = write!(out, "; received-status={status}");
     }
-    extra(&mut out, failure);
+    extra(&mut out, failure, verdict.status);
     out.push_str("; details=");
     string(&mut out, &details(exchange, failure));
     HeaderValue::try_from(out).unwrap_or_else(|_| HeaderValue::from_static("causeway"))
@@ -33,13 +43,16 @@ pub(super) fn passing(name: &str, next_hop: &str, received: StatusCode) -> Heade
     let mut out = identifier(name);
     out.push_str("; next-hop=");
     string(&mut out, next_hop);
-    let _ = write!(out, "; received-status={}", received.as_u16());
+    let _ = write!(out, "; next-protocol={NEXT_PROTOCOL}; received-status={}", received.as_u16());
     HeaderValue::try_from(out).unwrap_or_else(|_| HeaderValue::from_static("causeway"))
 }
 
-/// The row's type. The few causes that end no exchange by themselves have none there.
-fn error_type(cause: Cause) -> &'static str {
-    match (cause.row().rfc9209, cause.row().fault) {
+/// The row's type, or that of one field which is too large by itself. The few causes that end no exchange by themselves have
+/// none there.
+fn error_type(failure: &Failure) -> &'static str {
+    let row = failure.cause.row();
+    match (row.rfc9209, row.fault) {
+        _ if failure.field_too_large().is_some() => "http_response_header_size",
         ("", Fault::Client) => "http_request_error",
         ("", _) => "destination_unavailable",
         (own, _) => own,
@@ -47,24 +60,41 @@ fn error_type(cause: Cause) -> &'static str {
 }
 
 /// The parameters that belong to one error type (RFC 9209 §2.3).
-fn extra(out: &mut String, failure: &Failure) {
-    let seen = failure.seen.as_deref().unwrap_or_default();
-    let _ = match failure.cause {
-        Cause::DnsNotFound => write!(out, "; rcode=\"NXDOMAIN\""),
-        Cause::ResponseHeadTooLarge => {
-            let digits = seen.bytes().take_while(u8::is_ascii_digit).count();
-            // 15 digits are the most an Integer may have (RFC 9651 §3.3.1).
-            match digits {
-                1..=15 => write!(out, "; header-section-size={}", &seen[..digits]),
-                _ => Ok(()),
+fn extra(out: &mut String, failure: &Failure, status: StatusCode) {
+    let seen = failure.seen.as_deref();
+    match failure.cause {
+        Cause::DnsNotFound if matches!(seen, None | Some("no such name")) => out.push_str("; rcode=\"NXDOMAIN\""),
+        Cause::DnsFailure if seen.is_some_and(|seen| RCODES.contains(&seen)) => {
+            out.push_str("; rcode=");
+            string(out, seen.unwrap_or_default());
+        }
+        Cause::ResponseHeadTooLarge => match (failure.field_too_large(), &failure.oversize) {
+            (Some((name, size)), _) => {
+                out.push_str("; header-name=");
+                string(out, name);
+                integer(out, "header-size", size);
             }
+            (None, Some(over)) => integer(out, "header-section-size", over.size),
+            (None, None) => {}
+        },
+        Cause::BadChunking => out.push_str("; coding=chunked"),
+        _ if error_type(failure) == "http_request_error" => {
+            integer(out, "status-code", status.as_u16().into());
+            out.push_str("; status-phrase=");
+            string(out, text::reason_phrase(status));
         }
-        Cause::BadChunking => write!(out, "; coding=\"chunked\""),
-        _ if failure.cause.row().rfc9209 == "http_request_error" => {
-            write!(out, "; status-code={}", failure.own_status())
-        }
-        _ => Ok(()),
-    };
+        _ => {}
+    }
+}
+
+/// What a name server says when it gives no answer.
+const RCODES: [&str; 4] = ["FORMERR", "SERVFAIL", "NOTIMP", "REFUSED"];
+
+/// 15 digits are the most an Integer may have (RFC 9651 §3.3.1).
+fn integer(out: &mut String, name: &str, value: u64) {
+    if value < 1_000_000_000_000_000 {
+        let _ = write!(out, "; {name}={value}");
+    }
 }
 
 /// `2 failed: connection_refused, read_timeout; 1 not tried: evicted; request 4f6c2a91`: no addresses, ever.

@@ -9,6 +9,7 @@ use crate::observe::told::waited;
 use crate::observe::{Exchange, NotTried, Reason};
 
 use super::command::{after_check, checked_path, dialled};
+use super::overload;
 use super::words::{Kind, Row, address, join, public, small};
 
 /// `lead`: the cause that stands for the whole exchange.
@@ -18,7 +19,7 @@ pub(super) fn row_of_skip<'a>(exchange: &Exchange, skip: &'a NotTried, lead: Cau
         return public(pool, skip.ordinal, kind);
     }
     let check = skip.trouble();
-    let reason = reason(skip.reason, exchange, lead);
+    let reason = reason(skip, exchange, lead);
     let (why, told) = check.map(|(cause, sentence)| why(skip, *cause, sentence)).unzip();
     let told: Option<String> = match &skip.finding {
         Some(finding) => told.map(|told: String| finding.behind(&told)),
@@ -37,7 +38,7 @@ pub(super) fn row_of_skip<'a>(exchange: &Exchange, skip: &'a NotTried, lead: Cau
         upstream: Cow::Borrowed(&skip.upstream),
         address: address(&skip.upstream, &skip.authority),
         kind,
-        message: why.unwrap_or_else(|| small(reason.trim_end_matches('.'))),
+        message: why.unwrap_or_else(|| small(reason.split(". ").next().unwrap_or_default().trim_end_matches('.'))),
         hint,
         command: after_check(skip, check),
     }
@@ -89,12 +90,12 @@ fn why(skip: &NotTried, cause: Cause, sentence: &str) -> (String, String) {
 }
 
 /// Why one was not tried, where its health is not the reason. `lead`: the cause that stands for the whole exchange.
-fn reason(reason: Reason, exchange: &Exchange, lead: Cause) -> Cow<'static, str> {
-    Cow::Borrowed(match reason {
+fn reason(skip: &NotTried, exchange: &Exchange, lead: Cause) -> Cow<'static, str> {
+    Cow::Borrowed(match skip.reason {
         Reason::Evicted => "Its health checks or its answers fail.",
-        Reason::Draining => "It is being drained: what it has may end, and it gets nothing new.",
-        Reason::Disabled => "It is switched off.",
-        Reason::Busy => "It has as many requests as limits.in_flight allows.",
+        Reason::Draining => Cause::Draining.row().hint,
+        Reason::Disabled => Cause::Disabled.row().hint,
+        Reason::Busy => return Cow::Owned(overload::upstream(skip.in_flight_limit)),
         Reason::Budget => {
             "So many requests of this pool had been sent again that this one was not, to spare its upstreams (limit: retry.budget). Find out why attempts fail, or raise it."
         }

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use crate::cause::{Cause, Failure, Fault};
-use crate::observe::{Attempt, Exchange, Outcome, Reason};
+use crate::observe::{Attempt, Exchange, NotTried, Outcome, Reason};
 
 /// The status and the failure that stand for a whole exchange.
 #[derive(Clone, Debug)]
 pub struct Verdict {
     /// What the client gets. 499: nothing, it went away.
     pub status: StatusCode,
-    /// The most informative failure: its cause goes to Proxy-Status, log and body. Without any attempt it is `evicted`.
+    /// The most informative failure: its cause goes to Proxy-Status, log and body. Without any attempt it says why there was none: `evicted`,
+    /// or `draining` or `disabled` where that is why all got nothing.
     pub failure: Arc<Failure>,
     /// The attempt that it comes from, as an index into [`Exchange::attempts`]; `None`: the proxy's or the client's own.
     pub attempt: Option<usize>,
@@ -49,11 +50,8 @@ pub fn verdict(exchange: &Exchange) -> Verdict {
         })
     };
     let Some((index, leading)) = failed().min_by_key(|(_, failure)| rank(failure.cause)) else {
-        return Verdict {
-            status: StatusCode::BAD_GATEWAY,
-            failure: Arc::new(Failure::new(Cause::Evicted)),
-            attempt: None,
-        };
+        let failure = Arc::new(Failure::new(nobody(exchange)));
+        return Verdict { status: StatusCode::BAD_GATEWAY, failure, attempt: None };
     };
     let all = |test: fn(&Failure) -> bool| failed().all(|(_, failure)| test(failure));
     let status = if leading.cause.row().fault == Fault::Client || leading.cause == Cause::RequestTimeout {
@@ -68,6 +66,17 @@ pub fn verdict(exchange: &Exchange) -> Verdict {
         StatusCode::BAD_GATEWAY
     };
     Verdict { status, failure: leading.clone(), attempt: Some(index) }
+}
+
+/// Why nobody was tried: the operator's word, where that is all there is to it.
+fn nobody(exchange: &Exchange) -> Cause {
+    let by_word = |skip: &NotTried| matches!(skip.reason, Reason::Draining | Reason::Disabled);
+    match exchange.not_tried.as_slice() {
+        [] => Cause::Evicted,
+        all if all.iter().all(|skip| skip.reason == Reason::Disabled) => Cause::Disabled,
+        all if all.iter().all(by_word) => Cause::Draining,
+        _ => Cause::Evicted,
+    }
 }
 
 fn is(attempt: &Attempt, failure: &Arc<Failure>) -> bool {
@@ -92,17 +101,18 @@ const fn rank(cause: Cause) -> u8 {
         | Cause::BadChunking
         | Cause::UpgradeFailed
         | Cause::LoopDetected
+        | Cause::H2ProtocolError
         | Cause::HealthStatus
         | Cause::HealthBody => 2,
         Cause::ConnectionRefused | Cause::Unreachable => 3,
         Cause::PortsExhausted | Cause::FilesExhausted => 4,
         Cause::TruncatedHead | Cause::TruncatedBody => 5,
-        Cause::ClosedWithoutResponse | Cause::ResetBeforeHead => 6,
+        Cause::ClosedWithoutResponse | Cause::ResetBeforeHead | Cause::H2StreamRefused => 6,
         Cause::ConnectReset | Cause::StaleConnection => 7,
         Cause::ReadTimeout | Cause::WriteTimeout | Cause::BodyTimeout => 8,
         Cause::ConnectTimeout => 9,
         Cause::DnsNotFound | Cause::DnsFailure | Cause::DnsTimeout => 10,
-        Cause::Evicted | Cause::UpstreamBusy | Cause::QueueTimeout => 11,
+        Cause::Evicted | Cause::Draining | Cause::Disabled | Cause::UpstreamBusy | Cause::QueueTimeout => 11,
         Cause::Bug => 12,
     }
 }

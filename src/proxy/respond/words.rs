@@ -83,7 +83,7 @@ impl<'a> Story<'a> {
         let skipped = exchange.not_tried.iter().map(|skip| row_of_skip(exchange, skip, failure.cause, pool, full));
         let rows: Vec<_> = failed.chain(skipped).collect();
         let upstreams_failed = match failure.cause {
-            Cause::Evicted | Cause::UpstreamBusy | Cause::QueueTimeout => true,
+            Cause::Evicted | Cause::Draining | Cause::Disabled | Cause::UpstreamBusy | Cause::QueueTimeout => true,
             Cause::RequestTimeout => !full,
             cause => verdict.attempt.is_some() && cause.row().fault != Fault::Client,
         };
@@ -127,7 +127,8 @@ impl<'a> Story<'a> {
         }
         self.detail = tally(self.exchange, verdict.cause(), pool);
         if busy && verdict.attempt.is_none() {
-            self.hint = join(overload::pool(&verdict.failure, pool), &again);
+            self.hint = join(overload::pool(&verdict.failure, self.exchange, pool), &again);
+            self.command = verdict.failure.command("");
             return;
         }
         let lead = verdict.attempt.and_then(|index| self.exchange.attempts.get(index));
