@@ -314,7 +314,13 @@ fn files_are_found_beside_the_file_that_names_them() {
 
 #[test]
 fn the_examples_load_without_a_word() {
-    for name in ["causeway.toml", "examples/minimal.toml", "examples/two-apps.toml", "examples/maintenance.toml"] {
+    for name in [
+        "causeway.toml",
+        "examples/minimal.toml",
+        "examples/two-apps.toml",
+        "examples/maintenance.toml",
+        "examples/own-page.toml",
+    ] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(name);
         let flags = Flags { config: Some(path), ..Flags::default() };
         let loaded = loaded(&[], &flags, &[]).unwrap_or_else(|error| panic!("{error}"));

@@ -14,8 +14,10 @@ use ipnet::IpNet;
 
 use super::address::ListenAddress;
 
+mod page;
 mod pool;
 
+pub use page::{Page, Part, Placeholder};
 pub use pool::{
     Balance, Buffers, Check, Connections, Entry, GrpcCheck, HashKey, Health, HostHeader, HttpCheck, Limits, Passive,
     Pool, Retry, Statuses, Timeouts,
@@ -229,6 +231,8 @@ pub struct Errors {
     pub full_for: Networks,
     /// `proxy_status = "all"`: every response names its upstream.
     pub proxy_status_on_all: bool,
+    /// In place of causeway's own HTML page.
+    pub page: Option<Arc<Page>>,
 }
 
 /// `errors.detail`.

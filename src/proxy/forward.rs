@@ -43,7 +43,8 @@ pub(super) async fn forward(
         Ok(target) => target,
         Err(failure) => return service.refuse(open, asked, failure),
     };
-    let replay = Replay::new(body, pool.config.buffers.request, route.max_body);
+    let replay =
+        Replay::new(body, pool.config.buffers.request, route.max_body.map(|max| (max, Arc::clone(&route.name))));
     open.body = Some(replay.clone());
     let setting = Setting {
         service,
@@ -163,7 +164,7 @@ fn target<'a>(
     if let (Some(max), Some(length)) = (route.max_body, http_body::Body::size_hint(body).exact())
         && length > max
     {
-        return Err(too_large(Some(length), max));
+        return Err(too_large(Some(length), max, &route.name));
     }
     let (uri, path_and_query) = (&asked.parts.uri, asked.parts.uri.path_and_query());
     let received = path_and_query.map_or("/", uri::PathAndQuery::as_str);

@@ -104,7 +104,7 @@ impl Proxy {
         let via =
             HeaderValue::from_str(&format!("1.1 {via_token}")).unwrap_or(HeaderValue::from_static("1.1 causeway"));
         let routes = Table::compile(config.routes.iter().cloned().map(Arc::new));
-        let annotator = Annotator::new(Arc::clone(&config.name)).configured_by(config.file.as_deref());
+        let annotator = Annotator::of(&config);
         let caps = Caps::new(&config.listeners);
         Self { config, routes, pools, annotator, via, via_token, caps, access_log, hooks }
     }

@@ -22,7 +22,7 @@ use super::{Asked, Body, Service, panic};
 impl Service {
     /// How an answer of causeway's own is to look, and who is told addresses.
     pub(super) fn telling(&self, asked: &Asked<'_>) -> Telling<'static> {
-        Telling::new(Form::of(&asked.parts.headers), self.full_detail(asked))
+        Telling { secure: asked.ours.secure(), ..Telling::new(Form::of(&asked.parts.headers), self.full_detail(asked)) }
     }
 
     pub(super) fn full_detail(&self, asked: &Asked<'_>) -> bool {

@@ -32,7 +32,8 @@ struct Source {
     overflowed: bool,
     ended: bool,
     taken: u64,
-    max: Option<u64>,
+    /// `max_body`, and the route that says so.
+    max: Option<(u64, Arc<str>)>,
     /// Why the client's side failed.
     failure: Option<Failure>,
     /// Only the newest attempt may take more.
@@ -78,8 +79,8 @@ impl Kept {
 }
 
 impl Replay {
-    /// `keep`: `buffers.request`; `max`: the route's `max_body`.
-    pub(super) fn new(body: RequestBody, keep: usize, max: Option<u64>) -> Self {
+    /// `keep`: `buffers.request`; `max`: the route's `max_body`, and its name.
+    pub(super) fn new(body: RequestBody, keep: usize, max: Option<(u64, Arc<str>)>) -> Self {
         if body.is_end_stream() {
             return Self(None);
         }
@@ -214,8 +215,9 @@ impl Source {
         };
         if let Some(data) = frame.data_ref() {
             self.taken += data.len() as u64;
-            if let Some(max) = self.max.filter(|max| self.taken > *max) {
-                return self.fail(too_large(None, max));
+            if let Some((max, route)) = self.max.as_ref().filter(|(max, _)| self.taken > *max) {
+                let failure = too_large(None, *max, route);
+                return self.fail(failure);
             }
         }
         self.keep(&frame);
@@ -256,15 +258,11 @@ fn trimmed(frame: Frame<Bytes>) -> Frame<Bytes> {
     }
 }
 
-/// The refusal of a body over `max_body`; `announced`: its Content-Length, if that is how it is known.
-pub(super) fn too_large(announced: Option<u64>, max: u64) -> Failure {
-    let failure = Failure::new(Cause::ClientTooLarge).limit(sized(max));
-    match announced {
-        Some(length) => {
-            failure.seen(format!("a body of {} where {} are allowed (max_body)", sized(length), sized(max)))
-        }
-        None => failure.seen(format!("a body of more than the {} that are allowed (max_body)", sized(max))),
-    }
+/// The refusal of a body over `max_body` of a route; `announced`: its Content-Length, if that is how it is known.
+pub(super) fn too_large(announced: Option<u64>, max: u64, route: &str) -> Failure {
+    let sent = announced.map_or_else(|| format!("more than {}", sized(max)), sized);
+    let seen = format!("{sent} sent, {} allowed (route.{route} max_body)", sized(max));
+    Failure::new(Cause::ClientTooLarge).limit(sized(max)).seen(seen)
 }
 
 fn lock(source: &Mutex<Source>) -> MutexGuard<'_, Source> {

@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use crate::support::proxy::Proxy;
 use crate::support::raw::{Raw, Response};
+use crate::support::schema;
 
 const PATH: &str = "/secret-path";
 
@@ -78,6 +79,7 @@ fn proxy_status(wanted: &Wanted, answer: &Response, full: bool) {
 }
 
 fn json(wanted: &Wanted, body: &Value, full: bool) {
+    schema::assert_error(body);
     assert_eq!(body["cause"], wanted.cause.token(), "{body:#}");
     assert_eq!(body["status"], wanted.status, "{body:#}");
     assert!(body["detail"].as_str().is_some_and(|d| !d.is_empty()), "{body:#}");

@@ -1,4 +1,4 @@
-//! Accept, HEAD, gRPC, hostile bytes, and a head that could not be read.
+//! Accept, HEAD, hostile bytes, and a head that could not be read.
 
 use super::*;
 
@@ -12,31 +12,6 @@ fn head_gets_the_same_head_without_the_body() {
     assert_eq!(head.headers()["content-type"], get.headers()["content-type"]);
     // One letter more in the method's name would not do here: the detail of JSON does not hold it.
     assert_eq!(head.headers()["content-length"], get.headers()["content-length"]);
-}
-
-#[test]
-fn grpc_gets_trailers_only() {
-    let status = |failure: Failure| {
-        let exchange = own(failure);
-        let response = annotator().render(&exchange, &verdict(&exchange), Telling::new(Form::Grpc, true));
-        assert_eq!(response.status(), 200);
-        assert_eq!(response.headers()["content-type"], "application/grpc");
-        response.headers()["grpc-status"].to_str().unwrap().parse::<u16>().unwrap()
-    };
-    assert_eq!(status(Failure::new(Cause::NoRoute)), 12);
-    assert_eq!(status(Failure::new(Cause::ClientInvalid)), 13);
-    assert_eq!(status(Failure::new(Cause::ClientTooLarge)), 8);
-    assert_eq!(status(Failure::new(Cause::ClientTooLarge).status(431)), 8);
-    assert_eq!(status(Failure::new(Cause::RequestTimeout)), 4);
-    assert_eq!(status(Failure::new(Cause::ShuttingDown)), 14);
-    let mut exchange = golden();
-    exchange.pool = Some("100%".into());
-    let response = annotator().render(&exchange, &verdict(&exchange), Telling::new(Form::Grpc, true));
-    assert_eq!(response.headers()["grpc-status"], "14");
-    assert_eq!(
-        response.headers()["grpc-message"],
-        "2 of 3 upstreams of pool \"100%25\" failed, 1 was not tried; request 4f6c2a91"
-    );
 }
 
 #[test]
@@ -74,9 +49,14 @@ fn accept_is_negotiated() {
     two.append("accept", HeaderValue::from_static("text/html;q=0.1"));
     two.append("accept", HeaderValue::from_static("text/plain;q=0.9"));
     assert_eq!(Form::of(&two), Form::Text);
-    for (kind, wanted) in
-        [("application/grpc", Form::Grpc), ("application/grpc+proto", Form::Grpc), ("application/gr", Form::Json)]
-    {
+    for (kind, wanted) in [
+        ("application/grpc", Form::Grpc),
+        ("application/grpc+proto", Form::Grpc),
+        ("application/gr", Form::Json),
+        ("Application/gRPC;a=b", Form::Grpc),
+        ("application/grpc-web+proto", Form::Grpc),
+        ("application/grpcs", Form::Json),
+    ] {
         let mut headers = HeaderMap::new();
         headers.insert("content-type", HeaderValue::from_static(kind));
         assert_eq!(Form::of(&headers), wanted);

@@ -24,11 +24,9 @@ fn text_in_full() {
    Health check GET /healthz gives 503, wanted 200-399. Next one in 1.2 s.
    Next: curl -i http://127.0.0.1:3002/healthz
 
-Sent to an app: once (127.0.0.1:3001).
-
 This answer comes from the proxy (causeway), not from the app.
 Request 4f6c2a91b07de358c1a4e9d2637f8b05, 2026-11-20 14:22:51 UTC
-The access log has the whole trail under this request id.
+Next: causeway explain 4f6c2a91
 "
     );
 }
@@ -83,13 +81,14 @@ fn html_in_full() {
     let page = body(&golden(), Form::Html, true);
     for part in [
         "<p class=\"status\">502</p>\n<h1>No upstream could answer</h1>",
-        "<p>2 of 3 upstreams of pool &quot;app&quot; failed, 1 was not tried. GET /orders, 5.0 s.</p>",
-        "<li class=\"failed\"><div class=\"row\"><span class=\"mark\">failed</span> <b>127.0.0.1:3000</b> <span class=\"how\"><code>connection_refused</code>",
-        "<span class=\"mark\">not tried</span> <b>127.0.0.1:3002</b> <span class=\"how\"><code>health_status</code> <span class=\"time\">evicted 41 s ago</span>",
+        "<p class=\"lead\">2 of 3 upstreams of pool app failed, 1 was not tried. GET /orders, 5.0 s.</p>",
+        "<li class=\"failed\"><div class=\"row\"><span class=\"mark\">failed</span> <b>127.0.0.1:3000</b> <code>connection_refused</code>",
+        "<span class=\"mark\">not tried</span> <b>127.0.0.1:3002</b> <code>health_status</code> <span class=\"time\">evicted 41 s ago</span>",
         "<p>Sent to an app: once (127.0.0.1:3001).</p>",
         "<a href=\"\">Try again</a>",
         "This page comes from the proxy causeway, not from the app.",
         "<code class=\"id\">4f6c2a91b07de358c1a4e9d2637f8b05</code>",
+        "<p>Details: <code class=\"id\">causeway explain 4f6c2a91</code></p>",
     ] {
         assert!(page.contains(part), "{part}\n{page}");
     }
@@ -137,7 +136,7 @@ fn one_that_is_ready_is_not_shown_as_if_it_were_down() {
       "message": "the POST had already been sent, and a POST is not sent twice" } ]"#;
     assert!(json.contains(row), "{json}");
     let html = body(&exchange, Form::Html, true);
-    let row = "<b>127.0.0.1:3002</b> <span class=\"how\"><code>request_sent</code></span></div>\n<p>It is ready. The POST had already been sent, and a POST is not sent twice.</p>\n</li>";
+    let row = "<b>127.0.0.1:3002</b> <code>request_sent</code></div>\n<p>It is ready. The POST had already been sent, and a POST is not sent twice.</p>\n</li>";
     assert!(html.contains(row), "{html}");
     for form in FORMS {
         for full in [true, false] {

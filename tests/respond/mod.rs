@@ -5,8 +5,12 @@ mod commands;
 mod detail;
 mod forms;
 mod golden;
+mod grpc;
 mod overload;
+mod own_page;
+mod pages;
 mod proxy_status;
+mod schema;
 mod verdicts;
 
 use std::sync::Arc;
@@ -108,7 +112,16 @@ fn annotator() -> Annotator {
 
 fn body(exchange: &Exchange, form: Form, full: bool) -> String {
     let response = annotator().render(exchange, &verdict(exchange), Telling::new(form, full));
-    String::from_utf8(response.body().to_vec()).unwrap()
+    let body = String::from_utf8(response.body().to_vec()).unwrap();
+    if form == Form::Json {
+        crate::support::schema::assert_error(&serde_json::from_str(&body).unwrap());
+    }
+    body
+}
+
+/// What LOOK shows first: the full text of a 502.
+pub(crate) fn golden_text() -> String {
+    body(&golden(), Form::Text, true)
 }
 
 const FORMS: [Form; 4] = [Form::Json, Form::Html, Form::Text, Form::Grpc];

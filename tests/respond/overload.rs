@@ -59,7 +59,7 @@ Next: causeway explain upstream_busy
 
 This answer comes from the proxy (causeway), not from the app.
 Request 4f6c2a91b07de358c1a4e9d2637f8b05, 2026-11-20 14:22:46 UTC
-The access log has the whole trail under this request id.
+Next: causeway explain 4f6c2a91
 "
     );
     assert_eq!(

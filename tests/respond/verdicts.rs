@@ -94,7 +94,8 @@ fn errors_of_the_client_name_the_limit() {
 #[test]
 fn nothing_is_routed_here() {
     let exchange = own(Failure::new(Cause::NoRoute).seen("GET shop.example/orders"));
-    let telling = Telling { form: Form::Text, full: true, allow: "", nearest: &["shop.example /api".to_owned()] };
+    let telling =
+        Telling { form: Form::Text, full: true, allow: "", nearest: &["shop.example /api".to_owned()], secure: false };
     let configured = annotator().configured_by(Some(Path::new("/etc/shop/p.toml")));
     let response = configured.render(&exchange, &verdict(&exchange), telling);
     assert_eq!(
@@ -109,7 +110,7 @@ Next: causeway check /etc/shop/p.toml --url http://shop.example/orders --method 
 
 This answer comes from the proxy (causeway), not from the app.
 Request 4f6c2a91b07de358c1a4e9d2637f8b05, 2026-11-20 14:22:51 UTC
-The access log has the whole trail under this request id.
+The access log of the proxy has the details under this id.
 "
     );
     for unknown in [None, Some("a file.toml"), Some("$(reboot)"), Some("-x")] {
@@ -122,7 +123,7 @@ The access log has the whole trail under this request id.
     let telling = Telling { allow: "GET, HEAD", ..telling };
     let response = annotator().render(&exchange, &verdict(&exchange), telling);
     assert!(!String::from_utf8_lossy(response.body()).contains("Nearest routes"));
-    let telling = Telling { form: Form::Text, full: false, allow: "GET, HEAD", nearest: &[] };
+    let telling = Telling { form: Form::Text, full: false, allow: "GET, HEAD", nearest: &[], secure: false };
     let response = annotator().render(&exchange, &verdict(&exchange), telling);
     assert_eq!(
         (response.status().as_u16(), &response.headers()["allow"]),
@@ -191,7 +192,7 @@ fn a_post_that_went_nowhere_is_told_so() {
 fn a_limit_is_named_once() {
     for (status, seen, limit) in [
         (431, "the head is larger than 32 KiB (limit: limits.head)", "32 KiB"),
-        (413, "a body of 12 MiB where 10 MiB are allowed (max_body)", "10 MiB"),
+        (413, "12 MiB sent, 10 MiB allowed (route.upload max_body)", "10 MiB"),
     ] {
         let exchange = own(Failure::new(Cause::ClientTooLarge).status(status).seen(seen).limit(limit));
         let text = body(&exchange, Form::Text, true).replace('\n', " ");

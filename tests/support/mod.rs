@@ -5,4 +5,5 @@ pub mod origin;
 pub mod process;
 pub mod proxy;
 pub mod raw;
+pub mod schema;
 pub mod source;

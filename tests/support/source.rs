@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 /// The top of the repository.
 pub fn root() -> &'static Path {
@@ -15,6 +16,20 @@ pub fn root() -> &'static Path {
 pub fn read(path: impl AsRef<Path>) -> String {
     let path = root().join(path);
     String::from_utf8_lossy(&fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))).into_owned()
+}
+
+/// A file that tests write: with `UPDATE` in the environment it becomes `text(what it is)`, without it must be that already.
+pub fn kept(path: &str, text: impl FnOnce(&str) -> String) {
+    // Several tests keep parts of one file.
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let is = fs::read_to_string(root().join(path)).unwrap_or_default();
+    let wanted = text(&is);
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(root().join(path), wanted).unwrap();
+    } else {
+        assert!(is == wanted, "{path} is not what it should be; UPDATE=1 cargo test writes it:\n{wanted}");
+    }
 }
 
 /// Every file under `folder` (`""`: all of it), as paths from the top, sorted; without `.git` and `target`.

@@ -1,8 +1,8 @@
 //! The tree becomes a [`Config`], or all its problems at once.
 //!
 //! Each file here reads the tables of one noun. Reading goes on past every problem with the default in place of the
-//! faulty value; at the end one error is enough to give no config at all. The only file that is opened is the one that
-//! `respond` names.
+//! faulty value; at the end one error is enough to give no config at all. The only files that are opened are those that
+//! `respond` and `errors.page` name.
 
 mod access;
 mod balance;
@@ -12,6 +12,7 @@ mod entries;
 mod foolish;
 mod health;
 mod listener;
+mod page;
 mod passive;
 mod pool;
 mod route;
@@ -169,5 +170,6 @@ fn errors(root: &Section<'_>, listeners: &[(Listener, Place)]) -> Errors {
         detail,
         full_for: access::networks(&section, "full_for"),
         proxy_status_on_all: section.choice("proxy_status", &[("errors", false), ("all", true)]).unwrap_or(false),
+        page: page::page(&section),
     }
 }

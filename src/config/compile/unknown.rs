@@ -15,7 +15,6 @@ const LATER: &[(&str, &[&str])] = &[
     ("pool.NAME", &["upstreams_file", "tls"]),
     ("pool.NAME.upstreams", &["proxy_protocol"]),
     ("pool.NAME.timeouts", &["tls"]),
-    ("errors", &["page"]),
 ];
 
 /// Makes a problem of each unknown key. `known`: every key there is.

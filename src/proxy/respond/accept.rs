@@ -24,8 +24,11 @@ impl Form {
     /// The form that a request with these fields wants.
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Self {
+        // `application/grpc`, alone or with what its messages are made of; `-web` reads the same fields.
         let grpc = |value: &HeaderValue| {
-            value.as_bytes().get(..16).is_some_and(|start| start.eq_ignore_ascii_case(b"application/grpc"))
+            let (start, rest) = value.as_bytes().split_at_checked(16).unwrap_or_default();
+            start.eq_ignore_ascii_case(b"application/grpc")
+                && matches!(rest.first(), None | Some(b'+' | b'-' | b';' | b' '))
         };
         if headers.get(CONTENT_TYPE).is_some_and(grpc) {
             return Self::Grpc;

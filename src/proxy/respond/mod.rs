@@ -2,40 +2,46 @@
 //! what to do.
 //!
 //! [`mod@verdict`] picks status and leading cause; [`detail`] says who is told addresses; [`accept`] picks the form;
-//! `words` is what it says (`skipped` of those not tried, `overload` of limits, `command` what to type next); `json`,
-//! `text` and `html` are how it looks. Nothing here decides whether to try again, and nothing waits.
+//! `words` is what it says (`skipped` of those not tried, `overload` of limits, `command` what to type next, `trail` where
+//! to read more); `json`, `text`, `html` (or `own_page`) and `grpc` are how it looks (`groups`: rows that say the same, together). Nothing here decides whether to try again, and nothing waits.
 
 pub mod accept;
 mod command;
 pub mod detail;
+mod groups;
+mod grpc;
 mod html;
 mod json;
 mod overload;
+mod own_page;
 mod proxy_status;
 mod skipped;
 mod text;
+mod trail;
 pub mod verdict;
 mod words;
 
-use std::fmt::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName, RETRY_AFTER as RETRY_AFTER_FIELD,
-    VARY,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, DATE, HeaderName,
+    RETRY_AFTER as RETRY_AFTER_FIELD, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderValue, Method, Response, StatusCode};
 
 use crate::cause::Cause;
+use crate::config::Config;
+use crate::config::model::Page;
 use crate::observe::Exchange;
 
 pub use accept::{Form, Scan, scan};
 pub use detail::detail_is_full;
 pub use verdict::{Verdict, verdict};
 
+use trail::Keeps;
 use words::Story;
 
 /// The field that carries the member of each proxy on the way (RFC 9209).
@@ -51,6 +57,8 @@ const RETRY_AFTER: u64 = 2;
 pub struct Annotator {
     name: Arc<str>,
     file: Option<Arc<str>>,
+    keeps: Keeps,
+    page: Option<Arc<Page>>,
 }
 
 /// How one client is to be told.
@@ -64,21 +72,30 @@ pub struct Telling<'a> {
     pub allow: &'a str,
     /// For 404 with full detail: the nearest routes, `shop.example /api`; may be empty.
     pub nearest: &'a [String],
+    /// The client speaks TLS, to causeway or to whom it trusts in front.
+    pub secure: bool,
 }
 
 impl<'a> Telling<'a> {
     /// Without what only 404 and 405 need.
     #[must_use]
     pub const fn new(form: Form, full: bool) -> Self {
-        Self { form, full, allow: "", nearest: &[] }
+        Self { form, full, allow: "", nearest: &[], secure: false }
     }
 }
 
 impl Annotator {
-    /// `name`: this deployment, as in Proxy-Status and Via.
+    /// `name`: this deployment, as in Proxy-Status and Via. What failed is kept where commands look for it.
     #[must_use]
     pub const fn new(name: Arc<str>) -> Self {
-        Self { name, file: None }
+        Self { name, file: None, keeps: Keeps::usual(), page: None }
+    }
+
+    /// As this configuration has it.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        let annotator = Self::new(Arc::clone(&config.name)).configured_by(config.file.as_deref());
+        Self { keeps: Keeps::of(config), page: config.errors.page.clone(), ..annotator }
     }
 
     /// The same, knowing its config file: commands about the configuration can name it. Without one, or with a path
@@ -96,18 +113,29 @@ impl Annotator {
     #[must_use]
     pub fn render(&self, exchange: &Exchange, verdict: &Verdict, telling: Telling<'_>) -> Response<Bytes> {
         let story = Story::new(exchange, verdict, telling, self.file.as_deref());
-        let mut response = match telling.form {
-            Form::Grpc => grpc(&story),
-            Form::Json => page(&story, "application/problem+json", json::render(&story), &exchange.method),
-            Form::Html => page(&story, "text/html; charset=utf-8", html::render(&story, &self.name), &exchange.method),
-            Form::Text => page(&story, "text/plain; charset=utf-8", text::render(&story, &self.name), &exchange.method),
+        let trail = self.keeps.trail(exchange, verdict.status.is_server_error());
+        let page = |content_type, body| page(&story, content_type, body, &exchange.method);
+        let mut response = match (telling.form, &self.page) {
+            (Form::Grpc, _) => grpc::render(&story),
+            (Form::Json, _) => page("application/problem+json", json::render(&story)),
+            (Form::Html, Some(own)) => {
+                let attempt = verdict.attempt.and_then(|index| exchange.attempts.get(index));
+                let upstream = attempt.map(|attempt| (&*attempt.upstream, attempt.ordinal));
+                page("text/html; charset=utf-8", own_page::render(own, &story, upstream, telling.secure))
+            }
+            (Form::Html, None) => page("text/html; charset=utf-8", html::render(&story, &self.name, &trail)),
+            (Form::Text, _) => page("text/plain; charset=utf-8", text::render(&story, &self.name, &trail)),
         };
         let fields = response.headers_mut();
+        // What an operator's own page needs is theirs to say.
+        if telling.form == Form::Html && self.page.is_none() {
+            fields.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(html::POLICY));
+        }
         fields.insert(PROXY_STATUS, proxy_status::error(&self.name, exchange, verdict, telling.full));
         fields.insert(X_REQUEST_ID, exchange.request_id.value().clone());
         fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         fields.insert(VARY, HeaderValue::from_static("Accept"));
-        if verdict.status == StatusCode::SERVICE_UNAVAILABLE {
+        if may_come_back(verdict.status) {
             fields.insert(RETRY_AFTER_FIELD, HeaderValue::from(story.retry_after));
         }
         if verdict.status == StatusCode::METHOD_NOT_ALLOWED
@@ -145,6 +173,11 @@ pub fn refuse_bytes(mut response: Response<Bytes>) -> Bytes {
     out.into()
 }
 
+/// A status that says: later. Only the client's hurry, or the proxy's own limits, are in the way.
+const fn may_come_back(status: StatusCode) -> bool {
+    matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
+}
+
 /// In how many seconds, at least one, it may go better: when a slot may be free, else at the next check, or the end of an
 /// eviction.
 fn retry_after(exchange: &Exchange, cause: Cause) -> u64 {
@@ -161,49 +194,7 @@ fn page(story: &Story<'_>, content_type: &'static str, body: String, method: &Me
     *response.status_mut() = story.status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+    // No browser may take text for a page.
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
-}
-
-/// Trailers-only: the fields that a gRPC client reads, in the head.
-fn grpc(story: &Story<'_>) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::new());
-    let fields = response.headers_mut();
-    fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    fields.insert(CONTENT_LENGTH, HeaderValue::from(0));
-    fields.insert("grpc-status", HeaderValue::from(grpc_status(story)));
-    let message =
-        format!("{}; request {}", story.detail.trim_end_matches('.'), words::short_id(&story.exchange.request_id));
-    if let Ok(message) = HeaderValue::try_from(percent_encoded(&message)) {
-        fields.insert("grpc-message", message);
-    }
-    if story.status == StatusCode::SERVICE_UNAVAILABLE {
-        fields.insert("grpc-retry-pushback-ms", HeaderValue::from(story.retry_after * 1000));
-    }
-    response
-}
-
-fn grpc_status(story: &Story<'_>) -> u16 {
-    match story.status.as_u16() {
-        _ if story.cause == Cause::NoRoute => 12,
-        400 => 13,
-        401 => 16,
-        403 => 7,
-        413 | 431 => 8,
-        408 | 504 => 4,
-        _ => 14,
-    }
-}
-
-/// As the gRPC protocol has it: printable ASCII but `%` stands as it is.
-fn percent_encoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b' '..=b'~' if byte != b'%' => out.push(char::from(byte)),
-            _ => {
-                let _ = write!(out, "%{byte:02X}");
-            }
-        }
-    }
-    out
 }

@@ -7,14 +7,16 @@ use http::StatusCode;
 use crate::observe::time::Utc;
 use crate::observe::told::spoken;
 
+use super::groups::{Group, groups};
+use super::trail::Trail;
 use super::words::{Kind, Row, Story, ago};
 
 const WIDTH: usize = 80;
 
-pub(super) fn render(story: &Story<'_>, name: &str) -> String {
+pub(super) fn render(story: &Story<'_>, name: &str, trail: &Trail) -> String {
     let mut out = format!("{} {}\n\n", story.status.as_u16(), reason_phrase(story.status));
     if story.full {
-        full(&mut out, story, name)
+        full(&mut out, story, name, trail)
     } else {
         public(&mut out, story)
     }
@@ -29,22 +31,25 @@ pub(super) fn reason_phrase(status: StatusCode) -> &'static str {
     }
 }
 
-fn full(out: &mut String, story: &Story<'_>, name: &str) {
+fn full(out: &mut String, story: &Story<'_>, name: &str, trail: &Trail) {
     let (detail, asked) = (&story.detail, &story.asked);
     match detail.strip_suffix('.') {
         Some(detail) if !story.rows.is_empty() => wrap(out, "", &format!("{detail}: {asked}.")),
         _ => wrap(out, "", &format!("{detail} {asked}.")),
     }
-    let digits = story.rows.len().to_string().len();
-    let column = story.rows.iter().map(|row| row.upstream.len()).max().unwrap_or_default();
-    for (index, row) in story.rows.iter().enumerate() {
+    let groups = groups(&story.rows, true);
+    let digits = groups.len().to_string().len();
+    let column = groups.iter().map(|group| group.first.upstream.len()).max().unwrap_or_default();
+    for (index, group) in groups.iter().enumerate() {
         out.push('\n');
         let indent = " ".repeat(digits + 2);
         let number = index + 1;
+        let row = group.first;
         let upstream = &row.upstream;
-        line(out, &format!("{number:>digits$}  {upstream:<column$}   {}", what(row)), &tail(row), &indent);
+        line(out, &format!("{number:>digits$}  {upstream:<column$}   {}", what(row)), &tail(group), &indent);
         wrap(out, &indent, &row.hint);
         next(out, &indent, row.command.as_deref());
+        others(out, &indent, group);
     }
     out.push('\n');
     // Rows say what to do, each for itself; none says when to come back.
@@ -55,14 +60,19 @@ fn full(out: &mut String, story: &Story<'_>, name: &str) {
             out.push('\n');
         }
     }
-    if !story.sent.is_empty() {
+    let exchange = story.exchange;
+    // What may be repeated has done no harm: the rows say where it went.
+    if !story.sent.is_empty() && !exchange.idempotent {
         wrap(out, "", &story.sent);
         out.push('\n');
     }
-    let exchange = story.exchange;
     let _ = writeln!(out, "This answer comes from the proxy ({name}), not from the app.");
     let _ = writeln!(out, "Request {}, {}", exchange.request_id, Utc::from(exchange.at + exchange.elapsed).plain());
-    out.push_str("The access log has the whole trail under this request id.\n");
+    match trail {
+        Trail::Command { whole, .. } => next(out, "", Some(whole)),
+        Trail::Log => out.push_str("The access log of the proxy has the details under this id.\n"),
+        Trail::Lost => {}
+    }
 }
 
 fn public(out: &mut String, story: &Story<'_>) {
@@ -78,24 +88,40 @@ fn public(out: &mut String, story: &Story<'_>) {
     let _ = write!(out, "\nIf you report this, quote the request: {}\n", story.exchange.request_id);
 }
 
-/// `app/1   connection_refused        app/2   read_timeout`: as many in a line as fit.
+/// `app/1   connection_refused        app/2   read_timeout`: as many in a line as fit; those that say the same under each
+/// other.
 fn cells(out: &mut String, rows: &[Row<'_>]) {
-    let cells: Vec<_> = rows.iter().map(|row| format!("{}   {}", row.upstream, row.kind.word())).collect();
+    let groups = groups(rows, false);
+    let cell = |row: &Row<'_>| format!("{}   {}", row.upstream, row.kind.word());
     let mut column = 0;
-    for (index, cell) in cells.iter().enumerate() {
-        if index > 0 {
-            if column + 8 + cell.len() > WIDTH {
-                out.push('\n');
-                column = 0;
-            } else {
-                out.push_str("        ");
-                column += 8;
-            }
+    for (index, group) in groups.iter().enumerate() {
+        let cell = cell(group.first);
+        if column > 0 && column + 8 + cell.len() > WIDTH {
+            out.push('\n');
+            column = 0;
+        } else if column > 0 {
+            out.push_str("        ");
+            column += 8;
         }
-        out.push_str(cell);
+        out.push_str(&cell);
         column += cell.len();
+        if !group.others.is_empty() || index + 1 == groups.len() {
+            out.push('\n');
+            column = 0;
+            others(out, "   ", group);
+        }
     }
-    out.push('\n');
+}
+
+/// `And 11 others the same way: …`
+fn others(out: &mut String, indent: &str, group: &Group<'_, '_>) {
+    let (names, rest) = group.named();
+    if names.is_empty() {
+        return;
+    }
+    let others = if group.others.len() == 1 { "other" } else { "others" };
+    let more = if rest > 0 { format!(" and {rest} more; the JSON form names each") } else { String::new() };
+    wrap(out, indent, &format!("And {} {others} the same way: {}{more}.", group.others.len(), names.join(", ")));
 }
 
 fn what(row: &Row<'_>) -> String {
@@ -115,10 +141,11 @@ fn what(row: &Row<'_>) -> String {
     }
 }
 
-fn tail(row: &Row<'_>) -> String {
-    match &row.kind {
-        Kind::Failed(attempt, failure) => format!("{:<8}{:>9}", failure.phase.token(), spoken(attempt.elapsed)),
-        Kind::NotTried(_) => String::new(),
+/// Phase and time; of several, the longest.
+fn tail(group: &Group<'_, '_>) -> String {
+    match (&group.first.kind, group.slowest()) {
+        (Kind::Failed(_, failure), Some(slowest)) => format!("{:<8}{:>9}", failure.phase.token(), spoken(slowest)),
+        _ => String::new(),
     }
 }
 

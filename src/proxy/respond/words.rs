@@ -262,7 +262,16 @@ fn sent(exchange: &Exchange, verdict: &Verdict, full: bool) -> String {
         (_, false) if repeats => String::new(),
         (_, false) => "The request may have taken effect. Check before you send it again.".to_owned(),
         (1, true) => join(format!("Sent to an app: once ({}).", takers[0]), warning),
-        (many, true) => join(format!("Sent to an app: {many} times ({}).", takers.join(", ")), warning),
+        (many, true) => join(format!("Sent to an app: {many} times ({}).", some(&takers)), warning),
+    }
+}
+
+/// At most eight names; the rest is counted.
+fn some(names: &[Cow<'_, str>]) -> String {
+    const MOST: usize = 8;
+    match names.len().saturating_sub(MOST) {
+        0 => names.join(", "),
+        rest => format!("{} and {rest} more", names[..MOST].join(", ")),
     }
 }
 
@@ -295,8 +304,13 @@ pub(super) fn address<'a>(upstream: &str, authority: &'a str) -> Option<&'a str>
     (upstream != authority).then_some(authority)
 }
 
+/// `app/1`: what everybody may know of an upstream.
+pub(super) fn public_name(pool: &str, ordinal: usize) -> String {
+    format!("{}/{ordinal}", escape(pool.as_bytes()))
+}
+
 pub(super) fn public<'a>(pool: &str, ordinal: usize, kind: Kind<'a>) -> Row<'a> {
-    let upstream = Cow::Owned(format!("{}/{ordinal}", escape(pool.as_bytes())));
+    let upstream = Cow::Owned(public_name(pool, ordinal));
     Row { upstream, address: None, kind, message: String::new(), hint: String::new(), command: None }
 }
 
