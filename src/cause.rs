@@ -6,6 +6,7 @@
 
 mod failure;
 mod finding;
+mod lore;
 mod oversize;
 mod table;
 
@@ -13,6 +14,7 @@ use std::fmt;
 
 pub use failure::{Failure, capitalised, escape, sized, spoken};
 pub use finding::Finding;
+pub use lore::Lore;
 pub use oversize::Oversize;
 pub use table::Cause;
 

@@ -11,6 +11,7 @@ mod codec;
 mod config;
 mod docker;
 mod eviction;
+mod explain;
 mod failover;
 mod floors;
 mod forwarding;

@@ -1,24 +1,25 @@
-//! A look inside, on an address of its own: `/livez`, `/readyz`, and `/` which lists them; and the operator's word on an
-//! upstream.
+//! A look inside, on an address of its own: is it up, which requests failed and why; and the operator's word on an upstream.
+//! `/` lists all of it, and [`routes`] is the table.
 //!
 //! Runs on the control thread; but for that word it only reads, and no client of it can hold anything for ever. `/readyz` says whether this proxy is up, not whether its upstreams are: those that fail later do not change
 //! it, or the proxy that explains would be taken away. Who wants them in it asks for `?pool=`.
 
+mod answer;
+mod guard;
+mod incidents;
 mod ready;
+mod routes;
 mod switch;
 
 use std::convert::Infallible;
-use std::fmt::Write as _;
 use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full, Limited};
+use http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderValue, Request, StatusCode};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -31,9 +32,9 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::TimeoutLayer;
 
 use crate::pool::Pool;
+use crate::proxy::Proxy;
 
 use ready::{Standing, State};
-use switch::{Refusal, Target};
 
 /// Connections at once; the next one waits in the kernel's queue.
 const CONNECTIONS: usize = 512;
@@ -44,12 +45,11 @@ const ANSWER: Duration = Duration::from_secs(5);
 /// The age at which a connection gets its last answer, and how much longer that may take.
 const AGE: Duration = Duration::from_secs(60);
 
-const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
-
 /// What the admin looks at.
 #[derive(Debug)]
 pub struct Admin {
     pools: Vec<Arc<Pool>>,
+    proxy: Arc<Proxy>,
     listening: AtomicBool,
     draining: AtomicBool,
     /// All pools had their first results once.
@@ -57,11 +57,12 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Over these pools, in the order of the file. The config is loaded, or there would be none.
+    /// Over these pools, in the order of the file, and the proxy that uses them. The config is loaded, or there would be none.
     #[must_use]
-    pub const fn new(pools: Vec<Arc<Pool>>) -> Self {
+    pub const fn new(pools: Vec<Arc<Pool>>, proxy: Arc<Proxy>) -> Self {
         Self {
             pools,
+            proxy,
             listening: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             checked: AtomicBool::new(false),
@@ -89,55 +90,7 @@ impl Admin {
             pools: self.pools.iter().map(|pool| Standing::of(pool)).collect(),
         }
     }
-
-    fn answer(&self, method: &Method, path: &str, query: Option<&str>) -> Response<Full<Bytes>> {
-        if Target::of(path).is_some() {
-            let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "Only PUT is answered here.\n".to_owned());
-            answer.headers_mut().insert(ALLOW, HeaderValue::from_static("PUT"));
-            return answer;
-        }
-        if !matches!(path, "/" | "/livez" | "/readyz") {
-            return text(
-                StatusCode::NOT_FOUND,
-                format!("Nothing is at {}.\n\n{LIST}", crate::cause::escape(path.as_bytes())),
-            );
-        }
-        if !matches!(*method, Method::GET | Method::HEAD) {
-            let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD are answered here.\n".to_owned());
-            answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-            return answer;
-        }
-        match path {
-            "/livez" => text(StatusCode::OK, "alive\n".to_owned()),
-            "/readyz" => {
-                let (status, mut body) = ready::answer(&self.state(), query.unwrap_or(""));
-                let _ = writeln!(body);
-                text(status, body)
-            }
-            _ => text(StatusCode::OK, LIST.to_owned()),
-        }
-    }
 }
-
-impl Admin {
-    /// The operator's word on an upstream.
-    async fn switch(&self, target: &Target, peer: IpAddr, request: Request<Incoming>) -> Result<String, Refusal> {
-        switch::allowed(peer, request.headers())?;
-        let body = Limited::new(request.into_body(), switch::LONGEST).collect().await;
-        let body = body.map_err(|error| (StatusCode::BAD_REQUEST, format!("The body could not be read: {error}.")))?;
-        switch::switch(&self.pools, target, &body.to_bytes(), Instant::now())
-    }
-}
-
-const LIST: &str = "causeway admin
-  /livez               200 while the process runs
-  /readyz              200 from the first health checks on, until shutdown
-  /readyz?pool=NAME    and while that pool has a usable upstream
-  /readyz?pool=all     and while every pool has one
-  /readyz?verbose      says what it looked at
-  PUT /api/pools/POOL/upstreams/NAME/state
-                       {\"state\":\"enabled|draining|disabled\"}, from this machine
-";
 
 /// Answers on this listener until `stop` is done; what still runs then is cut.
 pub async fn serve(listener: TcpListener, admin: Arc<Admin>, stop: impl Future<Output = ()>) {
@@ -167,20 +120,12 @@ async fn accept(listener: &TcpListener) -> (TcpStream, IpAddr) {
 async fn connection(stream: TcpStream, peer: IpAddr, admin: Arc<Admin>) {
     let service = ServiceBuilder::new()
         .layer(SetResponseHeaderLayer::overriding(CACHE_CONTROL, HeaderValue::from_static("no-store")))
+        .layer(SetResponseHeaderLayer::overriding(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")))
         .layer(CatchPanicLayer::new())
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, ANSWER))
         .service_fn(move |request: Request<Incoming>| {
             let admin = Arc::clone(&admin);
-            async move {
-                let uri = request.uri();
-                Ok::<_, Infallible>(match (request.method(), Target::of(uri.path())) {
-                    (&Method::PUT, Some(target)) => match admin.switch(&target, peer, request).await {
-                        Ok(changed) => json(changed),
-                        Err((status, why)) => text(status, format!("{why}\n")),
-                    },
-                    (method, _) => admin.answer(method, uri.path(), uri.query()),
-                })
-            }
+            async move { Ok::<_, Infallible>(routes::answer(&admin, peer, request).await) }
         });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -195,25 +140,16 @@ async fn connection(stream: TcpStream, peer: IpAddr, admin: Arc<Admin>) {
     }
 }
 
-fn json(body: String) -> Response<Full<Bytes>> {
-    let mut answer = text(StatusCode::OK, body);
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    answer
-}
-
-fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
-    let mut answer = Response::new(Full::new(Bytes::from(body)));
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(CONTENT_TYPE, TEXT);
-    answer
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Address;
     use crate::config::model::{self, Entry};
+    use crate::config::{Address, Config};
     use crate::health::{self, Event, Policy, Proof};
+    use crate::observe::Incidents;
+    use crate::observe::access_log::AccessLog;
+    use crate::proxy::Hooks;
+    use std::time::Instant;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::sync::oneshot;
 
@@ -231,7 +167,10 @@ mod tests {
     async fn start_with(pools: Vec<Arc<Pool>>) -> Running {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let admin = Arc::new(Admin::new(pools));
+        let config = Config::from_toml("[pool.app]\nupstreams = [\"127.0.0.1:1\"]\n").unwrap();
+        let (log, incidents) = (AccessLog::off(), Arc::new(Incidents::default()));
+        let proxy = Proxy::new(config, pools.clone(), log, incidents, Hooks::default());
+        let admin = Arc::new(Admin::new(pools, Arc::new(proxy)));
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(serve(listener, Arc::clone(&admin), async move {
             let _ = stopped.await;

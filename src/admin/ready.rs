@@ -91,7 +91,7 @@ fn no_pool(state: &State, name: &str) -> String {
 }
 
 /// Percent-decoding; what is no escape stays as it is.
-fn decoded(text: &str) -> String {
+pub(super) fn decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, tail @ ..] = rest {

@@ -1,14 +1,11 @@
 //! The operator's word on an upstream: `PUT /api/pools/POOL/upstreams/NAME/state` with `{"state":"draining"}` (CONTRACT §6).
 //!
-//! From this machine alone, and from no browser that another site has sent: what may change something must be meant. It
-//! knows nothing of connections.
+//! Who may say it is in [`guard`](super::guard). It knows nothing of connections.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::header::{self, HeaderMap, HeaderName};
-use http::{StatusCode, Uri};
+use http::StatusCode;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -16,10 +13,10 @@ use crate::health::Operator;
 use crate::observe::events;
 use crate::pool::Pool;
 
+use super::answer::Refusal;
+
 /// Bytes of a word.
 pub(super) const LONGEST: usize = 1 << 10;
-
-const SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Which upstream is meant: pool and id, as the path has them.
 #[derive(Debug, PartialEq, Eq)]
@@ -42,33 +39,12 @@ enum Word {
     Disabled,
 }
 
-/// A status, and what is wrong in one sentence with the remedy.
-pub(super) type Refusal = (StatusCode, String);
-
 impl Target {
     /// Of such a path; `None`: it is another one.
     pub(super) fn of(path: &str) -> Option<Self> {
         let (pool, rest) = path.strip_prefix("/api/pools/")?.split_once("/upstreams/")?;
         let upstream = rest.strip_suffix("/state")?;
         Some(Self { pool: decoded(pool)?, upstream: decoded(upstream)? })
-    }
-}
-
-/// May this request change something? `peer`: who sent it.
-pub(super) fn allowed(peer: IpAddr, fields: &HeaderMap) -> Result<(), Refusal> {
-    let text = |name: &HeaderName| fields.get(name).and_then(|value| value.to_str().ok());
-    let host = text(&header::HOST).unwrap_or_default();
-    let own = match text(&header::ORIGIN).map(str::parse::<Uri>) {
-        None => true,
-        Some(origin) => origin.is_ok_and(|origin| origin.authority().is_some_and(|origin| origin.as_str() == host)),
-    };
-    let refused = |why: &str| Err((StatusCode::FORBIDDEN, why.to_owned()));
-    if !peer.to_canonical().is_loopback() {
-        refused("Changes are taken from this machine alone: send it to the admin address from there.")
-    } else if !own || !matches!(text(&SITE), None | Some("same-origin" | "none")) || !is_local(host) {
-        refused("This was sent by a page of another site. Send it with curl or from the admin's own page.")
-    } else {
-        Ok(())
     }
 }
 
@@ -105,15 +81,6 @@ pub(super) fn switch(pools: &[Arc<Pool>], target: &Target, body: &[u8], now: Ins
     Ok(format!("{}\n", json!({ "changed": rows.collect::<Vec<_>>() })))
 }
 
-/// Is this how one's own machine is called? A name could be anybody's, who lets it point here.
-fn is_local(host: &str) -> bool {
-    let authority = host.parse::<http::uri::Authority>();
-    authority.is_ok_and(|authority| {
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-        host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok()
-    })
-}
-
 /// Without its escapes (RFC 3986 §2.1); `None` where one is broken.
 fn decoded(text: &str) -> Option<String> {
     let mut pieces = text.as_bytes().split(|byte| *byte == b'%');
@@ -139,22 +106,5 @@ mod tests {
         for other in ["/api/pools/app/upstreams/b", "/api/pools/app/state", "/api/pools/a/upstreams/%5/state", "/"] {
             assert_eq!(of(other), None, "{other}");
         }
-    }
-
-    #[test]
-    fn only_this_machine_and_no_page_of_another_site_may_change_something() {
-        let fields = |pairs: &[(&'static str, &'static str)]| {
-            pairs.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap())).collect()
-        };
-        let may = |peer: &str, pairs| allowed(peer.parse().unwrap(), &fields(pairs)).is_ok();
-        assert!(may("127.0.0.1", &[("host", "127.0.0.1:9901")]));
-        assert!(may("::ffff:127.0.0.1", &[("host", "[::1]:9901"), ("sec-fetch-site", "none")]));
-        assert!(may("::1", &[("host", "localhost:9901"), ("origin", "http://localhost:9901")]));
-        assert!(!may("10.0.0.1", &[("host", "127.0.0.1:9901")]));
-        assert!(!may("127.0.0.1", &[("host", "127.0.0.1:9901"), ("origin", "http://evil.example")]));
-        assert!(!may("127.0.0.1", &[("host", "127.0.0.1:9901"), ("origin", "null")]));
-        assert!(!may("127.0.0.1", &[("host", "127.0.0.1:9901"), ("sec-fetch-site", "cross-site")]));
-        assert!(!may("127.0.0.1", &[("host", "rebound.example:9901")]), "a name that was pointed here");
-        assert!(!may("127.0.0.1", &[]));
     }
 }

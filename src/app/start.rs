@@ -17,7 +17,7 @@ use crate::listen::accept::{self, Permits};
 use crate::listen::bind::{Bound, bind};
 use crate::listen::{Asleep, Drain};
 use crate::observe::access_log::AccessLog;
-use crate::observe::events;
+use crate::observe::{Incidents, events};
 use crate::pool::{Pool, Upstream, resolve};
 use crate::probe;
 pub use crate::proxy::{Hooks, OnTransition};
@@ -92,7 +92,6 @@ impl Server {
             config.pools.iter().map(|pool| Arc::new(Pool::new(Arc::clone(pool), now))).collect();
         let (mut crew, ends) = Crew::new();
         let (drain, stop) = (Drain::default(), CancellationToken::new());
-        let admin_state = Arc::new(Admin::new(pools.clone()));
         let addresses: Vec<_> =
             listeners.iter().map(|(listener, bound)| (Arc::clone(&listener.name), bound.addresses.clone())).collect();
         let admin = admin_bound.as_ref().and_then(|bound| bound.addresses.first().copied());
@@ -100,14 +99,16 @@ impl Server {
         let (shutdown, from_file) = (config.shutdown, config.file.is_some());
         announce(&config, count, &addresses, admin);
 
+        let (incidents, on_transition) = (Arc::new(Incidents::default()), hooks.on_transition.clone());
+        let proxy = Arc::new(Proxy::new(config, pools.clone(), access_log.clone(), incidents, hooks));
+        let admin_state = Arc::new(Admin::new(pools.clone(), Arc::clone(&proxy)));
         let control = Control {
             pools: pools.clone(),
             admin_sockets,
             admin: Arc::clone(&admin_state),
             stop: stop.clone(),
-            on_transition: hooks.on_transition.clone(),
+            on_transition,
         };
-        let proxy = Arc::new(Proxy::new(config, pools.clone(), access_log.clone(), hooks));
         let workers: Vec<_> = shares(listeners, count)
             .into_iter()
             .map(|listeners| Worker { proxy: Arc::clone(&proxy), listeners, drain: drain.clone() })

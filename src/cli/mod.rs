@@ -1,10 +1,13 @@
 //! The command line: words in, words and an exit code out.
 //!
-//! Exit codes: 0 done, 1 failed, 2 usage (never from `healthcheck`: Docker keeps 2 for itself), 78 bad config.
+//! Exit codes: 0 done, 1 failed, 2 usage (never from `healthcheck`: Docker keeps 2 for itself), 69 no proxy to ask, 78 bad
+//! config.
 //! What a command does is in its own file; nothing here knows how a proxy works.
 
+mod ask;
 pub mod check;
 pub mod demo;
+pub mod explain;
 pub mod healthcheck;
 pub mod origin;
 pub mod probe;
@@ -22,6 +25,8 @@ use crate::config::{LoadError, problem};
 
 /// Wrong words on the command line.
 const EXIT_USAGE: u8 = 2;
+/// No running proxy answers (EX_UNAVAILABLE).
+const EXIT_NO_PROXY: u8 = 69;
 
 /// A reverse proxy that tries every upstream it safely can before it gives up, and then tells you why
 #[derive(Parser, Debug)]
@@ -41,6 +46,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Test each upstream, phase by phase, and say what to change
     Probe(probe::ProbeArgs),
+    /// What a cause means and what to do; or the trail of a failed request
+    Explain(explain::ExplainArgs),
     /// Run an upstream for trying, load tests and drills
     Origin(origin::OriginArgs),
     /// Ask a running proxy whether it is ready: exit code 0 or 1
@@ -67,6 +74,7 @@ fn with(words: Vec<OsString>) -> ExitCode {
         Ok(Command::Demo(args)) => demo::run(&args),
         Ok(Command::Check(args)) => check::run(&args),
         Ok(Command::Probe(args)) => probe::run(&args),
+        Ok(Command::Explain(args)) => explain::run(&args),
         Ok(Command::Origin(args)) => origin::run(args),
         Ok(Command::Healthcheck(args)) => healthcheck::run(args),
         Err(error) => {

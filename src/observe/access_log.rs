@@ -267,7 +267,8 @@ fn target(out: &mut Vec<u8>, exchange: &Exchange) {
 }
 
 /// The words of `protocols` in the config; `h1.0` for the old one.
-const fn protocol(version: Version) -> &'static str {
+#[must_use]
+pub const fn protocol(version: Version) -> &'static str {
     match version {
         Version::HTTP_2 => "h2",
         Version::HTTP_10 | Version::HTTP_09 => "h1.0",

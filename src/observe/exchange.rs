@@ -123,7 +123,7 @@ pub enum EndedBy {
 }
 
 /// One try at one upstream.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Attempt {
     /// The upstream's id.
     pub upstream: Arc<str>,
@@ -148,7 +148,7 @@ pub struct Attempt {
 }
 
 /// What came of an attempt.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Outcome {
     /// The upstream answered with this status.
     Answered(u16),
@@ -157,7 +157,7 @@ pub enum Outcome {
 }
 
 /// An upstream without an attempt, and why.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct NotTried {
     /// The upstream's id.
     pub upstream: Arc<str>,

@@ -1,9 +1,13 @@
 //! JSON strings and small numbers, written straight into a buffer, ASCII only.
 //!
-//! What comes out can neither end its string nor speak to a terminal. Whole documents are put together by those who
-//! know their shape (`access_log`, `proxy::respond`).
+//! What comes out can neither end its string nor speak to a terminal. Documents with a layout of their own are put together by
+//! those who know it (`access_log`, `proxy::respond`); others are values, written by [`document`].
 
+use std::io;
 use std::time::Duration;
+
+use serde::Serialize as _;
+use serde_json::ser::{Formatter, PrettyFormatter};
 
 /// What can be written to.
 pub trait Out {
@@ -152,6 +156,55 @@ fn specials(out: &mut impl Out, bytes: &[u8]) {
     }
 }
 
+/// A whole document, indented, with a final end of line.
+#[must_use]
+pub fn document(value: &serde_json::Value) -> String {
+    let mut out = Vec::new();
+    let mut writer = serde_json::Serializer::with_formatter(&mut out, Ascii(PrettyFormatter::new()));
+    // Memory takes everything, and a value has nothing that is no JSON.
+    let _ = value.serialize(&mut writer);
+    out.push(b'\n');
+    String::from_utf8(out).unwrap_or_default()
+}
+
+/// Indents, and writes strings as all others here are written.
+struct Ascii<'a>(PrettyFormatter<'a>);
+
+impl Formatter for Ascii<'_> {
+    fn begin_array<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.begin_array(writer)
+    }
+    fn end_array<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.end_array(writer)
+    }
+    fn begin_array_value<W: ?Sized + io::Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+        self.0.begin_array_value(writer, first)
+    }
+    fn end_array_value<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.end_array_value(writer)
+    }
+    fn begin_object<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.begin_object(writer)
+    }
+    fn end_object<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.end_object(writer)
+    }
+    fn begin_object_key<W: ?Sized + io::Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+        self.0.begin_object_key(writer, first)
+    }
+    fn begin_object_value<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.begin_object_value(writer)
+    }
+    fn end_object_value<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.end_object_value(writer)
+    }
+    fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+        let mut out = Vec::with_capacity(fragment.len());
+        escaped(&mut out, fragment.as_bytes());
+        writer.write_all(&out)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -165,6 +218,14 @@ mod tests {
             string(&mut out, &text);
             prop_assert!(out.bytes().all(|b| matches!(b, b' '..=b'~')));
             prop_assert_eq!(serde_json::from_str::<String>(&out).unwrap(), text);
+        }
+
+        #[test]
+        fn a_document_reads_back_and_is_ascii(text in any::<String>(), number in any::<i64>()) {
+            let value = serde_json::json!({ text.clone(): [text, number, null, { "a": [], "b": {} }], "c": 0.1 });
+            let out = document(&value);
+            prop_assert!(out.bytes().all(|b| matches!(b, b' '..=b'~' | b'\n')));
+            prop_assert_eq!(serde_json::from_str::<serde_json::Value>(&out).unwrap(), value);
         }
 
         #[test]

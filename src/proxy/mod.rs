@@ -13,6 +13,7 @@ mod affinity;
 mod attempt;
 mod body;
 mod cap;
+mod explain;
 mod forward;
 mod guard;
 mod headers;
@@ -44,7 +45,7 @@ use crate::health::{State, Transition};
 use crate::listen::{ConnInfo, Handler, RequestBody};
 use crate::observe::access_log::AccessLog;
 use crate::observe::exchange::EndedBy;
-use crate::observe::{Exchange, RequestId, events};
+use crate::observe::{Exchange, Incidents, RequestId, events};
 use crate::pool::{Pool, Upstream};
 use crate::route::{self, Table};
 
@@ -87,6 +88,7 @@ pub struct Proxy {
     /// How many requests each listener has that may have only so many.
     caps: Caps,
     access_log: AccessLog,
+    incidents: Arc<Incidents>,
     hooks: Hooks,
 }
 
@@ -97,16 +99,34 @@ impl std::fmt::Debug for Proxy {
 }
 
 impl Proxy {
-    /// Puts it together. `pools` are those of the config, in its order.
+    /// Puts it together. `pools` are those of the config, in its order; `incidents`: where failed requests are kept.
     #[must_use]
-    pub fn new(config: Config, pools: Vec<Arc<Pool>>, access_log: AccessLog, hooks: Hooks) -> Self {
+    pub fn new(
+        config: Config,
+        pools: Vec<Arc<Pool>>,
+        access_log: AccessLog,
+        incidents: Arc<Incidents>,
+        hooks: Hooks,
+    ) -> Self {
         let via_token = format!("{}-{:06x}", config.name, fastrand::u32(..) & 0xff_ffff);
         let via =
             HeaderValue::from_str(&format!("1.1 {via_token}")).unwrap_or(HeaderValue::from_static("1.1 causeway"));
         let routes = Table::compile(config.routes.iter().cloned().map(Arc::new));
         let annotator = Annotator::of(&config);
         let caps = Caps::new(&config.listeners);
-        Self { config, routes, pools, annotator, via, via_token, caps, access_log, hooks }
+        Self { config, routes, pools, annotator, via, via_token, caps, access_log, incidents, hooks }
+    }
+
+    /// The name of this deployment.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.config.name
+    }
+
+    /// The requests that failed of late.
+    #[must_use]
+    pub fn incidents(&self) -> &Incidents {
+        &self.incidents
     }
 
     /// An exchange has ended: the one place where its record reaches the log and whoever listens.
@@ -114,6 +134,7 @@ impl Proxy {
         if exchange.status >= 500 && exchange.failure.is_some() {
             events::request_failed(exchange);
         }
+        self.incidents.record(exchange);
         if exchange.logged {
             self.access_log.write(exchange);
         }

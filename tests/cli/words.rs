@@ -37,7 +37,7 @@ fn an_impossible_fault_lists_the_possible_ones() {
 fn alone_it_prints_short_help() {
     let out = output(&[]);
     let help = text(&out.stderr);
-    for command in ["run", "demo", "check", "probe", "origin", "healthcheck"] {
+    for command in ["run", "demo", "check", "probe", "explain", "origin", "healthcheck"] {
         assert!(help.lines().any(|line| line.trim_start().starts_with(command)), "{command}: {help}");
     }
     assert!(help.lines().count() < 25, "{help}");
@@ -93,6 +93,7 @@ fn help_is_ascii_and_narrow() {
         &["demo", "--help"],
         &["check", "--help"],
         &["probe", "--help"],
+        &["explain", "--help"],
     ] {
         let out = output(words);
         let help = text(&out.stdout);

@@ -113,7 +113,7 @@ impl Annotator {
     #[must_use]
     pub fn render(&self, exchange: &Exchange, verdict: &Verdict, telling: Telling<'_>) -> Response<Bytes> {
         let story = Story::new(exchange, verdict, telling, self.file.as_deref());
-        let trail = self.keeps.trail(exchange, verdict.status.is_server_error());
+        let trail = self.keeps.trail(exchange);
         let page = |content_type, body| page(&story, content_type, body, &exchange.method);
         let mut response = match (telling.form, &self.page) {
             (Form::Grpc, _) => grpc::render(&story),
@@ -144,6 +144,18 @@ impl Annotator {
             fields.insert(ALLOW, allow);
         }
         response
+    }
+
+    /// What [`Annotator::render`] says, without its fields and whatever the method, for whoever asks afterwards: as text, else
+    /// as JSON.
+    #[must_use]
+    pub fn account(&self, exchange: &Exchange, verdict: &Verdict, telling: Telling<'_>) -> String {
+        let story = Story::new(exchange, verdict, telling, self.file.as_deref());
+        if telling.form == Form::Text {
+            text::render(&story, &self.name, &trail::Trail::Lost)
+        } else {
+            json::render(&story)
+        }
     }
 
     /// This proxy's member of Proxy-Status for an answer that an upstream gave (`errors.proxy_status = "all"`).

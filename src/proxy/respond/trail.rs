@@ -55,10 +55,10 @@ impl Keeps {
         }
     }
 
-    /// Requests that failed through no fault of the client's are kept; the log has all.
-    pub(super) fn trail(&self, exchange: &Exchange, server_error: bool) -> Trail {
+    /// Of this request.
+    pub(super) fn trail(&self, exchange: &Exchange) -> Trail {
         match &self.admin {
-            Some(flag) if server_error => {
+            Some(flag) => {
                 Trail::Command { plain: command("", &exchange.request_id), whole: command(flag, &exchange.request_id) }
             }
             _ if self.log && exchange.logged => Trail::Log,
@@ -99,7 +99,7 @@ mod tests {
             "main".into(),
             (std::time::Instant::now(), std::time::SystemTime::UNIX_EPOCH),
         );
-        let told = |more: &str| keeps(more).trail(&exchange, true);
+        let told = |more: &str| keeps(more).trail(&exchange);
         let explain = |flag: &str| {
             let (plain, whole) = ("causeway explain 4f6c2a91", format!("causeway explain{flag} 4f6c2a91"));
             Trail::Command { plain: plain.into(), whole }
@@ -108,6 +108,5 @@ mod tests {
         assert_eq!(told("admin.address = \"127.0.0.1:9902\""), explain(" --admin 127.0.0.1:9902"));
         assert_eq!(told("admin.address = \"off\""), Trail::Log);
         assert_eq!(told("admin.address = \"off\"\nlog.access = \"combined\""), Trail::Lost);
-        assert_eq!(keeps("").trail(&exchange, false), Trail::Log);
     }
 }

@@ -1,0 +1,114 @@
+//! What is where on the admin address: one arm for each noun, and the list that `/` shows.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+use std::time::Instant;
+
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+
+use crate::cause::escape;
+
+use super::answer::{self, Answer, Refusal, text};
+use super::switch::{self, Target};
+use super::{Admin, guard, incidents, ready};
+
+/// What a path stands for.
+#[derive(Debug, PartialEq, Eq)]
+enum Route<'p> {
+    List,
+    Live,
+    Ready,
+    Incidents,
+    Incident(&'p str),
+    Switch(Target),
+}
+
+const LIST: &str = "causeway admin
+  /livez               200 while the process runs
+  /readyz              200 from the first health checks on, until shutdown
+  /readyz?pool=NAME    and while that pool has a usable upstream
+  /readyz?pool=all     and while every pool has one
+  /readyz?verbose      says what it looked at
+  /api/incidents       requests that failed, the newest first
+                       ?limit=100 &cause=read_timeout &pool=NAME
+  /api/incidents/ID    one of them, whole: 8 characters of its id are enough
+  PUT /api/pools/POOL/upstreams/NAME/state
+                       {\"state\":\"enabled|draining|disabled\"}, from this machine
+";
+
+impl<'p> Route<'p> {
+    fn of(path: &'p str) -> Option<Self> {
+        Some(match path {
+            "/" => Self::List,
+            "/livez" => Self::Live,
+            "/readyz" => Self::Ready,
+            "/api/incidents" | "/api/incidents/" => Self::Incidents,
+            _ => match path.strip_prefix("/api/incidents/") {
+                Some(id) => Self::Incident(id),
+                None => Self::Switch(Target::of(path)?),
+            },
+        })
+    }
+
+    /// As in Allow.
+    const fn methods(&self) -> &'static str {
+        match self {
+            Self::Switch(_) => "PUT",
+            Self::List | Self::Live | Self::Ready | Self::Incidents | Self::Incident(_) => "GET, HEAD",
+        }
+    }
+}
+
+/// Answers one request.
+pub(super) async fn answer(admin: &Admin, peer: IpAddr, request: Request<Incoming>) -> Answer {
+    let uri = request.uri().clone();
+    let Some(route) = Route::of(uri.path()) else {
+        let path = escape(uri.path().as_bytes());
+        return text(StatusCode::NOT_FOUND, format!("Nothing is at {path}.\n\n{LIST}"));
+    };
+    let methods = route.methods();
+    if !methods.split(", ").any(|method| method == request.method().as_str()) {
+        return answer::only(methods);
+    }
+    let query = uri.query().unwrap_or("");
+    let answered = match route {
+        Route::List => Ok(text(StatusCode::OK, LIST)),
+        Route::Live => Ok(text(StatusCode::OK, "alive\n")),
+        Route::Ready => {
+            let (status, mut body) = ready::answer(&admin.state(), query);
+            let _ = writeln!(body);
+            Ok(text(status, body))
+        }
+        Route::Incidents => guard::may_look(admin.proxy.name(), request.headers())
+            .and_then(|()| incidents::list(admin.proxy.incidents(), &admin.pools, query)),
+        Route::Incident(id) => guard::may_look(admin.proxy.name(), request.headers())
+            .and_then(|()| incidents::one(&admin.proxy, id, request.headers())),
+        Route::Switch(target) => switched(admin, &target, peer, request).await,
+    };
+    answered.unwrap_or_else(answer::refused)
+}
+
+/// The operator's word on an upstream.
+async fn switched(admin: &Admin, target: &Target, peer: IpAddr, request: Request<Incoming>) -> Result<Answer, Refusal> {
+    guard::may_change(peer, request.headers())?;
+    let body = Limited::new(request.into_body(), switch::LONGEST).collect().await;
+    let body = body.map_err(|error| (StatusCode::BAD_REQUEST, format!("The body could not be read: {error}.")))?;
+    switch::switch(&admin.pools, target, &body.to_bytes(), Instant::now()).map(answer::written)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_is_listed_is_there() {
+        let words = LIST.split_ascii_whitespace();
+        let paths: Vec<_> = words.filter(|word| word.starts_with('/')).map(|word| word.split('?').next()).collect();
+        assert_eq!(paths.len(), 8);
+        assert!(paths.iter().flatten().all(|path| Route::of(path).is_some()), "{paths:?}");
+        assert!(LIST.lines().all(|line| line.len() <= 80) && LIST.is_ascii());
+        assert_eq!(Route::of("/metrics"), None);
+    }
+}

@@ -1,0 +1,204 @@
+//! How a command asks the running proxy: which address, one GET, and why there was no answer.
+//!
+//! Nothing can take longer than its limit, name servers included. What comes back is not believed: it may be anybody's.
+
+use std::fmt;
+use std::io::{self, Read as _, Write as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs as _};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use crate::config::{self, Flags, ListenAddress};
+
+use super::run::variable;
+
+/// Where the admin is unless somebody says otherwise.
+const DEFAULT_ADMIN: &str = "127.0.0.1:9901";
+
+/// A question.
+#[derive(Clone, Debug)]
+pub(super) struct Question {
+    /// `--admin`.
+    pub(super) admin: Option<String>,
+    /// Path and query.
+    pub(super) target: String,
+    /// The value of Accept.
+    pub(super) accept: &'static str,
+    /// For all of it.
+    pub(super) limit: Duration,
+    /// Of an answer, as many bytes are read.
+    pub(super) most: u64,
+}
+
+/// What came back.
+#[derive(Clone, Debug)]
+pub(super) struct Answer {
+    /// Who was asked, `host:port`.
+    pub(super) admin: String,
+    /// Its status; 0: that was no HTTP.
+    pub(super) status: u16,
+    /// As far as it was read.
+    pub(super) body: String,
+    /// The beginning was read, the rest was not.
+    pub(super) cut: bool,
+}
+
+/// Why nobody answered: one sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Unasked(String);
+
+impl fmt::Display for Unasked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Question {
+    /// Asks once.
+    pub(super) fn ask(self) -> Result<Answer, Unasked> {
+        let (send, receive) = mpsc::channel();
+        let limit = self.limit;
+        // On a thread of its own: a name server has clocks of its own.
+        std::thread::spawn(move || {
+            let _ = send.send(address(self.admin.as_deref()).and_then(|admin| self.at(admin)));
+        });
+        let late = || Err(Unasked(format!("no answer from the admin address within {} s", limit.as_secs())));
+        receive.recv_timeout(limit).unwrap_or_else(|_| late())
+    }
+
+    fn at(&self, admin: String) -> Result<Answer, Unasked> {
+        let begun = Instant::now();
+        let addresses = admin.to_socket_addrs();
+        let addresses = addresses.map_err(|error| Unasked(format!("cannot use the admin address {admin}: {error}")))?;
+        let mut last = io::Error::from(io::ErrorKind::NotFound);
+        for address in addresses {
+            match self.exchange(address, self.limit.saturating_sub(begun.elapsed())) {
+                Ok(raw) => return Ok(read(admin, &raw, self.most)),
+                Err(error) => last = error,
+            }
+        }
+        Err(Unasked(match last.kind() {
+            io::ErrorKind::ConnectionRefused => {
+                format!("nothing listens on the admin address {admin}. Is causeway running?")
+            }
+            _ => format!("asking {admin} failed: {last}"),
+        }))
+    }
+
+    /// Host is the address that was dialled: a name could be anybody's, and gets no answer to some questions.
+    fn exchange(&self, address: SocketAddr, limit: Duration) -> io::Result<Vec<u8>> {
+        let (begun, limit) = (Instant::now(), limit.max(Duration::from_millis(1)));
+        let mut stream = TcpStream::connect_timeout(&address, limit)?;
+        stream.set_write_timeout(Some(limit))?;
+        let Self { target, accept, .. } = self;
+        // In one piece: who answers before it was read to its end would break the rest off.
+        let head = format!("GET {target} HTTP/1.1\r\nHost: {address}\r\nAccept: {accept}\r\nConnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes())?;
+        let (mut answer, mut piece) = (Vec::new(), [0; 16 << 10]);
+        while (answer.len() as u64) <= self.most {
+            let left = limit.saturating_sub(begun.elapsed()).max(Duration::from_millis(1));
+            stream.set_read_timeout(Some(left))?;
+            match stream.read(&mut piece)? {
+                0 => break,
+                read => answer.extend_from_slice(&piece[..read]),
+            }
+        }
+        Ok(answer)
+    }
+}
+
+/// The admin's `host:port`, as something to dial.
+fn address(flag: Option<&str>) -> Result<String, Unasked> {
+    let said = flag.map(str::to_owned).or_else(|| variable("CAUSEWAY_ADMIN")).filter(|said| !said.is_empty());
+    let Some(said) = said else {
+        return match config::load(&Flags::default(), &variable).map(|loaded| loaded.config.admin) {
+            Ok(Some(admin)) => Ok(dial(&admin)),
+            Ok(None) => Err(Unasked("the config has the admin address off, so there is nobody to ask".to_owned())),
+            // A proxy started with flags alone has no config to be found here.
+            Err(_) => Ok(DEFAULT_ADMIN.to_owned()),
+        };
+    };
+    let said = said.strip_prefix("http://").unwrap_or(&said).trim_end_matches('/');
+    let bare = said.strip_prefix(':').unwrap_or(said);
+    if said == "off" {
+        Err(Unasked("the admin address is off, so there is nobody to ask".to_owned()))
+    } else if bare.bytes().all(|b| b.is_ascii_digit()) {
+        Ok(format!("{}:{bare}", Ipv4Addr::LOCALHOST))
+    } else {
+        Ok(said.to_owned())
+    }
+}
+
+/// Where a listening address is reached from this machine.
+fn dial(admin: &ListenAddress) -> String {
+    match admin {
+        ListenAddress::Any(port) => format!("{}:{port}", Ipv4Addr::LOCALHOST),
+        ListenAddress::Exact(addresses) => addresses.first().map_or_else(String::new, |address| {
+            let mut address = *address;
+            match address.ip() {
+                IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+                IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+                IpAddr::V4(_) | IpAddr::V6(_) => {}
+            }
+            address.to_string()
+        }),
+    }
+}
+
+fn read(admin: String, raw: &[u8], most: u64) -> Answer {
+    let text = String::from_utf8_lossy(raw);
+    let status = text.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5)).and_then(|status| status.parse().ok());
+    let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    Answer { admin, status: status.unwrap_or(0), body: body.to_owned(), cut: raw.len() as u64 > most }
+}
+
+/// A value inside a path or a query.
+pub(super) fn escaped(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'~');
+    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_may_be_short() {
+        for (said, meant) in [
+            ("9901", "127.0.0.1:9901"),
+            (":9901", "127.0.0.1:9901"),
+            ("http://localhost:1/", "localhost:1"),
+            ("[::1]:7", "[::1]:7"),
+        ] {
+            assert_eq!(address(Some(said)).unwrap(), meant);
+        }
+        assert!(address(Some("off")).is_err());
+    }
+
+    #[test]
+    fn every_address_is_asked_at_its_loopback() {
+        assert_eq!(dial(&ListenAddress::Any(9901)), "127.0.0.1:9901");
+        let exact = |text: &str| dial(&ListenAddress::Exact(vec![text.parse().unwrap()]));
+        assert_eq!(exact("0.0.0.0:1"), "127.0.0.1:1");
+        assert_eq!(exact("[::]:1"), "[::1]:1");
+        assert_eq!(exact("10.0.0.1:1"), "10.0.0.1:1");
+    }
+
+    #[test]
+    fn a_value_cannot_change_the_request() {
+        assert_eq!(escaped("a b\r\n&é"), "a%20b%0D%0A%26%C3%A9");
+    }
+
+    #[test]
+    fn an_answer_is_read_as_far_as_it_is_one() {
+        let of = |raw: &str| {
+            let answer = read("a:1".into(), raw.as_bytes(), 100);
+            (answer.status, answer.body)
+        };
+        assert_eq!(of("HTTP/1.1 200 OK\r\nA: b\r\n\r\nbody\r\n\r\nmore"), (200, "body\r\n\r\nmore".into()));
+        assert_eq!(of("HTTP/1.1 404"), (404, String::new()));
+        for strange in ["", "SSH-2.0-x\r\n", "HTTP/1.1 2", "HTTP/1.1 abc\r\n\r\n"] {
+            assert_eq!(of(strange).0, 0, "{strange}");
+        }
+    }
+}
