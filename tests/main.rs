@@ -9,6 +9,7 @@ mod cli;
 mod client;
 mod codec;
 mod config;
+mod diagnose;
 mod docker;
 mod eviction;
 mod explain;

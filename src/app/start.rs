@@ -20,6 +20,7 @@ use crate::observe::access_log::AccessLog;
 use crate::observe::{Incidents, events};
 use crate::pool::{Pool, Upstream, resolve};
 use crate::probe;
+use crate::probe::diagnose::{self, Looks};
 pub use crate::proxy::{Hooks, OnTransition};
 use crate::proxy::{Proxy, Service};
 use crate::sys;
@@ -103,6 +104,7 @@ impl Server {
         let proxy = Arc::new(Proxy::new(config, pools.clone(), access_log.clone(), incidents, hooks));
         let admin_state = Arc::new(Admin::new(pools.clone(), Arc::clone(&proxy)));
         let control = Control {
+            looks: Arc::new(Looks::new(pools.clone(), own(&addresses, admin))),
             pools: pools.clone(),
             admin_sockets,
             admin: Arc::clone(&admin_state),
@@ -238,9 +240,15 @@ fn announce(config: &Config, workers: usize, listeners: &[(Arc<str>, Vec<SocketA
     }
 }
 
+/// Where causeway itself listens. (`[::]` stands for both families, as `":8080"` binds it.)
+fn own(listeners: &[(Arc<str>, Vec<SocketAddr>)], admin: Option<SocketAddr>) -> Vec<SocketAddr> {
+    listeners.iter().flat_map(|(_, addresses)| addresses).copied().chain(admin).collect()
+}
+
 /// What runs on the control thread.
 struct Control {
     pools: Vec<Arc<Pool>>,
+    looks: Arc<Looks>,
     admin_sockets: Vec<std::net::TcpListener>,
     admin: Arc<Admin>,
     stop: CancellationToken,
@@ -252,6 +260,7 @@ impl Control {
         let mut tasks = tokio::task::JoinSet::new();
         for pool in self.pools {
             tasks.spawn(resolve::run(Arc::clone(&pool), self.stop.clone()));
+            tasks.spawn(diagnose::watch(Arc::clone(&pool), Arc::clone(&self.looks), self.stop.clone()));
             let on_transition = self.on_transition.clone();
             let report =
                 move |pool: &Pool, upstream: &Upstream, outcome: &probe::Outcome, transition: Option<&Transition>| {

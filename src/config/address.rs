@@ -70,6 +70,14 @@ pub enum Dial {
     Unresolved(Option<(Cause, String)>),
 }
 
+impl Dial {
+    /// Whether this is one of the addresses.
+    #[must_use]
+    pub fn has(&self, address: SocketAddr) -> bool {
+        matches!(self, Self::Addresses(addresses) if addresses.contains(&address))
+    }
+}
+
 impl Endpoint {
     /// A new endpoint with a key of its own.
     #[must_use]

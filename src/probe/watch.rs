@@ -119,8 +119,10 @@ where
         Err(failed) => (Event::CheckFailed(failed.failure.cause), Some(failed.sentence.clone())),
     };
     let now = Instant::now();
-    if let Err(failed) = outcome {
-        upstream.insight.ask(failed.failure.cause, now);
+    match (outcome, event) {
+        (Err(failed), _) => upstream.insight.ask(failed.failure.cause, now),
+        (Ok(_), Event::CheckPassed(proof)) => upstream.insight.works(proof),
+        (Ok(_), _) => {}
     }
     let change = upstream.health.record(event, why, Policy::from(health), now);
     // Before anybody is told: who hears of an eviction may ask when the next check is.

@@ -158,6 +158,14 @@ impl Proxy {
             on_transition(name, id, change);
         }
     }
+
+    /// A request of ours came in at this address of ours: an upstream that dials it points back here, and people should know.
+    fn came_back(&self, local: SocketAddr) {
+        let members = self.pools.iter().flat_map(|pool| pool.members().to_vec());
+        for upstream in members.filter(|upstream| upstream.endpoint.dial.has(local)) {
+            upstream.insight.ask(Cause::LoopDetected, Instant::now());
+        }
+    }
 }
 
 /// The proxy as one worker runs it: the shared value and the worker's own client.
@@ -206,6 +214,9 @@ impl Service {
         };
         let (mut open, asked) = self.open(parts, notes, passed, conn);
         if let Some(failure) = refusal {
+            if failure.cause == Cause::LoopDetected {
+                self.proxy.came_back(conn.local);
+            }
             return self.refuse(open, &asked, failure);
         }
         if let Some(most) = conn.listener.in_flight_limit {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::cause::{Cause, Failure, Fault, Finding};
 use crate::client::Progress;
 use crate::config::model::Balance;
-use crate::health::By;
+use crate::health::{By, Proof};
 use crate::listen::ConnInfo;
 use crate::observe::exchange::EndedBy;
 use crate::observe::{Attempt, Exchange, NotTried, Outcome, Reason, events};
@@ -89,6 +89,7 @@ impl Open {
             now,
         );
         if let Some(running) = &self.running {
+            running.pick.upstream.insight.works(Proof::Answers);
             self.row = self.exchange.attempts.len();
             add(&mut self.exchange.attempts, running.row(Outcome::Answered(status), now));
         }

@@ -80,7 +80,7 @@ fn what_it_says_to_write_can_be_written() {
 fn its_commands_exist() {
     let help = Command::new(env!("CARGO_BIN_EXE_causeway")).arg("--help").output().unwrap();
     let help = String::from_utf8(help.stdout).unwrap();
-    let mut own: Vec<_> = help.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    let own: Vec<_> = help.lines().filter_map(|line| line.split_whitespace().next()).collect();
     for (cause, how) in Cause::ALL.iter().flat_map(|cause| cause.lore().steps.iter().map(move |(_, how)| (cause, *how)))
     {
         let mut words = how.split_ascii_whitespace();

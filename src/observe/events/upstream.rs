@@ -1,5 +1,6 @@
 //! Events about upstreams: what checks, traffic and the resolver have found, and how the pool stands after it.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::time::{Duration, Instant};
 
@@ -131,6 +132,21 @@ pub fn upstream_evicted_by_traffic(
 fn evicted(pool: &str, upstream: &str, by: &str, cause: Cause, standing: &Standing, why: &str) {
     let (cause, usable, total) = (cause.token(), standing.usable, standing.total);
     warn!(event = "upstream_evicted", pool, upstream, by, cause, usable, total, "{pool}/{upstream} evicted: {why}");
+}
+
+/// A closer look has found what explains a failure of this upstream: `nothing listens there, but localhost:3000 answers HTTP …`.
+pub fn upstream_diagnosed(pool: &str, upstream: &str, cause: Cause, found: &str) {
+    let row = cause.row();
+    // What was seen and which limit was met is told where it happened.
+    let matter = match row.short {
+        short if short.contains('{') => {
+            Cow::Owned(row.means.replace("the upstream's", "its").replace("the upstream", "it"))
+        }
+        short => Cow::Borrowed(short),
+    };
+    let (cause, join) = (row.token, if found.starts_with("But ") { ", but " } else { ". " });
+    let found = found.strip_prefix("But ").unwrap_or(found);
+    warn!(event = "upstream_diagnosed", pool, upstream, cause, "{pool}/{upstream}: {matter}{join}{found}");
 }
 
 /// Checks brought an upstream back.

@@ -1,0 +1,194 @@
+//! The rounds of connections of a look: to the upstream itself, along the road to it, to its neighbours.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use crate::cause::Cause;
+use crate::config::Endpoint;
+
+use super::knock::{Heard, Say, knock};
+use super::verdict::{Answer, Answers, Verdict};
+use super::{Around, place, plan};
+
+/// How long the upstream itself may take, from the connection to the first bytes.
+pub(super) const ANSWER: Duration = Duration::from_secs(1);
+/// The same for a neighbour: one that is slower is no better guess than none.
+const NEIGHBOUR: Duration = Duration::from_millis(700);
+/// A host that is up takes or refuses a connection at once.
+const AT_ONCE: Duration = Duration::from_millis(500);
+/// Who speaks first does so at once.
+const GREETING: Duration = Duration::from_millis(300);
+/// With an answer there, a likelier neighbour has so much longer.
+const GRACE: Duration = Duration::from_millis(50);
+
+/// What the upstream says now: to `GET /`, to a TLS and an HTTP/2 client, and unasked. An HTTP answer is enough.
+pub(super) async fn questions(addresses: &[SocketAddr], authority: &str) -> Answers {
+    let say = |say, limit| knock(addresses.to_vec(), say, limit, limit);
+    let mut get = std::pin::pin!(say(Say::Get(authority), ANSWER));
+    let mut others = std::pin::pin!(async {
+        tokio::join!(say(Say::Hello, ANSWER), say(Say::Preface, ANSWER), say(Say::Nothing, GREETING))
+    });
+    let (get, (hello, preface, unasked)) = tokio::select! {
+        biased;
+        get = &mut get => match get {
+            Heard::Answered { .. } => (get, (Heard::Nothing, Heard::Nothing, Heard::Nothing)),
+            _ => (get, others.await),
+        },
+        others = &mut others => (get.await, others),
+    };
+    Answers { get, hello, preface, unasked }
+}
+
+/// Is it the host, or the port, or the way?
+pub(super) async fn road(target: SocketAddr, cause: Cause, around: Around<'_>) -> Option<Verdict> {
+    let connect = |address| knock(vec![address], Say::Nothing, ANSWER, ANSWER);
+    if cause == Cause::Unreachable {
+        return match connect(target).await {
+            Heard::NoWay(io::ErrorKind::NetworkUnreachable | io::ErrorKind::NetworkDown) => Some(Verdict::NoRoute),
+            Heard::NoWay(io::ErrorKind::HostUnreachable) => Some(Verdict::NoHost),
+            Heard::NoWay(io::ErrorKind::PermissionDenied) => Some(Verdict::Forbidden),
+            _ => None,
+        };
+    }
+    if place::is_here(target.ip()) {
+        return (connect(target).await == Heard::NotTaken).then_some(Verdict::ThisMachine);
+    }
+    let same_host = around.named.iter().filter(|other| other.ip() == target.ip()).map(SocketAddr::port);
+    let mut ports: Vec<u16> = same_host.filter(|port| *port != target.port()).take(2).collect();
+    if place::is_near(target.ip()) {
+        ports.extend(plan::ports(target.port(), false));
+    }
+    let mut knocks = JoinSet::new();
+    for port in ports {
+        let address = SocketAddr::new(target.ip(), port);
+        knocks.spawn(async move { (port, knock(vec![address], Say::Nothing, AT_ONCE, AT_ONCE).await) });
+    }
+    if knocks.is_empty() {
+        return None;
+    }
+    while let Some(heard) = knocks.join_next().await {
+        match heard {
+            Ok((port, Heard::Refused)) => return Some(Verdict::HostUp { port, taken: false }),
+            Ok((port, Heard::Silent | Heard::Dropped | Heard::Answered { .. } | Heard::Said(_))) => {
+                return Some(Verdict::HostUp { port, taken: true });
+            }
+            _ => {}
+        }
+    }
+    Some(Verdict::HostSilent)
+}
+
+/// The likeliest neighbour that an app answers on: the other family of loopback at the same port, then other ports.
+pub(super) async fn neighbours(
+    addresses: &[SocketAddr],
+    endpoint: &Endpoint,
+    cause: Cause,
+    around: Around<'_>,
+) -> Option<Verdict> {
+    let (host, _) = plan::split(&endpoint.authority);
+    let &first = addresses.first()?;
+    let mut doors: Vec<Door> = Vec::new();
+    if let (Cause::ConnectionRefused, [only]) = (cause, addresses)
+        && let Some(at) = other_family(*only)
+    {
+        doors.push(Door { at: vec![at], host: at.to_string(), family: true });
+    }
+    for port in plan::ports(first.port(), first.ip().is_loopback()) {
+        let at = addresses.iter().map(|address| SocketAddr::new(address.ip(), port)).collect();
+        doors.push(Door { at, host: format!("{host}:{port}"), family: false });
+    }
+    doors.retain(|door| !door.at.iter().any(|at| around.named.contains(at) || place::is_own(*at, around.own)));
+    Round::begin(doors).likeliest().await
+}
+
+/// `127.0.0.1:3000` for `[::1]:3000`, and the other way round; other addresses have no such twin.
+fn other_family(address: SocketAddr) -> Option<SocketAddr> {
+    let other = match address.ip() {
+        IpAddr::V4(Ipv4Addr::LOCALHOST) => Ipv6Addr::LOCALHOST.into(),
+        IpAddr::V6(Ipv6Addr::LOCALHOST) => Ipv4Addr::LOCALHOST.into(),
+        _ => return None,
+    };
+    Some(SocketAddr::new(other, address.port()))
+}
+
+/// A neighbour.
+struct Door {
+    at: Vec<SocketAddr>,
+    /// For the Host field.
+    host: String,
+    /// The same port of the other family.
+    family: bool,
+}
+
+/// All neighbours, asked at once.
+struct Round {
+    asked: JoinSet<(usize, Option<Verdict>)>,
+    /// What each says, in order of likelihood; `None`: not yet.
+    said: Vec<Option<Option<Verdict>>>,
+}
+
+impl Round {
+    fn begin(doors: Vec<Door>) -> Self {
+        let said = doors.iter().map(|_| None).collect();
+        let mut asked = JoinSet::new();
+        for (index, door) in doors.into_iter().enumerate() {
+            asked.spawn(async move { (index, door.ask().await) });
+        }
+        Self { asked, said }
+    }
+
+    /// The first of them that answers, as soon as that is certain, or likely enough.
+    async fn likeliest(mut self) -> Option<Verdict> {
+        let mut end = Instant::now() + NEIGHBOUR;
+        let mut any = false;
+        loop {
+            tokio::select! {
+                biased;
+                heard = self.asked.join_next() => match heard {
+                    Some(Ok((index, verdict))) => {
+                        if verdict.is_some() && !any {
+                            (any, end) = (true, end.min(Instant::now() + GRACE));
+                        }
+                        self.said[index] = Some(verdict);
+                    }
+                    Some(Err(_)) => {}
+                    None => end = Instant::now(),
+                },
+                () = sleep_until(end) => {}
+            }
+            let decided = self.said.iter().find(|said| !matches!(said, Some(None)));
+            match decided {
+                None => return None,
+                Some(Some(Some(_))) => break,
+                Some(_) if Instant::now() >= end => break,
+                Some(_) => {}
+            }
+        }
+        self.said.into_iter().flatten().flatten().next()
+    }
+}
+
+impl Door {
+    async fn ask(self) -> Option<Verdict> {
+        let heard = knock(self.at.clone(), Say::Get(&self.host), NEIGHBOUR, NEIGHBOUR).await;
+        let at = *self.at.first()?;
+        match heard {
+            Heard::Answered { answer, proxy: false } if is_an_apps(answer) => Some(if self.family {
+                Verdict::OtherFamily { at, answer: Some(answer) }
+            } else {
+                Verdict::Neighbour { port: at.port(), answer, speaks: None }
+            }),
+            Heard::Silent | Heard::Said(_) if self.family => Some(Verdict::OtherFamily { at, answer: None }),
+            _ => None,
+        }
+    }
+}
+
+/// Would requests be at home there? A port of TLS answers 400 to plain HTTP, and a proxy without an app 502 to 504.
+fn is_an_apps(answer: Answer) -> bool {
+    (200..500).contains(&answer.status) && answer.status != 400
+}

@@ -1,0 +1,163 @@
+//! Who looks when: a task for each pool, and one pace for them all. It asks nothing itself.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::cause::Cause;
+use crate::config::address::Dial;
+use crate::observe::events;
+use crate::pool::{Pool, Upstream};
+
+use super::{Around, look_around, plan};
+
+/// So many looks at once, over all pools.
+const AT_ONCE: usize = 4;
+/// So many looks may begin within [`WINDOW`]: where a thousand upstreams fail at once, a few say what is the matter.
+const BURST: usize = 16;
+const WINDOW: Duration = Duration::from_secs(4);
+
+/// What the looks of all pools share.
+#[derive(Debug)]
+pub struct Looks {
+    pools: Vec<Arc<Pool>>,
+    own: Vec<SocketAddr>,
+    at_once: Arc<Semaphore>,
+    /// When the last looks began.
+    begun: Mutex<VecDeque<Instant>>,
+}
+
+impl Looks {
+    /// For these pools, in a process that listens on these addresses (see [`Around::own`]).
+    #[must_use]
+    pub fn new(pools: Vec<Arc<Pool>>, own: Vec<SocketAddr>) -> Self {
+        Self { pools, own, at_once: Arc::new(Semaphore::new(AT_ONCE)), begun: Mutex::default() }
+    }
+
+    /// Waits until one more look may begin. In turn: who asks first is first.
+    async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        let permit = Arc::clone(&self.at_once).acquire_owned().await.ok()?;
+        while let Some(later) = self.begins(Instant::now()) {
+            tokio::time::sleep_until(later.into()).await;
+        }
+        Some(permit)
+    }
+
+    /// One begins now; else, when to ask again.
+    fn begins(&self, now: Instant) -> Option<Instant> {
+        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        while begun.front().is_some_and(|oldest| now.saturating_duration_since(*oldest) >= WINDOW) {
+            begun.pop_front();
+        }
+        let later = begun.front().filter(|_| begun.len() >= BURST).map(|oldest| *oldest + WINDOW);
+        if later.is_none() {
+            begun.push_back(now);
+        }
+        later
+    }
+
+    /// The addresses on these hosts that the config has for any upstream.
+    fn named(&self, of: &[SocketAddr]) -> Vec<SocketAddr> {
+        let mut named = Vec::new();
+        for pool in &self.pools {
+            for upstream in pool.members().iter() {
+                if let Dial::Addresses(addresses) = &upstream.endpoint.dial {
+                    named.extend(addresses.iter().filter(|other| of.iter().any(|one| one.ip() == other.ip())));
+                }
+            }
+        }
+        named
+    }
+}
+
+/// Looks at the upstreams of this pool where somebody wants to know more of a failure, until `stop`.
+pub async fn watch(pool: Arc<Pool>, looks: Arc<Looks>, stop: CancellationToken) {
+    let mut running = JoinSet::new();
+    // One place further each time, so that nobody waits for ever behind others.
+    let mut from = 0;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = pool.look_wanted() => {}
+            Some(ended) = running.join_next() => { well(ended); continue }
+        }
+        while let Some((at, upstream, cause)) = next(&pool, from) {
+            from = at + 1;
+            if !plan::is_worth_it(cause) {
+                continue;
+            }
+            let turn = tokio::select! {
+                () = stop.cancelled() => return,
+                turn = looks.turn() => turn,
+            };
+            while let Some(ended) = running.try_join_next() {
+                well(ended);
+            }
+            let (pool, looks) = (Arc::clone(&pool), Arc::clone(&looks));
+            running.spawn(async move {
+                one(&pool, &upstream, cause, &looks).await;
+                drop(turn);
+            });
+        }
+    }
+}
+
+/// A bug must not leave failures unexplained in silence.
+fn well(ended: Result<(), JoinError>) {
+    if let Err(ended) = ended
+        && let Ok(panic) = ended.try_into_panic()
+    {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+/// The next upstream of which more is wanted, from this place on and round.
+fn next(pool: &Pool, from: usize) -> Option<(usize, Arc<Upstream>, Cause)> {
+    let members = pool.members();
+    let from = if from < members.len() { from } else { 0 };
+    (from..members.len()).chain(0..from).find_map(|at| {
+        let upstream = members.get(at)?;
+        upstream.insight.wanted().map(|cause| (at, Arc::clone(upstream), cause))
+    })
+}
+
+/// One look, and what follows: who explains the failure knows more, and people are told once.
+async fn one(pool: &Pool, upstream: &Upstream, cause: Cause, looks: &Looks) {
+    let addresses = match &upstream.endpoint.dial {
+        Dial::Addresses(addresses) => &addresses[..],
+        Dial::Unresolved(_) => &[],
+    };
+    let named = looks.named(addresses);
+    let proven = upstream.insight.is_proven(cause, Instant::now());
+    let found = look_around(&upstream.endpoint, cause, Around { own: &looks.own, named: &named, proven }).await;
+    let now = Instant::now();
+    let Some(found) = found else {
+        upstream.insight.tell(cause, None, now);
+        return;
+    };
+    if upstream.insight.is_news(cause, &found.gist) {
+        events::upstream_diagnosed(&pool.config.name, &upstream.id, cause, &found.finding.sentence);
+    }
+    upstream.insight.tell(cause, Some(found.finding), now);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thousand_at_once_take_turns() {
+        let (looks, start) = (Looks::new(Vec::new(), Vec::new()), Instant::now());
+        let mut begun = 0;
+        for millis in 0..40_000 {
+            begun += usize::from(looks.begins(start + Duration::from_millis(millis)).is_none());
+        }
+        assert_eq!(begun, 10 * BURST);
+        assert!(looks.begun.lock().unwrap().len() <= BURST);
+    }
+}

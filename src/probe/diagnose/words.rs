@@ -1,0 +1,265 @@
+//! How a verdict is said: behind the first sentence about the failure, and in place of what that goes on to ask. Pure.
+
+use std::net::IpAddr;
+
+use crate::cause::{Cause, Finding, spoken};
+
+use super::names::Trouble;
+use super::plan;
+use super::speech::Speech;
+use super::verdict::{Answer, Verdict};
+
+/// The finding about this failure of the upstream at this authority.
+pub(super) fn finding(cause: Cause, authority: &str, verdict: &Verdict) -> Finding {
+    let (host, port) = plan::split(authority);
+    let said = |sentence: String| Finding::new(cause, sentence);
+    let upstreams = |address: &str| format!("upstreams = [\"{address}\"]");
+    match verdict {
+        Verdict::OwnListener => {
+            said(format!("{authority} is causeway's own listener: write the app's address in its place."))
+                .command("causeway check")
+        }
+        Verdict::SentBack => said(format!(
+            "What answers on {authority} sends requests back here. Is it a proxy or load balancer in front of causeway? \
+             Write the app's own address."
+        )),
+        Verdict::OtherFamily { at, answer } => {
+            let both = format!("localhost:{port}");
+            let (answers, family) = (takes(*answer), if at.is_ipv6() { "IPv6" } else { "IPv4" });
+            said(format!("But {at} {answers}: the app listens on {family} alone. {both} is tried on both."))
+                .write(upstreams(&both))
+                .command(format!("causeway probe {both}"))
+        }
+        Verdict::Neighbour { port, answer, speaks } => {
+            let address = format!("{host}:{port}");
+            let but = match speaks {
+                Some(speech) => format!("{}, but", is(cause, speech).trim_end_matches(',')),
+                None => "But".to_owned(),
+            };
+            said(format!("{but} {address} {}. Did you mean {port}?", answers(*answer)))
+                .write(upstreams(&address))
+                .command(format!("causeway probe {address}"))
+        }
+        Verdict::Contained => said(format!(
+            "causeway runs in a container, and {host} is that container itself: for an app in another one write its \
+             service's name, as in app:{port}."
+        ))
+        .besides(),
+        Verdict::Speaks(speech) => {
+            let is = is(cause, speech);
+            match speech {
+                Speech::Tls => said(format!("{is} on this port. Use the app's plain HTTP port."))
+                    .command(format!("curl -ik https://{authority}/")),
+                Speech::Http2 => said(format!("{is} on this port. Let the app speak HTTP/1.1 there."))
+                    .command(format!("curl -i --http2-prior-knowledge http://{authority}/")),
+                _ => said(format!("{is}: this is not the app's port.")),
+            }
+        }
+        Verdict::Runs(Answer { status, took }) => {
+            let took = spoken(*took);
+            let runs = format!("But a new GET / gives {status} in {took}: the app runs, and");
+            said(match cause {
+                Cause::ReadTimeout => {
+                    format!(
+                        "{runs} this request is slow or stuck in it. If it has to be slow, raise timeouts.read for its route."
+                    )
+                }
+                _ => format!("{runs} this request, or this moment, made it break off. Its own log should say why."),
+            })
+        }
+        _ => said(plain(verdict, host, port)),
+    }
+}
+
+/// Those that need no figures.
+fn plain(verdict: &Verdict, host: &str, port: &str) -> String {
+    match verdict {
+        Verdict::Stuck => {
+            "It takes a new connection, but does not answer GET / within 1 s either: the app is stuck, or waits for \
+                           something itself."
+                .to_owned()
+        }
+        Verdict::DropsAll => {
+            "It drops every connection at once, before anything is asked. A published container port does so while \
+                              nothing listens on it inside: does the app listen there, and on 0.0.0.0?"
+                .to_owned()
+        }
+        Verdict::EndsAgain => "A new GET / ends the same way. The app's own log should say why.".to_owned(),
+        Verdict::Gone => {
+            "By now nothing listens there: the app has crashed or was stopped. Its own log should say.".to_owned()
+        }
+        Verdict::TakesNone => {
+            "By now it takes no new connection either: the app is stuck, and its queue of connections is full."
+                .to_owned()
+        }
+        Verdict::ThisMachine => {
+            "That is this machine, so its host is up: the app is stuck and its queue of connections full, or a local \
+                                 firewall drops this port."
+                .to_owned()
+        }
+        Verdict::HostUp { port: other, taken } => {
+            let does = if *taken { "takes connections" } else { "refuses connections" };
+            format!(
+                "But its host is up: port {other} there {does} at once. So a firewall drops port {port}, or the app is stuck and its \
+                 queue of connections full."
+            )
+        }
+        Verdict::HostSilent => {
+            "Other ports of that host are as silent: is it up, and does a firewall let causeway in?".to_owned()
+        }
+        Verdict::NoRoute => "This machine has no route there: is causeway attached to that network?".to_owned(),
+        Verdict::NoHost => {
+            "A route leads there, but nobody has that address: is the host up, and the address right?".to_owned()
+        }
+        Verdict::Forbidden => "A firewall rule of this machine forbids it.".to_owned(),
+        Verdict::Name(trouble) => named(trouble, host, port),
+        _ => String::new(),
+    }
+}
+
+fn named(trouble: &Trouble, host: &str, port: &str) -> String {
+    match trouble {
+        Trouble::NoServer => "/etc/resolv.conf names no name server.".to_owned(),
+        Trouble::Deaf(servers) => {
+            let list = servers.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(", ");
+            format!(
+                "It answers no other question either: {list} (from /etc/resolv.conf). Is it up, and does a firewall let causeway ask?"
+            )
+        }
+        Trouble::Others(server) => {
+            format!(
+                "{server} (from /etc/resolv.conf) answers other questions, so the name server of that domain is silent."
+            )
+        }
+        Trouble::Sick(server) => format!(
+            "{server} (from /etc/resolv.conf) gives an error for any name. Has it a way to the others, and may causeway ask it?"
+        ),
+        Trouble::FinalDot => {
+            format!("The dot at its end keeps search domains away from it. Try {}:{port}.", host.trim_end_matches('.'))
+        }
+        Trouble::Multicast => {
+            "Names in .local are found by multicast, and causeway asks name servers only: write its address, or a \
+                               line in /etc/hosts."
+                .to_owned()
+        }
+        Trouble::DockerHost => {
+            "On Linux, Docker knows it only with extra_hosts: \"host.docker.internal:host-gateway\".".to_owned()
+        }
+        Trouble::Service => format!(
+            "As the name of a service it is known only to containers on one network with it: are both on one, and does {host} run?"
+        ),
+        Trouble::ServiceFromOutside => format!(
+            "As the name of a service it is known only inside its container network, where causeway is not: publish its port and \
+             write 127.0.0.1:{port}."
+        ),
+    }
+}
+
+/// What is spoken there, as a clause; how it begins is part of the failure where that is `not_http`.
+fn is(cause: Cause, speech: &Speech) -> String {
+    match speech {
+        Speech::Http(_) => "It speaks HTTP".to_owned(),
+        Speech::Tls => "It speaks TLS".to_owned(),
+        Speech::Http2 => "It speaks HTTP/2, and not HTTP/1.1,".to_owned(),
+        Speech::Known(name, _) if cause == Cause::NotHttp => format!("It speaks {name}"),
+        Speech::Known(name, told) => format!("It speaks {name} ({told})"),
+        Speech::Unknown(told) => format!("It does not speak HTTP ({told})"),
+    }
+}
+
+fn takes(answer: Option<Answer>) -> String {
+    answer.map_or_else(|| "takes connections".to_owned(), answers)
+}
+
+fn answers(Answer { status, took }: Answer) -> String {
+    format!("answers HTTP ({status}, {})", spoken(took))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const ANSWER: Answer = Answer { status: 200, took: Duration::from_micros(1800) };
+
+    fn every() -> Vec<Verdict> {
+        let speeches = || {
+            [
+                Speech::Tls,
+                Speech::Http2,
+                Speech::Known("SSH", "SSH-2.0-x".to_owned()),
+                Speech::Unknown("\\x00".to_owned()),
+            ]
+        };
+        let at = "[::1]:3001".parse().unwrap();
+        let ip = IpAddr::from([10, 0, 0, 2]);
+        let troubles = [
+            Trouble::NoServer,
+            Trouble::Deaf(vec![ip, ip]),
+            Trouble::Others(ip),
+            Trouble::Sick(ip),
+            Trouble::FinalDot,
+            Trouble::Multicast,
+            Trouble::DockerHost,
+            Trouble::Service,
+            Trouble::ServiceFromOutside,
+        ];
+        let mut all = vec![
+            Verdict::OwnListener,
+            Verdict::SentBack,
+            Verdict::OtherFamily { at, answer: Some(ANSWER) },
+            Verdict::OtherFamily { at, answer: None },
+            Verdict::Neighbour { port: 3000, answer: ANSWER, speaks: None },
+            Verdict::Contained,
+            Verdict::Runs(ANSWER),
+            Verdict::Stuck,
+            Verdict::DropsAll,
+            Verdict::EndsAgain,
+            Verdict::Gone,
+            Verdict::TakesNone,
+            Verdict::ThisMachine,
+            Verdict::HostUp { port: 80, taken: true },
+            Verdict::HostUp { port: 80, taken: false },
+            Verdict::HostSilent,
+            Verdict::NoRoute,
+            Verdict::NoHost,
+            Verdict::Forbidden,
+        ];
+        all.extend(speeches().into_iter().map(Verdict::Speaks));
+        all.extend(speeches().into_iter().map(|speech| Verdict::Neighbour {
+            port: 3000,
+            answer: ANSWER,
+            speaks: Some(speech),
+        }));
+        all.extend(troubles.into_iter().map(Verdict::Name));
+        all
+    }
+
+    #[test]
+    fn every_verdict_is_whole_sentences_in_plain_words() {
+        for verdict in every() {
+            for cause in [Cause::ConnectionRefused, Cause::ReadTimeout, Cause::NotHttp] {
+                let said = finding(cause, "app:3001", &verdict).sentence;
+                assert!(said.ends_with(['.', '?']) && said.chars().all(|c| (' '..='~').contains(&c)), "{said}");
+                assert!(!said.contains("  ") && !said.contains('!') && !said.contains(".."), "{said}");
+                assert!(
+                    said.starts_with(|c: char| c.is_ascii_uppercase()) || said.starts_with(['c', 'a', '/', '1']),
+                    "{said}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn another_port_is_a_question_with_a_line_to_write() {
+        let next_door = Verdict::Neighbour { port: 3000, answer: ANSWER, speaks: None };
+        let said = finding(Cause::ConnectionRefused, "127.0.0.1:3001", &next_door);
+        assert_eq!(said.sentence, "But 127.0.0.1:3000 answers HTTP (200, 1.8 ms). Did you mean 3000?");
+        assert_eq!(said.write.as_deref(), Some("upstreams = [\"127.0.0.1:3000\"]"));
+        assert_eq!(said.command.as_deref(), Some("causeway probe 127.0.0.1:3000"));
+        let both = Verdict::Neighbour { port: 3000, answer: ANSWER, speaks: Some(Speech::Tls) };
+        let said = finding(Cause::ReadTimeout, "[::1]:3443", &both).sentence;
+        assert_eq!(said, "It speaks TLS, but [::1]:3000 answers HTTP (200, 1.8 ms). Did you mean 3000?");
+    }
+}
