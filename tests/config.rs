@@ -13,6 +13,7 @@ use causeway::config::{Config, Flags, LoadError, Loaded, Problem};
 use proptest::prelude::*;
 
 mod pool;
+mod reach;
 
 /// As `causeway check causeway.toml` reads it: the problems, or the config and its warnings.
 fn check(text: &str) -> Result<(Config, Vec<Problem>), Vec<Problem>> {

@@ -1,11 +1,13 @@
 //! The daemon: start, say so, wait for signals, drain, exit.
 
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use crate::cause::spoken;
-use crate::config::Config;
 use crate::config::model::{Balance, Check, Pool};
+use crate::config::problem::render;
+use crate::config::{Config, Problem};
 use crate::observe::events::{self, Events, PoolSummary};
 
 use super::signals::{Ask, Signals};
@@ -17,9 +19,10 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 /// How often it is looked whether lines of the access log were lost.
 const LOOK_FOR_LOST_LINES: Duration = Duration::from_secs(10);
 
-/// Runs the proxy until it is told to end. 0 after a drain (also one that had to cut), 1 when something broke.
+/// Runs the proxy until it is told to end. 0 after a drain (also one that had to cut), 1 when something broke. `warnings`:
+/// what is legal and foolish in the config.
 #[must_use]
-pub fn run(config: Config) -> ExitCode {
+pub fn run(config: Config, warnings: &[Problem]) -> ExitCode {
     let log = match events::init(&config.log) {
         Ok(log) => log,
         Err(error) => {
@@ -28,6 +31,7 @@ pub fn run(config: Config) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    tell(warnings, &log);
     let code = match start(config) {
         Ok((runtime, server, mut signals)) => {
             let code = runtime.block_on(serve(&server, &mut signals, &log));
@@ -41,6 +45,17 @@ pub fn run(config: Config) -> ExitCode {
     };
     log.flush(LAST_LINES);
     code
+}
+
+/// Warnings, with the line of the file for a person, and as events for a machine.
+fn tell(warnings: &[Problem], log: &Events) {
+    let human = log.human();
+    if !warnings.is_empty() && (human || std::io::stderr().is_terminal()) {
+        let _ = write!(std::io::stderr(), "{}", render(warnings));
+    }
+    if !human {
+        warnings.iter().for_each(events::config_warning);
+    }
 }
 
 fn start(config: Config) -> Result<(tokio::runtime::Runtime, Server, Signals), String> {

@@ -33,7 +33,7 @@ const GIVE_BACK: Duration = Duration::from_secs(1);
 /// Why nothing was started: one sentence.
 #[derive(Debug)]
 pub struct StartError {
-    what: &'static str,
+    what: String,
     source: io::Error,
 }
 
@@ -76,11 +76,12 @@ impl Server {
         raise_file_limit();
         let mut listeners = Vec::new();
         for listener in &config.listeners {
-            let bound = bind(&listener.address, count).map_err(|source| failed("cannot listen", source))?;
+            let bound = bind(&listener.address, count)
+                .map_err(|source| failed(&format!("listener {}", listener.name), source))?;
             listeners.push((Arc::new(listener.clone()), bound));
         }
         let admin_bound = config.admin.as_ref().map(|address| bind(address, 1)).transpose();
-        let admin_bound = admin_bound.map_err(|source| failed("cannot listen for the admin", source))?;
+        let admin_bound = admin_bound.map_err(|source| failed("admin", source))?;
         let access_log =
             AccessLog::start(&config.log).map_err(|source| failed("cannot open the access log", source))?;
         for pool in &mut config.pools {
@@ -388,6 +389,6 @@ fn raise_file_limit() {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }
 
-const fn failed(what: &'static str, source: io::Error) -> StartError {
-    StartError { what, source }
+fn failed(what: &str, source: io::Error) -> StartError {
+    StartError { what: what.to_owned(), source }
 }

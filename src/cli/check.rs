@@ -1,6 +1,6 @@
 //! `causeway check`: every problem of a configuration, and where a request would go.
 //!
-//! Reads and compiles exactly as `run` does; opens no socket.
+//! Reads and compiles exactly as `run` does; sends nothing.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -13,7 +13,7 @@ use http::{Method, Uri};
 
 use crate::config::model::{Action, Balance, Entry, Forward, HostHeader, HostPattern, Piece, Pool, Route};
 use crate::config::problem::{ascii, count, render};
-use crate::config::{Config, Flags, Loaded, load};
+use crate::config::{Config, Flags, Loaded};
 use crate::route::{Miss, Table, normal, replace_prefix};
 
 /// The words of `causeway check`.
@@ -34,7 +34,7 @@ pub struct CheckArgs {
 #[must_use]
 pub fn run(args: &CheckArgs) -> ExitCode {
     let flags = Flags { config: args.file.clone(), ..Flags::default() };
-    let (text, code) = match load(&flags, &|name| std::env::var(name).ok()) {
+    let (text, code) = match super::configuration(&flags) {
         Ok(loaded) => {
             let mut text = render(&loaded.warnings);
             let (said, code) = match &args.url {
@@ -47,7 +47,7 @@ pub fn run(args: &CheckArgs) -> ExitCode {
             let _ = writeln!(text, "{said}");
             (text, code)
         }
-        Err(error) => (super::unloaded(&error), ExitCode::from(error.exit_code())),
+        Err((text, code)) => (text, ExitCode::from(code)),
     };
     // A closed standard output is no reason to panic.
     let _ = std::io::stdout().write_all(text.as_bytes());
@@ -102,13 +102,20 @@ fn journey(config: &Config, method: &Method, url: &Uri) -> Result<String, String
     let table = Table::compile(config.routes.iter().cloned().map(Arc::new));
     let route = match table.find(host, &path, method) {
         Ok(route) => route,
-        Err(Miss::NoRoute) => return Err(out + "  404: no route takes this host and path"),
+        Err(Miss::NoRoute) => {
+            let near = table.nearest(host.unwrap_or(""));
+            let near = if near.is_empty() { String::new() } else { format!("; there is {}", near.join(", ")) };
+            return Err(out + "  404: no route takes this host and path" + &near);
+        }
         Err(Miss::Method(allowed)) => {
             let allowed: Vec<&str> = allowed.iter().map(Method::as_str).collect();
             return Err(out + &format!("  405: a route takes this host and path, with {} only", allowed.join(", ")));
         }
     };
     let _ = writeln!(out, "  route     {}", described(route));
+    for other in passed_over(config, route, host, &path, method) {
+        let _ = writeln!(out, "  not       {}: a route with a more exact host comes first", described(other));
+    }
     match &route.action {
         Action::Forward(forward) => forwarded(config, route, forward, method, host, target)
             .map(|more| out.clone() + &more)
@@ -127,6 +134,20 @@ fn journey(config: &Config, method: &Method, url: &Uri) -> Result<String, String
             Ok(out + &format!("  respond   {}, {bytes} of {kind}", respond.status))
         }
     }
+}
+
+/// Routes with a longer path that take this request too, and come behind: a host beats none, whatever the path.
+fn passed_over<'a>(
+    config: &'a Config,
+    route: &'a Route,
+    host: Option<&'a str>,
+    path: &'a str,
+    method: &'a Method,
+) -> impl Iterator<Item = &'a Route> {
+    config.routes.iter().filter(move |other| {
+        let alone = || Table::compile([Arc::new((*other).clone())]);
+        other.name != route.name && other.path.len() > route.path.len() && alone().find(host, path, method).is_ok()
+    })
 }
 
 /// `api: hosts shop.example, path /api`.
@@ -285,7 +306,7 @@ POST shop.example:8080/api/x?y=1
     #[test]
     fn every_other_end_is_told() {
         assert!(told("GET", "http://shop.example/").contains("pool      web: localhost:3000\n"));
-        assert!(told("GET", "/").ends_with("404: no route takes this host and path"));
+        assert!(told("GET", "/").contains("404: no route takes this host and path; there is "));
         assert!(told("POST", "http://shop.example/").ends_with("with GET only"));
         assert!(told("GET", "http://shop.example/../x").ends_with("400: its path climbs above the root"));
         assert!(told("GET", "http://shop.example/%61pi/x").contains("cannot be replaced"));
@@ -311,6 +332,23 @@ sticky = "node"
         let config = Config::from_toml(text).unwrap();
         let summary = summary(&Loaded { config, warnings: vec![] });
         assert!(summary.ends_with("1 pool, 3 upstreams (1 of them for backup)."), "{summary}");
+    }
+
+    #[test]
+    fn a_longer_path_without_the_host_is_named_with_the_reason() {
+        let text =
+            "[route.api]\npath = \"/api\"\nrespond = {}\n[route.shop]\nhosts = [\"shop.example\"]\nrespond = {}\n";
+        let config = Config::from_toml(text).unwrap();
+        let said = |url: &str| journey(&config, &Method::GET, &url.parse().unwrap()).unwrap_or_else(|refused| refused);
+        let wanted = "  route     shop (host shop.example, path /)\n\
+                      \x20 not       api (path /api): a route with a more exact host comes first\n";
+        assert!(said("http://shop.example/api/x").contains(wanted), "{}", said("http://shop.example/api/x"));
+        assert!(!said("http://shop.example/x").contains("  not "));
+        assert!(!said("http://other.example/api/x").contains("  not "));
+        assert!(
+            said("http://other.example/x")
+                .ends_with("404: no route takes this host and path; there is /api, shop.example /")
+        );
     }
 
     #[test]

@@ -13,6 +13,8 @@ pub mod origin;
 pub mod probe;
 pub mod run;
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::Write as _;
@@ -21,7 +23,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::config::{LoadError, problem};
+use crate::config::{self, Flags, LoadError, Loaded, problem};
 
 /// Wrong words on the command line.
 const EXIT_USAGE: u8 = 2;
@@ -93,6 +95,34 @@ fn say(line: &str) {
 fn failed(command: &str, why: &dyn Display) -> ExitCode {
     let _ = writeln!(std::io::stderr(), "causeway {command}: {why}");
     ExitCode::FAILURE
+}
+
+/// The configuration of this process, with what is odd about its environment among the warnings.
+///
+/// # Errors
+/// What to print, whole lines, and the exit code.
+fn configuration(flags: &Flags) -> Result<Loaded, (String, u8)> {
+    let asked = RefCell::new(BTreeSet::new());
+    let env = |name: &str| {
+        asked.borrow_mut().insert(name.to_owned());
+        std::env::var(name).ok()
+    };
+    let loaded = config::load(flags, &env);
+    let lossy = |text: OsString| text.to_string_lossy().into_owned();
+    let variables = std::env::vars_os().map(|(name, value)| (lossy(name), lossy(value)));
+    let strangers = config::strangers(variables, &|name| asked.borrow().contains(name));
+    match loaded {
+        Ok(mut loaded) => {
+            loaded.warnings.extend(strangers);
+            Ok(loaded)
+        }
+        Err(LoadError::Problems(mut problems)) => {
+            problems.extend(strangers);
+            let error = LoadError::Problems(problems);
+            Err((unloaded(&error), error.exit_code()))
+        }
+        Err(error) => Err((problem::render(&strangers) + &unloaded(&error), error.exit_code())),
+    }
 }
 
 /// Why there is no configuration, as text with an end of line.

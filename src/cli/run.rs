@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::app;
-use crate::config::{self, Flags};
+use crate::config::Flags;
 
 /// The words of `causeway run`. Flag beats environment beats file beats default.
 #[derive(Args, Debug)]
@@ -36,16 +36,11 @@ pub struct RunArgs {
 #[must_use]
 pub fn run(args: RunArgs) -> ExitCode {
     let RunArgs { config, listen, upstreams, health_path, admin, set } = args;
-    match config::load(&Flags { config, listen, upstreams, health_path, admin, set }, &variable) {
-        Ok(loaded) => {
-            if !loaded.warnings.is_empty() {
-                let _ = write!(std::io::stderr(), "{}", config::problem::render(&loaded.warnings));
-            }
-            app::run(loaded.config)
-        }
-        Err(error) => {
-            let _ = std::io::stderr().write_all(super::unloaded(&error).as_bytes());
-            ExitCode::from(error.exit_code())
+    match super::configuration(&Flags { config, listen, upstreams, health_path, admin, set }) {
+        Ok(loaded) => app::run(loaded.config, &loaded.warnings),
+        Err((text, code)) => {
+            let _ = std::io::stderr().write_all(text.as_bytes());
+            ExitCode::from(code)
         }
     }
 }

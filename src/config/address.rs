@@ -145,7 +145,7 @@ impl Address {
         if let Some(at) = rest.rfind('@') {
             return Err(not_here("user", format!("write \"{}\"", &rest[at + 1..])));
         }
-        let (host, port) = host_and_port(text, rest, default_port)?;
+        let (host, port) = host_and_port(text, rest, default_port, 3000)?;
         if port == 0 {
             return Err(Wrong::new(format!("\"{text}\": nothing can be reached at port 0"), "write the app's port"));
         }
@@ -180,7 +180,7 @@ impl ListenAddress {
             let hint = format!("write \"{}\"", rest.split('/').next().unwrap_or(rest));
             return Err(Wrong::new(format!("\"{text}\": a listener's address has no scheme"), hint));
         }
-        let (host, port) = host_and_port(text, text, None)?;
+        let (host, port) = host_and_port(text, text, None, 8080)?;
         match host {
             "" => Ok(Self::Any(port)),
             "*" => Err(Wrong::new(format!("\"{text}\" is not an address"), format!("write \":{port}\""))),
@@ -218,8 +218,18 @@ fn without_scheme(text: &str) -> Result<(&str, Option<u16>), Wrong> {
             "http" => Ok((rest, Some(80))),
             "https" => later("https://"),
             "h2c" => later("h2c://"),
-            other => Err(Wrong::new(format!("\"{text}\": there is no scheme {other}://"), "write \"host:port\"")),
+            other => {
+                let hint = format!("write \"{}\"", rest.split('/').next().unwrap_or(rest));
+                Err(Wrong::new(format!("\"{text}\": there is no scheme {other}://"), hint))
+            }
         };
+    }
+    // "http:3000" is a host of that name.
+    for slip in ["http:/", "http//", "https:/", "https//"] {
+        if let Some(rest) = text.strip_prefix(slip) {
+            let hint = format!("write \"{}://{rest}\"", slip.trim_end_matches(['/', ':']));
+            return Err(Wrong::new(format!("\"{text}\": a scheme ends with ://"), hint));
+        }
     }
     match text.split(':').next() {
         Some("unix") => later("unix:"),
@@ -230,7 +240,8 @@ fn without_scheme(text: &str) -> Result<(&str, Option<u16>), Wrong> {
 }
 
 /// Host (without brackets round IPv6, empty before a leading colon) and port. `3000` is `localhost:3000`.
-fn host_and_port<'a>(text: &str, rest: &'a str, default: Option<u16>) -> Result<(&'a str, u16), Wrong> {
+/// `sample`: a port for the hints.
+fn host_and_port<'a>(text: &str, rest: &'a str, default: Option<u16>, sample: u16) -> Result<(&'a str, u16), Wrong> {
     let is_digits = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
     if default.is_none() && is_digits(rest) {
         return Ok(("localhost", port(text, rest)?));
@@ -239,7 +250,7 @@ fn host_and_port<'a>(text: &str, rest: &'a str, default: Option<u16>) -> Result<
     if bare_v6 {
         return Err(Wrong::new(
             format!("\"{text}\" has no port"),
-            format!("write \"[{rest}]:{}\"", default.unwrap_or(3000)),
+            format!("write \"[{rest}]:{}\"", default.unwrap_or(sample)),
         ));
     }
     let (host, after) = match rest.rfind(':') {
@@ -251,7 +262,13 @@ fn host_and_port<'a>(text: &str, rest: &'a str, default: Option<u16>) -> Result<
         (None, Some(port)) => Ok((host, port)),
         (None, None) if host.is_empty() => Err(Wrong::new("this address is empty", "write \"host:port\"")),
         (None, None) => {
-            Err(Wrong::new(format!("\"{text}\" has no port"), format!("write \"{host}:3000\", with its port")))
+            let plain = self::host(text, host).is_ok();
+            let hint = if plain {
+                format!("write \"{host}:{sample}\", with its port")
+            } else {
+                format!("write it like \"127.0.0.1:{sample}\"")
+            };
+            Err(Wrong::new(format!("\"{text}\" has no port"), hint))
         }
     }
 }
@@ -259,7 +276,19 @@ fn host_and_port<'a>(text: &str, rest: &'a str, default: Option<u16>) -> Result<
 fn port(text: &str, digits: &str) -> Result<u16, Wrong> {
     let valid = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
     valid.then(|| digits.parse().ok()).flatten().ok_or_else(|| {
-        Wrong::new(format!("\"{text}\": \"{digits}\" is not a port"), "a port is a number from 1 to 65535")
+        let start = digits.bytes().take_while(u8::is_ascii_digit).count();
+        let meant = match digits {
+            "http" => Some("80"),
+            "https" => Some("443"),
+            more if start < more.len() && more[..start].parse::<u16>().is_ok() => Some(&more[..start]),
+            _ => None,
+        };
+        let before = text.strip_suffix(digits).filter(|_| !digits.is_empty());
+        let hint = match (before, meant) {
+            (Some(before), Some(port)) => format!("write \"{}{port}\"", before.trim_start()),
+            _ => "a port is a number from 1 to 65535".to_owned(),
+        };
+        Wrong::new(format!("\"{text}\": \"{digits}\" is not a port"), hint)
     })
 }
 
@@ -291,7 +320,14 @@ fn host(text: &str, host: &str) -> Result<Host, Wrong> {
     let fine =
         |l: &str| (1..=63).contains(&l.len()) && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
     if labels.len() > 253 || !labels.split('.').all(fine) {
-        let hint = "a name has letters, digits, \"-\", \"_\" and \".\"";
+        let variable = host.trim_matches(['$', '{', '}', '%', '(', ')']);
+        let word = !variable.is_empty() && variable.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        let hint = match host {
+            "*" => "write \"localhost\" in its place, or the app's address".into(),
+            _ if host.trim() != host => "take the spaces out".into(),
+            _ if word && host.starts_with(['$', '{', '%']) => format!("a variable is written ${{{variable}}}"),
+            _ => "a name has letters, digits, \"-\", \"_\" and \".\"".to_owned(),
+        };
         return Err(Wrong::new(format!("\"{text}\": \"{host}\" is not a name or an IP address"), hint));
     }
     if labels.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit())) {

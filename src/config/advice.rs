@@ -40,21 +40,45 @@ pub(super) fn flag(key: &str, value: &Value) -> String {
     }
 }
 
-/// How to switch off what a table is about, for those who wrote `passive = "off"`.
-pub(super) fn off(kind: &str, value: &Value) -> Option<&'static str> {
-    let off = match value {
-        Value::Text(text) => matches!(text.as_str(), "off" | "none" | "no" | "false"),
-        Value::Boolean(on) => !on,
-        Value::Integer(number) => *number == 0,
-        Value::Array(_) | Value::Table(_) | Value::Other(_) => false,
+/// What to write for a table in the place of which stands its main word, or "off".
+pub(super) fn table(kind: &str, value: &Value) -> Option<String> {
+    let key = kind.rsplit('.').next()?;
+    let (said, off) = match value {
+        Value::Text(text) => (text.as_str(), matches!(text.as_str(), "off" | "none" | "no" | "false")),
+        Value::Boolean(on) => ("", !on),
+        Value::Integer(number) if *number == 0 => ("", true),
+        Value::Integer(number) => {
+            return Some(match key {
+                "respond" => format!("write respond = {{ status = {number} }}"),
+                "retry" => format!("write retry = {{ attempts = {number} }}"),
+                "limits" => format!("write limits = {{ in_flight = {number} }}"),
+                "timeouts" => format!("write timeouts = {{ read = \"{number}s\" }}"),
+                "admin" => format!("write admin = {{ address = \"127.0.0.1:{number}\" }}"),
+                _ => return None,
+            });
+        }
+        Value::Array(_) | Value::Table(_) | Value::Other(_) => return None,
     };
-    let key = kind.rsplit('.').next().filter(|_| off)?;
+    let sound = !said.is_empty() && said.is_ascii() && !said.contains(['"', '\\']);
     Some(match key {
-        "passive" => "write passive = { connect_failures = \"off\", gateway_failures = \"off\" }",
-        "health" => "write health = { type = \"off\" }",
-        "retry" => "write retry = { attempts = 1 }",
-        "admin" => "write admin = { address = \"off\" }",
-        "limits" => "take it out: requests have no limit unless in_flight says so",
+        "passive" if off => "write passive = { connect_failures = \"off\", gateway_failures = \"off\" }".into(),
+        "health" if off => "write health = { type = \"off\" }".into(),
+        "retry" if off => "write retry = { resend = \"off\" }; what was not sent may still go elsewhere".into(),
+        "admin" if off => "write admin = { address = \"off\" }".into(),
+        "limits" if off => "take it out: requests have no limit unless in_flight says so".into(),
+        "log" if off => "write log = { access = \"off\", level = \"error\" }".into(),
+        "health" if sound && said.starts_with('/') => format!("write health = {{ path = \"{said}\" }}"),
+        "health" if matches!(said, "auto" | "http" | "tcp" | "grpc") => {
+            format!("write health = {{ type = \"{said}\" }}")
+        }
+        "respond" if sound => format!("write respond = {{ body = \"{said}\" }}"),
+        "timeouts" if sound && said.starts_with(|c: char| c.is_ascii_digit()) => {
+            format!("write timeouts = {{ read = \"{said}\" }}")
+        }
+        "admin" if sound && said.contains(':') => format!("write admin = {{ address = \"{said}\" }}"),
+        "log" if matches!(said, "error" | "warn" | "info" | "debug" | "trace") => {
+            format!("write log = {{ level = \"{said}\" }}")
+        }
         _ => return None,
     })
 }

@@ -42,6 +42,8 @@ pub(super) struct Unknown {
     pub place: Place,
     /// Is it a table itself?
     pub table: bool,
+    /// The keys in it, if so.
+    pub inner: Vec<String>,
 }
 
 impl Context {
@@ -73,9 +75,18 @@ pub(super) fn nearest<'w>(word: &str, words: impl Iterator<Item = &'w str>) -> O
 
 /// "a", "a or b", "a, b or c".
 pub(super) fn either(words: &[String]) -> String {
+    list(words, "or")
+}
+
+/// "a", "a and b", "a, b and c".
+pub(super) fn all_of(words: &[String]) -> String {
+    list(words, "and")
+}
+
+fn list(words: &[String], join: &str) -> String {
     match words {
         [] => String::new(),
         [one] => one.clone(),
-        [start @ .., last] => format!("{} or {last}", start.join(", ")),
+        [start @ .., last] => format!("{} {join} {last}", start.join(", ")),
     }
 }

@@ -142,5 +142,14 @@ fn first(places: &[PathBuf]) -> Result<Option<(String, PathBuf)>, LoadError> {
 }
 
 fn read(path: &Path) -> io::Result<String> {
-    std::fs::read_to_string(path)
+    let not_text = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
+    let bytes = std::fs::read(path)?;
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        return Err(not_text("it is UTF-16 text; save it as UTF-8".into()));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        not_text(format!("line {line} is not UTF-8 text; save the file as UTF-8"))
+    })
 }

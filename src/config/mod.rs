@@ -1,8 +1,9 @@
 //! From TOML, flags and environment to values that cannot be wrong.
 //!
 //! `source` gathers text (file, flags, environment) into one tree in which every value knows where it came from;
-//! `compile` turns the tree into the [`model`], or into **all** its [`problem`]s at once. Nothing here opens a socket,
-//! and nothing is accepted and ignored: a key that no line of `compile` reads is an error.
+//! `compile` turns the tree into the [`model`], or into **all** its [`problem`]s at once. Nothing here sends a byte,
+//! and nothing is accepted and ignored: a key that no line of `compile` reads is an error, and a variable that nobody
+//! reads is told by [`strangers`].
 
 pub mod address;
 mod advice;
@@ -14,6 +15,8 @@ pub mod model;
 pub mod problem;
 mod read;
 pub mod source;
+mod strangers;
+mod syntax;
 pub mod tree;
 pub mod units;
 
@@ -23,3 +26,4 @@ pub use load::{LoadError, Loaded, load};
 pub use model::Config;
 pub use problem::Problem;
 pub use source::Flags;
+pub use strangers::strangers;

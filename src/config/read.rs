@@ -3,15 +3,16 @@
 //! A [`Section`] remembers which keys were asked for; when it is dropped, every other key in it is unknown. So the code
 //! that reads a key is the only place that makes it exist: there is no second list to keep in step.
 
-use std::cell::RefCell;
+mod tables;
+
+use std::cell::{Cell, RefCell};
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::advice;
 use super::context::{Context, Known, Unknown, either, nearest};
 use super::problem::{Place, Wrong};
-use super::tree::{Node, Table, Value};
+use super::tree::{Entry, Node, Table, Value};
 use super::units;
 
 /// A table that is being read; present or not, all its keys are asked for.
@@ -24,18 +25,29 @@ pub(super) struct Section<'a> {
     /// Where its name stands.
     pub place: Place,
     asked: RefCell<Vec<&'static str>>,
+    left: Cell<bool>,
 }
 
 impl<'a> Section<'a> {
     /// The root of the tree.
     pub(super) fn root(cx: &'a Context, table: &'a Table, place: Place) -> Self {
         let (kind, path) = (String::new(), String::new());
-        Self { cx, table: Some(table), kind, path, place, asked: RefCell::default() }
+        Self { cx, table: Some(table), kind, path, place, asked: RefCell::default(), left: Cell::default() }
     }
 
     /// Was this table said at all?
     pub(super) fn present(&self) -> bool {
         self.table.is_some()
+    }
+
+    /// The keys that were said.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &'a str> {
+        self.table.into_iter().flat_map(|table| &table.0).map(|entry| entry.key.as_str())
+    }
+
+    /// Reads nothing of this table, and says nothing of what is in it.
+    pub(super) fn leave(&self) {
+        self.left.set(true);
     }
 
     /// Where a key of this table was said, if it was.
@@ -59,6 +71,11 @@ impl<'a> Section<'a> {
         Some(&self.table?.get(key)?.node.place)
     }
 
+    /// Where the value of a key of a table in this table stands, if it was said. Does not count as reading it.
+    pub(super) fn value_place_in(&self, table: &str, key: &str) -> Option<&'a Place> {
+        Some(&self.table?.table(table)?.get(key)?.node.place)
+    }
+
     /// The value of a key.
     pub(super) fn node(&self, key: &'static str) -> Option<&'a Node> {
         self.ask(key, false);
@@ -74,6 +91,10 @@ impl<'a> Section<'a> {
         let meant = match &node.value {
             Value::Integer(n) if sample.starts_with(':') => format!(":{n}"),
             Value::Integer(n) => format!("{n}{unit}"),
+            // Statuses.
+            Value::Array(items) if sample.starts_with('2') && items.iter().all(|item| item.number().is_some()) => {
+                items.iter().filter_map(Node::number).map(|n| n.to_string()).collect::<Vec<_>>().join(", ")
+            }
             Value::Text(_) | Value::Boolean(_) | Value::Array(_) | Value::Table(_) | Value::Other(_) => sample.into(),
         };
         let message = format!("`{key}` takes text in quotes, not {}", node.value.kind());
@@ -99,7 +120,9 @@ impl<'a> Section<'a> {
             return Some(*value);
         }
         let all: Vec<String> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
-        let hint = match nearest(&text.to_ascii_lowercase(), words.iter().map(|(word, _)| *word)) {
+        let lower = text.to_ascii_lowercase();
+        let longer = || words.iter().map(|(word, _)| *word).find(|word| word.len() > 2 && lower.starts_with(word));
+        let hint = match nearest(&lower, words.iter().map(|(word, _)| *word)).or_else(longer) {
             Some(word) => format!("did you mean \"{word}\"?"),
             None => format!("write {}", either(&all)),
         };
@@ -130,7 +153,10 @@ impl<'a> Section<'a> {
         if text == "off" {
             return None;
         }
-        let Some(duration) = self.cx.take(place, units::duration(text)) else { return default };
+        let off = |wrong: Wrong| {
+            if units::means_off(text) { Wrong { hint: "write \"off\"".into(), ..wrong } } else { wrong }
+        };
+        let Some(duration) = self.cx.take(place, units::duration(text).map_err(off)) else { return default };
         self.not_zero(key, duration)
     }
 
@@ -231,7 +257,13 @@ impl<'a> Section<'a> {
             Some(Node { value: Value::Array(items), .. }) => items,
             Some(node) => {
                 let said = if let Value::Integer(number) = node.value { number.to_string() } else { String::new() };
-                let items = advice::items(node.text().unwrap_or(&said), sample);
+                let inner = match &node.value {
+                    Value::Table(table) => {
+                        table.0.iter().filter_map(|entry| entry.node.text()).collect::<Vec<_>>().join(",")
+                    }
+                    _ => said,
+                };
+                let items = advice::items(node.text().unwrap_or(&inner), sample);
                 let message = format!("`{key}` takes a list, not {}", node.value.kind());
                 self.cx.error(&node.place, message, format!("write {key} = [{items}]"));
                 &[]
@@ -244,12 +276,22 @@ impl<'a> Section<'a> {
         &self,
         key: &'static str,
         sample: &str,
-        mut parser: impl FnMut(&str) -> Result<T, Wrong>,
+        parser: impl FnMut(&str) -> Result<T, Wrong>,
     ) -> Vec<T> {
+        self.texts_with_places(key, sample, parser).into_iter().map(|(item, _)| item).collect()
+    }
+
+    /// The same, and where each stands.
+    pub(super) fn texts_with_places<T>(
+        &self,
+        key: &'static str,
+        sample: &str,
+        mut parser: impl FnMut(&str) -> Result<T, Wrong>,
+    ) -> Vec<(T, &'a Place)> {
         let mut out = Vec::new();
         for item in self.list(key, &format!("\"{sample}\"")) {
             match item.text() {
-                Some(text) => out.extend(self.cx.take(&item.place, parser(text))),
+                Some(text) => out.extend(self.cx.take(&item.place, parser(text)).map(|found| (found, &item.place))),
                 None => {
                     let message = format!("`{key}` is a list of texts in quotes, and this is {}", item.value.kind());
                     self.cx.error(&item.place, message, format!("write {key} = [\"{sample}\"]"));
@@ -257,102 +299,6 @@ impl<'a> Section<'a> {
             }
         }
         out
-    }
-
-    /// A table in this table.
-    pub(super) fn section(&self, key: &'static str) -> Self {
-        self.ask(key, true);
-        let (kind, path) = (join(&self.kind, key), join(&self.path, key));
-        let entry = self.table.and_then(|table| table.get(key));
-        let table = entry.and_then(|entry| self.as_table(&entry.node, &path, &kind));
-        let place = entry.map_or(&self.place, |entry| &entry.place).clone();
-        Self { cx: self.cx, table, kind, path, place, asked: RefCell::default() }
-    }
-
-    /// A table of this kind that nobody said: all its defaults.
-    pub(super) fn absent(&self, kind: &str) -> Self {
-        let (kind, path) = (kind.into(), String::new());
-        Self { cx: self.cx, table: None, kind, path, place: self.place.clone(), asked: RefCell::default() }
-    }
-
-    /// The tables in a table of named tables, in the order of the file.
-    pub(super) fn named(&self, key: &'static str) -> Vec<(Arc<str>, Self)> {
-        self.ask(key, true);
-        let kind = join(&join(&self.kind, key), "NAME");
-        let made = |name: &str, table, place: &Place| {
-            let path = join(&join(&self.path, key), name);
-            let section =
-                Self { cx: self.cx, table, kind: kind.clone(), path, place: place.clone(), asked: RefCell::default() };
-            (name.into(), section)
-        };
-        if self.cx.learned.is_some() {
-            return vec![made("NAME", None, &self.place)];
-        }
-        let Some(entry) = self.table.and_then(|table| table.get(key)) else { return Vec::new() };
-        let Some(tables) = self.as_table(&entry.node, key, &kind) else { return Vec::new() };
-        let mut out = Vec::new();
-        for entry in &tables.0 {
-            let path = join(key, &entry.key);
-            let tables = match &entry.node.value {
-                Value::Table(_) => true,
-                Value::Array(items) => items.iter().all(|item| matches!(item.value, Value::Table(_))),
-                Value::Text(_) | Value::Integer(_) | Value::Boolean(_) | Value::Other(_) => false,
-            };
-            if !tables {
-                let hint = format!("put it below a header with a name of your choice, like [{key}.app]");
-                self.cx.error(
-                    &entry.place,
-                    format!("`{}` stands in [{key}], which has only named tables", entry.key),
-                    hint,
-                );
-            } else if let Some(table) = self.as_table(&entry.node, &path, &kind) {
-                self.cx.take(&entry.place, name(&entry.key));
-                out.push(made(&entry.key, Some(table), &entry.place));
-            }
-        }
-        out
-    }
-
-    /// A table that is an item of a list. In learning, there is one.
-    pub(super) fn item(&self, key: &'static str, node: &'a Node) -> Self {
-        let table = if let Value::Table(table) = &node.value { Some(table) } else { None };
-        let (kind, path) = (join(&self.kind, key), join(&self.path, key));
-        Self { cx: self.cx, table, kind, path, place: node.place.clone(), asked: RefCell::default() }
-    }
-
-    /// The keys and texts of a table whose keys are free.
-    pub(super) fn free(&self, key: &'static str) -> Vec<(&'a str, &'a Place, &'a str, &'a Place)> {
-        let Some(node) = self.node(key) else { return Vec::new() };
-        let Some(table) = self.as_table(node, &join(&self.path, key), "") else { return Vec::new() };
-        let mut out = Vec::new();
-        for entry in &table.0 {
-            match entry.node.text() {
-                Some(text) => out.push((entry.key.as_str(), &entry.place, text, &entry.node.place)),
-                None => {
-                    let message = format!("`{}` takes text in quotes, not {}", entry.key, entry.node.value.kind());
-                    self.cx.error(&entry.node.place, message, "");
-                }
-            }
-        }
-        out
-    }
-
-    fn as_table(&self, node: &'a Node, path: &str, kind: &str) -> Option<&'a Table> {
-        let header = if kind.ends_with("NAME") && !path.contains('.') { format!("{path}.NAME") } else { path.into() };
-        match &node.value {
-            Value::Table(table) => Some(table),
-            Value::Array(_) => {
-                let hint = format!("everything has a name: write [{header}]");
-                self.cx.error(&node.place, format!("`{path}` is not a list of tables"), hint);
-                None
-            }
-            other => {
-                let message = format!("`{path}` is a table, and this is {}", other.kind());
-                let below = || format!("write its keys below a [{header}] line");
-                self.cx.error(&node.place, message, advice::off(kind, other).map_or_else(below, Into::into));
-                None
-            }
-        }
     }
 
     fn ask(&self, key: &'static str, table: bool) {
@@ -371,26 +317,26 @@ impl Drop for Section<'_> {
     /// What nobody asked for is unknown.
     fn drop(&mut self) {
         let asked = self.asked.borrow();
-        for entry in self.table.iter().flat_map(|table| &table.0).filter(|e| !asked.contains(&e.key.as_str())) {
+        let unread = |entry: &&Entry| !self.left.get() && !asked.contains(&entry.key.as_str());
+        for entry in self.table.iter().flat_map(|table| &table.0).filter(unread) {
             self.cx.unknown.borrow_mut().push(Unknown {
                 kind: self.kind.clone(),
                 path: self.path.clone(),
                 key: entry.key.clone(),
                 place: entry.place.clone(),
                 table: matches!(entry.node.value, Value::Table(_)),
+                inner: inner(&entry.node.value),
             });
         }
     }
 }
 
-/// Names become metric labels and parts of addresses of the admin API.
-fn name(name: &str) -> Result<(), Wrong> {
-    let fine = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-    if !(1..=64).contains(&name.len()) || !name.bytes().all(fine) {
-        let hint = "use 1 to 64 letters, digits, \"-\" and \"_\"";
-        return Err(Wrong::new(format!("\"{name}\" cannot be a name"), hint));
+/// The keys of a table.
+fn inner(value: &Value) -> Vec<String> {
+    match value {
+        Value::Table(table) => table.0.iter().map(|entry| entry.key.clone()).collect(),
+        Value::Text(_) | Value::Integer(_) | Value::Boolean(_) | Value::Array(_) | Value::Other(_) => Vec::new(),
     }
-    Ok(())
 }
 
 fn join(path: &str, key: &str) -> String {

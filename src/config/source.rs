@@ -10,6 +10,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::expand::expand;
 use super::problem::{Origin, Place, Problem, Wrong};
+use super::syntax;
 use super::tree::{Entry, Node, Table, Value};
 
 /// What the command line says about the configuration.
@@ -174,14 +175,17 @@ impl Merge {
 fn parse(file: File<'_>, problems: &mut Vec<Problem>) -> (Table, Arc<Origin>) {
     let origin = Arc::new(Origin { name: file.name.into(), text: Some(file.text.into()), said: None });
     let (table, errors) = DeTable::parse_recoverable(file.text);
-    for error in without_echoes(file.text, errors) {
-        let place = Place { origin: Arc::clone(&origin), span: error.span().or(Some(0..0)) };
-        let message = error.message().trim().trim_end_matches('.').replace('\n', "; ");
-        let in_list = message.contains("array elements");
-        let hint = if in_list { "or the \"]\" of the list before it is missing" } else { "" };
-        problems.push(Problem::error(&place, Wrong::new(message, hint)));
-    }
     let place = |span| Place { origin: Arc::clone(&origin), span: Some(span) };
+    let foreign = if errors.is_empty() { None } else { syntax::foreign(file.text) };
+    if let Some((span, wrong)) = foreign {
+        problems.push(Problem::error(&place(span), wrong));
+    } else {
+        for error in without_echoes(file.text, errors) {
+            let span = error.span().unwrap_or(0..0);
+            let wrong = syntax::explained(file.text, span.start, error.message());
+            problems.push(Problem::error(&place(span), wrong));
+        }
+    }
     let root = converted_table(table.into_inner(), &place);
     (root, origin)
 }

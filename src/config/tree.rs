@@ -52,6 +52,14 @@ impl Node {
     }
 }
 
+impl Node {
+    /// Its number.
+    #[must_use]
+    pub const fn number(&self) -> Option<i64> {
+        if let Value::Integer(number) = self.value { Some(number) } else { None }
+    }
+}
+
 impl Value {
     /// What it is, for "takes a duration, not …".
     #[must_use]

@@ -31,6 +31,12 @@ pub fn duration(text: &str) -> Result<Duration, Wrong> {
     }
 }
 
+/// A word for "off" that is none of ours.
+pub(super) fn means_off(text: &str) -> bool {
+    let words = ["none", "never", "no", "false", "disabled", "unlimited", "infinite", "infinity", "inf", "forever"];
+    words.contains(&text.trim().to_ascii_lowercase().as_str())
+}
+
 /// `"512B"`, `"64KiB"`, `"10MiB"`, `"1GiB"`: bytes.
 ///
 /// # Errors

@@ -120,7 +120,7 @@ fn explain(address: &impl fmt::Display, source: io::Error) -> io::Error {
     let port = address.rsplit(':').next().unwrap_or_default();
     let why = match Errno::from_io_error(&source) {
         Some(Errno::ADDRINUSE) => {
-            format!("another program listens on that port already (see who: ss -ltnp 'sport = :{port}')")
+            format!("another program listens on that port already; \"ss -ltnp 'sport = :{port}'\" shows which")
         }
         Some(Errno::ADDRNOTAVAIL) => "this machine has no such address (see which it has: ip addr)".to_owned(),
         Some(Errno::AFNOSUPPORT) => "this machine does not speak that address family".to_owned(),

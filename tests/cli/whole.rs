@@ -51,6 +51,57 @@ fn nothing_configured_is_78() {
     assert_eq!(causeway(&both).output().unwrap().status.code(), Some(2));
 }
 
+/// A machine reads one object a line, warnings about the config included; and a port that is taken is said once.
+#[test]
+fn a_start_without_a_terminal_says_everything_as_events() {
+    let held = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (taken, admin) = (held.local_addr().unwrap(), free());
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("causeway.toml");
+    let upstreams = "upstreams = [\"127.0.0.1:1\", \"127.0.0.1:1\"]";
+    std::fs::write(&file, format!("listen = \"{taken}\"\n[pool.app]\n{upstreams}\n")).unwrap();
+    let file = file.to_str().unwrap();
+    let mut command = causeway(&["run", "--config", file, "--admin", &admin]);
+    let out = command.env("CAUSEWAY_UPSTREAM", "127.0.0.1:1").output().unwrap();
+    assert_eq!(out.status.code(), Some(1), "{out:?}");
+    let said = text(&out.stderr);
+    let events: Vec<serde_json::Value> = said.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    let [twice, variable, fatal] = events.as_slice() else { panic!("{said}") };
+    assert_eq!((&twice["event"], &twice["level"]), (&"config_warning".into(), &"warn".into()));
+    assert_eq!((&twice["file"], &twice["line"], &twice["column"]), (&file.into(), &3.into(), &29.into()));
+    assert_eq!(twice["message"], "127.0.0.1:1 stands twice in pool `app`");
+    assert!(twice["hint"].as_str().unwrap().starts_with("it is taken once; "), "{said}");
+    assert_eq!((&variable["file"], &variable["line"]), (&"CAUSEWAY_UPSTREAM".into(), &serde_json::Value::Null));
+    assert_eq!(variable["hint"], "did you mean CAUSEWAY_UPSTREAMS?");
+    let port = taken.port();
+    let wanted = format!(
+        "listener main: cannot listen on {taken}: another program listens on that port already; \
+         \"ss -ltnp 'sport = :{port}'\" shows which"
+    );
+    assert_eq!((&fatal["event"], &fatal["message"]), (&"fatal".into(), &wanted.into()));
+}
+
+#[test]
+fn a_variable_that_nobody_reads_is_told_with_the_right_one() {
+    let empty = tempfile::tempdir().unwrap();
+    let run = |word: &str, name: &str, value: &str| {
+        let out = causeway(&[word]).current_dir(&empty).env(name, value).output().unwrap();
+        (out.status.code(), text(&out.stdout) + &text(&out.stderr))
+    };
+    let (code, said) = run("run", "CAUSEWAY_UPSTREAM", "app:3000");
+    let wanted =
+        "CAUSEWAY_UPSTREAM: warning: causeway reads no variable of this name\n  did you mean CAUSEWAY_UPSTREAMS?\n";
+    assert!(code == Some(78) && said.starts_with(wanted) && said.contains("Nothing is configured"), "{said}");
+    std::fs::write(empty.path().join("causeway.toml"), "[pool.app]\nupstreams = [\"${CAUSEWAY_APP}:3000\"]\n").unwrap();
+    let (code, said) = run("check", "CAUSEWAY_APP", "10.0.0.1");
+    assert_eq!((code, said.as_str()), (Some(0), "causeway.toml is fine: 1 listener, 1 route, 1 pool, 1 upstream.\n"));
+    let (code, said) = run("check", "CAUSEWAY_UPSTREAM", "x");
+    assert!(
+        code == Some(78) && said.contains("CAUSEWAY_UPSTREAM: warning") && said.contains("1 problem, 1 warning."),
+        "{said}"
+    );
+}
+
 #[test]
 fn run_origin_and_healthcheck_make_a_working_proxy() {
     let (_origin, mut said) = Running::start(&["origin", "--listen", "127.0.0.1:0", "--name", "one"]);

@@ -175,10 +175,30 @@ fn no_warning_where_there_is_nothing_to_warn_of() {
         "retry.on_status = [502]\n[route.once]\nretry.attempts = 1",
         "retry = { on_status = [], attempts = 1 }",
         "health = { type = \"grpc\", port = 9000 }",
+        "timeouts.request = \"30s\"",
+        "timeouts = { read = \"10s\", request = \"20s\" }\n[route.strict]\ntimeouts.request = \"2s\"",
+        "timeouts.read = \"20s\"\n[route.slow]\ntimeouts.read = \"2m\"\nretry.deadline = \"5m\"",
+        "timeouts.read = \"2m\"\nretry.resend = \"off\"",
+        "retry.deadline = \"off\"",
+        "when_all_evicted = \"fail\"\nhealth = { path = \"/up\", expect_status = \"204\" }",
+        "health = { path = \"/up\", method = \"HEAD\" }",
+        "health.type = \"off\"",
+        "connections = { idle = \"1m\", max_idle = 0 }\nbuffers.request = \"0B\"",
+        "[route.all]\n[route.tls]\nhosts = [\"a.example\"]\nredirect = \"https://{{host}}{{path}}\"",
+        "[route.all]\n[route.old]\npath = \"/old\"\nredirect = \"/new\"\n[route.older]\npath = \"/older\"\nredirect = \"/v2{{path}}\"",
+        "[route.all]\n[route.apex]\nhosts = [\"a.example\"]\nredirect = \"https://www.a.example{{path}}\"",
     ] {
         assert_eq!(said(&format!("{POOL}{lines}\n")), "", "{lines}");
     }
     // An entry may have a limit where the pool has none; a name may have many addresses.
+    for whole in [
+        "[pool.app]\nupstreams = [\"127.0.0.1:3000\", \"[::1]:3000\", \"app:3000\", \"app.:3000\", \"10.1.1.1:8080\"]\n",
+        "listen = \"127.0.0.1:80\"\ntrusted_proxies = [\"0.0.0.0/0\"]\n[pool.app]\nupstreams = [\"a:1\"]\nretry.attempts = 3\n",
+        "trusted_proxies = [\"private\"]\n[pool.app]\nupstreams = [\"3000\"]\n[errors]\nfull_for = [\"10.0.0.0/8\"]\n",
+        "[listener.a]\naddress = \"127.0.0.1:80\"\n[listener.b]\naddress = \"[::1]:80\"\n[pool.app]\nupstreams = [\"3000\"]\n",
+    ] {
+        assert_eq!(said(whole), "", "{whole}");
+    }
     let own = "[pool.app]\nupstreams = [{ address = \"a:1\", in_flight = 5 }]\nlimits.queue = 5\npassive.max_evicted = \"1%\"\n";
     assert_eq!(said(own), "");
 }
@@ -223,6 +243,20 @@ proptest! {
                 prop_assert_eq!(errors.count(), 1);
             }
         }
+    }
+
+    /// A clock is called late exactly where another one is sooner: the whole request's, else the deadline's.
+    #[test]
+    fn a_clock_that_never_strikes_is_told(read in 1u64..9, request in 1u64..9, deadline in 1u64..9) {
+        let clocks = format!("timeouts = {{ read = \"{read}s\", request = \"{request}s\" }}\nretry.deadline = \"{deadline}s\"\n");
+        let all = said(&format!("{POOL}{clocks}"));
+        prop_assert_eq!(all.contains("is never reached"), read >= request, "{}", all);
+        prop_assert_eq!(all.contains("is not below retry.deadline"), read < request && read >= deadline, "{}", all);
+        // A route that is stricter than its pool gets no word, one that is laxer does.
+        let split = said(&format!("{POOL}timeouts.request = \"{request}s\"\nretry.deadline = \"off\"\n[route.a]\ntimeouts.read = \"{read}s\"\n"));
+        prop_assert_eq!(split.contains("of the pool ends it all"), read >= request, "{}", split);
+        let split = said(&format!("{POOL}timeouts.read = \"{read}s\"\n[route.a]\ntimeouts.request = \"{request}s\"\n"));
+        prop_assert_eq!(split, "");
     }
 
     /// No pair of evictions is taken in which the first is longer than the longest.

@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::super::model::Networks;
-use super::super::problem::Wrong;
+use super::super::problem::{Place, Wrong};
 use super::super::read::Section;
+use super::super::tree::{Node, Value};
 
 /// RFC 1918 and RFC 4193.
 const PRIVATE: [&str; 4] = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"];
@@ -20,6 +21,15 @@ pub(super) fn networks(section: &Section<'_>, key: &'static str) -> Networks {
         text => network(text).map(|net| vec![net]),
     });
     Networks(lists.into_iter().flatten().collect())
+}
+
+/// Where a key names every address there is, of one family.
+pub(super) fn everybody<'a>(section: &Section<'a>, key: &'static str) -> Option<&'a Place> {
+    let all = |node: &&Node| node.text().is_some_and(|text| network(text).is_ok_and(|net| net.prefix_len() == 0));
+    match &section.node(key)?.value {
+        Value::Array(items) => items.iter().find(all).map(|node| &node.place),
+        Value::Text(_) | Value::Integer(_) | Value::Boolean(_) | Value::Table(_) | Value::Other(_) => None,
+    }
 }
 
 /// One network in its canonical form: IPv4-mapped ones are IPv4, as peers are before they are matched.

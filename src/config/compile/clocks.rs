@@ -1,11 +1,9 @@
 //! The tables `timeouts` and `retry`, of a pool or of a route.
 
-use std::num::NonZeroUsize;
-
 use super::super::model::{Retry, Statuses, Timeouts};
 use super::super::read::Section;
 use super::super::tree::{Node, Value};
-use super::super::units::duration_text;
+use super::late;
 use super::pool::count;
 
 /// The tables `timeouts` and `retry` of a pool or a route, over what holds without them.
@@ -31,27 +29,9 @@ pub(super) fn clocks(section: &Section<'_>, base: Timeouts, retry_base: Retry) -
         on_status: on_status(&r).unwrap_or(retry_base.on_status),
         budget: budget(&r).unwrap_or(retry_base.budget),
     };
-    let here = t.value_place("read").or_else(|| r.value_place("deadline"));
-    if let (Some(place), Some(deadline)) = (here, retry.deadline)
-        && timeouts.read >= deadline
-        && section.cx.problems.borrow().len() == problems
-    {
-        let (read, deadline) = (duration_text(timeouts.read), duration_text(deadline));
-        let message = format!("timeouts.read ({read}) is not below retry.deadline ({deadline})");
-        section.cx.warn(place, message, "a request that waits for a silent upstream will not fail over; lower read");
-    }
-    let never = match (retry.attempts.map(NonZeroUsize::get), retry.resend) {
-        (Some(1), _) => Some("attempts = 1"),
-        (_, Some(0)) => Some("resend = \"off\""),
-        _ => None,
-    };
-    if let (Some(place), Some(never), false) = (r.place_of("on_status"), never, retry.on_status.is_empty()) {
-        section.cx.warn(place, format!("`on_status` does nothing: {never}"), "another upstream is never asked");
-    }
-    let scant = !retry.on_status.is_empty() && never.is_none() && retry.budget == Some(0);
-    if let (Some(place), true) = (r.place_of("on_status").or_else(|| r.place_of("budget")), scant) {
-        let message = "`on_status` sends on 10 requests a second at the most: budget = \"0%\"";
-        section.cx.warn(place, message, "raise budget; a request above it gets the answer that is not wanted");
+    // What could not be read is no reason to call the rest foolish.
+    if section.cx.problems.borrow().len() == problems {
+        late::look(&t, &r, &timeouts, &retry);
     }
     (timeouts, retry)
 }

@@ -4,8 +4,8 @@
 use super::super::address::Address;
 use super::super::problem::{Place, Wrong};
 
-/// What they say; the tables of ours where they may say it (a beginning of their kind); the table where ours belongs;
-/// ours, or `!` and what to do.
+/// What they say; the tables of ours where they may say it (a beginning of their kind, or behind a `=` all of it); the
+/// table where ours belongs; ours, or `!` and what to do.
 type Word = (&'static [&'static str], &'static str, &'static str, &'static str);
 
 const POOL: &str = "pool.NAME";
@@ -13,8 +13,130 @@ const ENTRY: &str = "pool.NAME.upstreams";
 const HEALTH: &str = "pool.NAME.health";
 const PASSIVE: &str = "pool.NAME.passive";
 const TIMEOUTS: &str = "pool.NAME.timeouts";
+const ROUTE: &str = "route.NAME";
+
+const NEW_POOL: &str = "!write a line [pool.app], and below it upstreams = [\"127.0.0.1:3000\"]";
+const NO_FIELDS: &str = "!no field but Host can be set in this version yet; that is host_header of a pool";
+const NO_TLS: &str = "!take it out: TLS is not part of this version yet";
+const SUPERVISED: &str = "!take it out: whatever starts causeway, like systemd or Docker, sees to it";
 
 const WORDS: &[Word] = &[
+    // At the top of the file.
+    (
+        &["upstream", "upstreams", "backend", "backends", "servers", "services", "targets", "reverse_proxy"],
+        "=",
+        "",
+        NEW_POOL,
+    ),
+    (
+        &["server", "http", "proxy"],
+        "=",
+        "",
+        "!clients come in at `listen`; a line [pool.app], and upstreams below it, says where requests go",
+    ),
+    (
+        &["frontend", "frontends", "entrypoints", "bind", "host", "port", "addr", "address", "listen_address"],
+        "=",
+        "",
+        "!write listen = \":8080\" at the top of the file",
+    ),
+    (&["location", "locations", "rule", "rules"], "=", "", "!write a line [route.NAME], and below it path = \"/\""),
+    (
+        &["global", "defaults", "main", "settings", "causeway"],
+        "=",
+        "",
+        "!its keys stand at the top of the file, or in a table",
+    ),
+    (&["worker_processes", "nbthread", "threads"], "", "", "workers"),
+    (&["worker_connections", "max_connections"], "", "listener.NAME.limits", "connections"),
+    (&["daemon", "user", "group", "pid", "pidfile", "chroot"], "=", "", SUPERVISED),
+    (
+        &["include", "includes", "import"],
+        "=",
+        "",
+        "!take it out: a config is one file; ${VAR} comes from the environment",
+    ),
+    (&["version"], "=", "", "!take it out: the file needs none"),
+    (&["timeout"], "=", "", "!say which: read, connect and others belong to [pool.app.timeouts]"),
+    (&["log_level", "loglevel"], "", "log", "level"),
+    (&["error_log"], "", "log", "events"),
+    (&["access_log"], "=", "log", "access_to"),
+    (&["access_log", "file", "path", "output"], "=log", "log", "access_to for requests, and events for all else"),
+    (&["format", "log_format"], "=log", "log", "access"),
+    (&["port", "listen", "bind", "host"], "=admin", "admin", "address"),
+    (&["enabled", "enable"], "=admin", "", "!to switch it off, write address = \"off\""),
+    (&["ssl", "ssl_certificate", "ssl_certificate_key", "certificate", "cert", "https"], "", "", NO_TLS),
+    // In a pool and its tables.
+    (&["host", "hostname", "ip", "url", "uri", "server", "target"], ENTRY, ENTRY, "address"),
+    (&["port"], ENTRY, "", "!it stands behind the host in address, like \"127.0.0.1:3000\""),
+    (
+        &[
+            "servers",
+            "server",
+            "targets",
+            "target",
+            "backends",
+            "backend",
+            "addresses",
+            "address",
+            "nodes",
+            "members",
+            "endpoints",
+            "hosts",
+            "host",
+            "url",
+            "urls",
+        ],
+        "=pool.NAME",
+        POOL,
+        "upstreams",
+    ),
+    (&["port"], "=pool.NAME", "", "!it stands behind the host in each address, like \"app:3000\""),
+    (&["weights"], "=pool.NAME", ENTRY, "weight"),
+    (&["strategy", "algorithm", "policy", "method", "load_balancing"], "=pool.NAME", POOL, "balance"),
+    (&["cookie", "sticky_session", "sticky_sessions", "session_affinity"], "=pool.NAME", POOL, "sticky"),
+    (&["timeout"], "=pool.NAME", "", "!say which: [pool.NAME.timeouts] has connect, read, write, body and request"),
+    (&["timeout"], "=route.NAME", "", "!say which: [route.NAME.timeouts] has connect, read, write, body and request"),
+    (
+        &["health_check", "healthcheck", "health_path", "healthcheck_path", "check_path", "probe"],
+        "=pool.NAME",
+        HEALTH,
+        "path",
+    ),
+    (&["enabled", "enable"], HEALTH, "", "!to switch checks off, write type = \"off\""),
+    (&["host"], HEALTH, HEALTH, "host_header"),
+    (&["url", "uri", "endpoint"], HEALTH, HEALTH, "path"),
+    (&["every", "period", "frequency"], HEALTH, HEALTH, "interval"),
+    (&["status", "statuses", "expected_status", "expect"], HEALTH, HEALTH, "expect_status"),
+    (&["healthy_threshold", "success_threshold", "successes", "passes"], HEALTH, HEALTH, "healthy_after"),
+    (&["unhealthy_threshold", "failure_threshold", "failures", "fails"], HEALTH, HEALTH, "unhealthy_after"),
+    (&["server", "response", "header"], TIMEOUTS, TIMEOUTS, "read"),
+    (&["client"], TIMEOUTS, "listener.NAME.timeouts", "body"),
+    (&["send"], TIMEOUTS, TIMEOUTS, "write"),
+    (&["total", "overall"], TIMEOUTS, TIMEOUTS, "request"),
+    (&["idle", "keepalive", "keep_alive"], TIMEOUTS, "pool.NAME.connections", "idle"),
+    (&["queue"], TIMEOUTS, "pool.NAME.limits", "queue_timeout"),
+    (&["check"], TIMEOUTS, HEALTH, "timeout"),
+    // In a route.
+    (&["location", "prefix", "path_prefix", "paths", "match", "rule", "uri", "url"], "=route.NAME", ROUTE, "path"),
+    (&["domain", "domains", "vhost"], "=route.NAME", ROUTE, "hosts"),
+    (&["strip_prefix", "strip_path"], "=route.NAME", "", "!write it as path, and replace_prefix = \"/\""),
+    (&["rewrite"], "=route.NAME", ROUTE, "replace_prefix"),
+    (&["upstream", "backend", "service", "to", "proxy", "reverse_proxy"], "=route.NAME", ROUTE, "pool"),
+    (
+        &["upstreams", "servers", "backends", "targets"],
+        "=route.NAME",
+        "",
+        "!put them below a line [pool.NAME], and write pool = \"NAME\" here",
+    ),
+    (&["return", "status"], "=route.NAME", "", "!write respond = { status = 503 }"),
+    (&["root", "file_server", "static"], "=route.NAME", "", "!causeway serves no files: send them to an app that does"),
+    (&["set_header", "add_header", "proxy_set_header", "headers", "header", "header_up"], "=route.NAME", "", NO_FIELDS),
+    (&["set_header", "add_header", "proxy_set_header", "headers", "header", "header_up"], "=pool.NAME", "", NO_FIELDS),
+    (&["code", "status_code"], "route.NAME.respond", "route.NAME.respond", "status"),
+    (&["content", "text", "html", "message"], "route.NAME.respond", "route.NAME.respond", "body"),
+    (&["page", "path"], "route.NAME.respond", "route.NAME.respond", "file"),
+    // In any table.
     (&["max_fails"], "", PASSIVE, "connect_failures and gateway_failures"),
     (&["fail_timeout", "fail_duration"], "", PASSIVE, "evict"),
     (&["max_conns", "maxconn"], ENTRY, ENTRY, "in_flight"),
@@ -55,7 +177,13 @@ const WORDS: &[Word] = &[
 /// What to write for a key of another proxy in a table of this kind. `home`: where a table of ours is, as `to [pool.app]`.
 pub(super) fn key(kind: &str, key: &str, home: &dyn Fn(&str) -> String) -> Option<String> {
     let key = key.to_ascii_lowercase().replace('-', "_");
-    let meant = |(theirs, within, ..): &&Word| theirs.contains(&key.as_str()) && kind.starts_with(within);
+    // What a route says of its clocks is what a pool says.
+    let kind = if kind == "route.NAME.timeouts" { TIMEOUTS } else { kind };
+    let there = |within: &str| match within.strip_prefix('=') {
+        Some(all) => kind == all,
+        None => kind.starts_with(within),
+    };
+    let meant = |(theirs, within, ..): &&Word| theirs.contains(&key.as_str()) && there(within);
     let (_, _, there, ours) = WORDS.iter().find(meant)?;
     Some(match ours.strip_prefix('!') {
         Some(what) => what.into(),
@@ -65,9 +193,30 @@ pub(super) fn key(kind: &str, key: &str, home: &dyn Fn(&str) -> String) -> Optio
     })
 }
 
+/// Is one of these keys, at the top of the file, what other proxies call a pool?
+pub(super) fn is_a_pool<'k>(mut keys: impl Iterator<Item = &'k str>) -> bool {
+    keys.any(|said| key("", said, &|_| String::new()).is_some_and(|hint| hint.contains("[pool.app], and")))
+}
+
+/// Is one of these keys another proxy's word for ours in this table? Then ours is not missing, but misnamed.
+pub(super) fn misnamed<'k>(kind: &str, ours: &str, mut keys: impl Iterator<Item = &'k str>) -> bool {
+    keys.any(|said| key(kind, said, &|_| String::new()).is_some_and(|hint| hint == format!("write {ours}")))
+}
+
+/// Several addresses in one text.
+fn several(text: &str) -> Option<Wrong> {
+    let parts: Vec<&str> = text.split([',', ' ']).filter(|part| !part.is_empty()).collect();
+    let addresses = parts.len() > 1 && parts.iter().all(|part| part.contains(':') && Address::parse(part).is_ok());
+    let each: Vec<String> = parts.iter().map(|part| format!("\"{part}\"")).collect();
+    addresses.then(|| Wrong::new(format!("\"{text}\" is more than one address"), format!("write {}", each.join(", "))))
+}
+
 /// An upstream's text that says more than its address, as `127.0.0.1:3000 weight=3 backup` does in nginx; `None` where the
 /// address is what is wrong. `pool`: `pool.app`.
 pub(super) fn entry(text: &str, place: &Place, pool: &str) -> Option<Wrong> {
+    if let Some(several) = several(text) {
+        return Some(several);
+    }
     let mut words = text.split_ascii_whitespace().map(|word| word.trim_end_matches([';', ',']));
     let address = words.next().filter(|address| Address::parse(address).is_ok())?;
     let (mut table, mut more) = (format!("address = \"{address}\""), String::new());

@@ -1,26 +1,31 @@
 //! The entries of `upstreams`.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use super::super::address::{Address, Host, ListenAddress};
-use super::super::model::{Entry, Listener};
+use super::super::address::{Address, Host};
+use super::super::model::Entry;
 use super::super::problem::{Place, Wrong};
 use super::super::read::Section;
 use super::super::tree::{Node, Table, Value};
+use super::circle::{self, Own};
 use super::elsewhere;
 use super::pool::count;
+use super::unknown::line;
 
 /// All of them.
-pub(super) fn upstreams(pool: &str, section: &Section<'_>, listeners: &[(Listener, Place)]) -> Vec<Entry> {
+pub(super) fn upstreams(pool: &str, section: &Section<'_>, own: &Own<'_>) -> Vec<Entry> {
     if section.cx.learned.is_some() {
         table_entry(section, &Node { value: Value::Table(Table::default()), place: section.place.clone() });
     }
     let list = section.list("upstreams", "\"127.0.0.1:3000\"");
     let missing = match section.node("upstreams") {
         Some(node) => matches!(&node.value, Value::Array(items) if items.is_empty()),
-        None => section.present() && !section.misspelt("upstreams"),
+        None => {
+            let misnamed = elsewhere::misnamed("pool.NAME", "upstreams", section.keys());
+            section.present() && !section.misspelt("upstreams") && !misnamed
+        }
     };
     if missing {
         let place = section.place_of("upstreams").unwrap_or(&section.place);
@@ -33,20 +38,54 @@ pub(super) fn upstreams(pool: &str, section: &Section<'_>, listeners: &[(Listene
         if twin.is_some() && entry.name.is_some() {
             let message = format!("two upstreams of pool `{pool}` are called `{}`", entry.id());
             section.cx.error(&node.place, message, "give one of them another name");
-        } else if entries.iter().any(|(other, _)| other.address == entry.address) {
-            let message = format!("{} stands twice in pool `{pool}`", entry.address);
-            section.cx.warn(&node.place, message, "take one of them out");
+        } else if let Some(again) =
+            entries.iter().find_map(|(other, at)| again(pool, &entry, other, &before(at, &node.place)))
+        {
+            section.cx.warn(&node.place, again.message, again.hint);
             if twin.is_some() {
                 continue;
             }
         }
-        if let Some((listener, _)) = listeners.iter().find(|(l, _)| is_itself(&entry.address, &l.address)) {
-            let message = format!("{} is causeway's own listener `{}`", entry.address, listener.name);
-            section.cx.warn(&node.place, message, "requests would come back in a circle; write the app's address");
+        circle::upstream(section.cx, &entry.address, &node.place, own);
+        if entry.address.port == 443 {
+            let message = format!("{}: causeway speaks plain HTTP, and port 443 is for TLS", entry.address);
+            section.cx.warn(
+                &node.place,
+                message,
+                "write the app's port for plain HTTP; this version speaks no TLS yet",
+            );
         }
         entries.push((entry, &node.place));
     }
     entries.into_iter().map(|(entry, _)| entry).collect()
+}
+
+/// What is said about an entry that stands for the same app as an earlier one.
+fn again(pool: &str, entry: &Entry, other: &Entry, line: &str) -> Option<Wrong> {
+    let address = &entry.address;
+    if address == &other.address {
+        let hint = if entry.id() == other.id() {
+            "it is taken once; for a larger share of the requests, write { address = \"...\", weight = 2 }"
+        } else {
+            "it gets a double share, and one failure counts as two; take one of them out"
+        };
+        return Some(Wrong::new(format!("{address} stands twice in pool `{pool}`{line}"), hint));
+    }
+    // `localhost` is dialled on both families, so that these two meet.
+    let local = |host: &Host| matches!(host, Host::Localhost);
+    let first = |host: &Host| matches!(host, Host::Ip(ip) if *ip == Ipv4Addr::LOCALHOST || *ip == Ipv6Addr::LOCALHOST);
+    let (this, that) = (&address.host, &other.address.host);
+    let same = address.port == other.address.port && ((local(this) && first(that)) || (first(this) && local(that)));
+    same.then(|| {
+        let message = format!("{address} and {}{line} are the same place, twice in pool `{pool}`", other.address);
+        Wrong::new(message, "it gets a double share, and one failure counts as two; take one of them out")
+    })
+}
+
+/// " (line 4)", where that is another line than this one's.
+fn before(that: &Place, this: &Place) -> String {
+    let of = |place: &Place| place.line_and_column().map(|(line, _)| line);
+    if of(that) == of(this) { String::new() } else { line(that) }
 }
 
 /// With the pool's `in_flight` known: "off" says nothing where the pool has no limit.
@@ -89,24 +128,11 @@ fn table_entry(section: &Section<'_>, node: &Node) -> Option<Entry> {
     let backup = item.flag("backup", false);
     let off = [("off", Some(NonZeroUsize::MAX))];
     let in_flight = item.number_or("in_flight", 1..=1_000_000, &off, count).flatten();
-    if item.place_of("address").is_none() && !item.misspelt("address") {
+    let misnamed = elsewhere::misnamed("pool.NAME.upstreams", "address", item.keys());
+    if item.place_of("address").is_none() && !item.misspelt("address") && !misnamed {
         section.cx.error(&node.place, "this upstream has no address", "write { address = \"127.0.0.1:3000\" }");
     }
     Some(Entry { name, weight: u8::try_from(weight).unwrap_or(1), backup, in_flight, address: address? })
-}
-
-/// Would a connection to this address on this machine reach that listener?
-fn is_itself(upstream: &Address, listener: &ListenAddress) -> bool {
-    let local: Vec<IpAddr> = match &upstream.host {
-        Host::Localhost => vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
-        Host::Ip(ip) if ip.is_loopback() => vec![*ip],
-        Host::Ip(_) | Host::Name(_) => return false,
-    };
-    upstream.port == listener.port()
-        && match listener {
-            ListenAddress::Any(_) => true,
-            ListenAddress::Exact(bound) => bound.iter().any(|b| b.ip().is_unspecified() || local.contains(&b.ip())),
-        }
 }
 
 /// Names of upstreams are ids in labels and commands: POOL/NAME, NAME@IP.

@@ -22,7 +22,9 @@ pub(super) struct Tables<'a> {
 pub(super) fn pool(section: &Section<'_>, tables: &Tables<'_>, pool: &Pool) {
     let Tables { limits, passive, health } = *tables;
     tiers(section, pool);
+    alone(section, pool);
     queueing(limits, pool);
+    resends(section, pool);
     waiting(section, pool);
     evictions(passive, pool);
     checks(section, health, pool);
@@ -32,15 +34,55 @@ pub(super) fn pool(section: &Section<'_>, tables: &Tables<'_>, pool: &Pool) {
 fn tiers(section: &Section<'_>, pool: &Pool) {
     let place = section.value_place("upstreams").unwrap_or(&section.place);
     let name = &pool.name;
-    if let [only] = pool.upstreams.as_slice()
-        && only.weight != 1
-    {
-        let message = format!("the weight of the only entry of pool `{name}` changes nothing");
-        section.cx.warn(place, message, "a weight is a share beside the others'; take it out");
+    for backup in [false, true] {
+        let mut tier = pool.upstreams.iter().filter(|entry| entry.backup == backup);
+        if let (Some(only), None) = (tier.next(), tier.next())
+            && only.weight != 1
+        {
+            let which = match (pool.upstreams.len(), backup) {
+                (1, _) => format!("the only entry of pool `{name}`"),
+                (_, true) => format!("the only backup of pool `{name}`"),
+                (_, false) => format!("the only entry of pool `{name}` that is no backup"),
+            };
+            let message = format!("the weight of {which} changes nothing");
+            section.cx.warn(place, message, "a weight is a share beside the others'; take it out");
+        }
     }
     if !pool.upstreams.is_empty() && pool.upstreams.iter().all(|entry| entry.backup) {
         let message = format!("all upstreams of pool `{name}` are backups, and there is none to back up");
         section.cx.warn(place, message, "take backup = true out of those that serve while all is well");
+    }
+}
+
+/// Words about other upstreams where there is one alone.
+fn alone(section: &Section<'_>, pool: &Pool) {
+    let [only] = pool.upstreams.as_slice() else { return };
+    // A name may have several addresses, each an upstream.
+    if matches!(only.address.host, Host::Name(_)) {
+        return;
+    }
+    let attempts = pool.retry.attempts.map_or(1, NonZeroUsize::get);
+    if let (Some(place), true) = (section.value_place_in("retry", "attempts"), attempts > 1) {
+        let message = format!("attempts = {attempts} changes nothing: pool `{}` has one upstream", pool.name);
+        section.cx.warn(place, message, "each upstream is tried at most once; add another one");
+    }
+    // attempts = 1 and resend = "off" have had their word.
+    let sends_on =
+        !pool.retry.on_status.is_empty() && pool.retry.attempts != NonZeroUsize::new(1) && pool.retry.resend != Some(0);
+    if let (Some(place), true) = (section.value_place_in("retry", "on_status"), sends_on) {
+        let message = format!("`on_status` does nothing: pool `{}` has one upstream", pool.name);
+        section.cx.warn(place, message, "the answer passes as it is, for there is no other to ask; add another one");
+    }
+}
+
+/// What may be sent again, and cannot be.
+fn resends(section: &Section<'_>, pool: &Pool) {
+    let said = section.value_place_in("retry", "idempotency_key").or(section.value_place_in("buffers", "request"));
+    let again = pool.retry.idempotency_key && pool.retry.resend != Some(0);
+    if let (Some(place), true) = (said, again && pool.buffers.request == 0) {
+        let message =
+            "no POST is sent again, whatever `idempotency_key` says: buffers.request keeps nothing of its body";
+        section.cx.warn(place, message, "raise buffers.request, like \"64KiB\"");
     }
 }
 
@@ -65,6 +107,12 @@ fn queueing(limits: &Section<'_>, pool: &Pool) {
     if let (Some(place), true) = (limits.value_place("queue_timeout"), pool.limits.queue_timeout > PATIENCE) {
         let message = format!("few clients wait {}", duration_text(pool.limits.queue_timeout));
         limits.cx.warn(place, message, "a shorter one tells them sooner; most give up after 30s to 60s");
+    }
+    let request = pool.timeouts.request.filter(|request| *request <= pool.limits.queue_timeout);
+    if let (Some(place), Some(request), true) = (limits.value_place("queue_timeout"), request, pool.limits.queue > 0) {
+        let (wait, request) = (duration_text(pool.limits.queue_timeout), duration_text(request));
+        let message = format!("queue_timeout ({wait}) is never reached: timeouts.request ({request}) ends it all");
+        limits.cx.warn(place, message, "lower queue_timeout, or raise timeouts.request");
     }
 }
 

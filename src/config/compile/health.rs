@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, Method};
 
+use super::super::context::all_of;
 use super::super::model::{Check, GrpcCheck, Health, HttpCheck};
 use super::super::problem::Wrong;
 use super::super::read::Section;
@@ -58,11 +59,16 @@ pub(super) fn health(section: &Section<'_>) -> Option<Health> {
     } else if !is_http && kind != Type::Off && !path_is_wrong && !unclear {
         http_words_without_http(section, kind, path.is_some(), &http);
     }
+    if kind == Type::Off {
+        words_without_checks(section);
+    } else if is_http && !path_is_wrong {
+        never_passes(section, &http);
+    }
     if interval < timeout && kind != Type::Off {
         let place = section.value_place("interval").or(section.value_place("timeout")).unwrap_or(&section.place);
         let (interval, timeout) = (duration_text(interval), duration_text(timeout));
         let message = format!("health.interval ({interval}) is shorter than health.timeout ({timeout})");
-        section.cx.warn(place, message, "a silent upstream is checked less often than it says; lower timeout");
+        section.cx.warn(place, message, "a silent upstream is checked less often than interval says; lower timeout");
     }
     (kind != Type::Off).then(|| Health {
         check: match kind {
@@ -79,6 +85,47 @@ pub(super) fn health(section: &Section<'_>) -> Option<Health> {
         healthy_after,
         unhealthy_after,
     })
+}
+
+/// With checks off, nothing else in the table means anything.
+fn words_without_checks(section: &Section<'_>) {
+    const KEYS: [&str; 11] = [
+        "path",
+        "method",
+        "host_header",
+        "headers",
+        "port",
+        "interval",
+        "timeout",
+        "healthy_after",
+        "unhealthy_after",
+        "expect_status",
+        "expect_body",
+    ];
+    let said: Vec<&str> = KEYS.into_iter().filter(|key| section.has(key)).collect();
+    let Some(place) = said.first().and_then(|key| section.place_of(key)) else { return };
+    let keys: Vec<String> = said.iter().map(|key| format!("`{key}`")).collect();
+    let (keys, verb) = (all_of(&keys), if keys.len() == 1 { "does" } else { "do" });
+    section.cx.warn(place, format!("{keys} {verb} nothing: type = \"off\""), "take type out to check, or the others");
+}
+
+/// Checks that no answer can pass.
+fn never_passes(section: &Section<'_>, http: &HttpCheck) {
+    let bodiless = |range: &(u16, u16)| matches!(*range, (204 | 304, to) if to == range.0);
+    if http.expect_status.iter().all(|(_, to)| *to < 200) {
+        let place = section.value_place("expect_status").unwrap_or(&section.place);
+        let message = "no answer passes this check: a status below 200 only announces one";
+        section.cx.warn(place, message, "write the status of the answer, like \"200\"");
+    } else if !http.expect_body.is_empty() {
+        let place = section.value_place("expect_body").unwrap_or(&section.place);
+        if http.method == Method::HEAD {
+            let message = "no answer passes this check: there is no body after HEAD";
+            section.cx.warn(place, message, "write method = \"GET\", or take expect_body out");
+        } else if http.expect_status.iter().all(bodiless) {
+            let message = "no answer passes this check: one with that status has no body";
+            section.cx.warn(place, message, "write another expect_status, or take expect_body out");
+        }
+    }
 }
 
 /// Nothing is accepted and ignored: a TCP check takes none of these.

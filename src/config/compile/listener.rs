@@ -8,6 +8,7 @@ use super::super::address::ListenAddress;
 use super::super::model::Listener;
 use super::super::problem::Place;
 use super::super::read::Section;
+use super::circle;
 use super::pool::count;
 use super::unknown::line;
 
@@ -43,9 +44,18 @@ pub(super) fn listeners(root: &Section<'_>) -> Vec<(Listener, Place)> {
         }
         let address = own.or(short).unwrap_or(ListenAddress::Any(8080));
         let place = own_place.or(short_place).unwrap_or(&section.place).clone();
-        let twice = listeners.iter().find(|(other, _)| other.address == address && address.port() != 0);
-        if let Some((other, _)) = twice.filter(|_| valid) {
-            section.cx.error(&place, format!("listener `{}` has this address already", other.name), "");
+        let taken = listeners.iter().find(|(other, _)| circle::collide(&other.address, &address));
+        if let Some((other, _)) = taken.filter(|_| valid) {
+            let message = if other.address == address {
+                format!("listener `{}` has this address already", other.name)
+            } else {
+                format!("{address} and {} (listener `{}`) cannot both be listened on", other.address, other.name)
+            };
+            section.cx.error(&place, message, "give it another port, or take it out");
+        }
+        if address.port() == 443 {
+            let message = "browsers speak TLS to port 443, and causeway speaks plain HTTP there";
+            section.cx.warn(&place, message, "TLS is not part of this version yet: let a TLS proxy have that port");
         }
         listeners.push((listener(name, address, &section), place));
     }

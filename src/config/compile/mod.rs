@@ -6,15 +6,18 @@
 
 mod access;
 mod balance;
+mod circle;
 mod clocks;
 mod elsewhere;
 mod entries;
 mod foolish;
 mod health;
+mod late;
 mod listener;
 mod page;
 mod passive;
 mod pool;
+mod reach;
 mod route;
 mod unknown;
 mod words;
@@ -41,7 +44,7 @@ pub fn compile(sources: &Sources, file: Option<&Path>) -> Result<(Config, Vec<Pr
     let cx = Context { base, ..Context::default() };
     let config = (!sources.broken).then(|| read(&cx, &sources.root, &sources.whole));
     if !cx.unknown.borrow().is_empty() {
-        unknown::report(&cx, &known());
+        unknown::report(&cx, &known(), &sources.root);
     }
     let mut problems = sources.problems.clone();
     // One word about a value is enough: what could not be expanded cannot be right either.
@@ -82,7 +85,12 @@ fn read(cx: &Context, tree: &Table, whole: &Arc<Origin>) -> Config {
     let workers = root.number_or("workers", 1..=1024, &[("auto", 0)], |n| n).unwrap_or(0);
     let admin = admin(&root, &listeners);
     let trusted_proxies = access::networks(&root, "trusted_proxies");
-    let pools = pool::pools(&root, &listeners);
+    let public = listeners.iter().find(|(listener, _)| !listener.address.is_loopback());
+    if let (Some(place), Some(_)) = (access::everybody(&root, "trusted_proxies"), public) {
+        let message = "everybody is trusted: any client may say what its own address is";
+        cx.warn(place, message, "name the networks of your own proxies, or write \"private\"");
+    }
+    let pools = pool::pools(&root, &circle::Own { listeners: &listeners, admin: admin.as_ref() });
     let routes = route::routes(&root, &pools);
     let errors = errors(&root, &listeners);
     Config {
@@ -102,15 +110,29 @@ fn read(cx: &Context, tree: &Table, whole: &Arc<Origin>) -> Config {
 
 fn admin(root: &Section<'_>, listeners: &[(Listener, Place)]) -> Option<ListenAddress> {
     let section = root.section("admin");
-    let default = Some(ListenAddress::Exact(vec![([127, 0, 0, 1], 9901).into()]));
-    let Some((text, place)) = section.text("address", "127.0.0.1:9901", "") else { return default };
-    if text == "off" {
-        return None;
-    }
-    let address = section.cx.take(place, ListenAddress::parse(text))?;
-    if let Some((listener, _)) = listeners.iter().find(|(l, _)| l.address == address && address.port() != 0) {
-        let message = format!("the admin address is also listener `{}`", listener.name);
-        section.cx.error(place, message, "give it an address of its own, or \"off\"");
+    let said = section.text("address", "127.0.0.1:9901", "");
+    let address = match said {
+        None => ListenAddress::Exact(vec![([127, 0, 0, 1], 9901).into()]),
+        Some(("off", _)) => return None,
+        Some((text, place)) => section.cx.take(place, ListenAddress::parse(text))?,
+    };
+    if let Some((listener, its_place)) = listeners.iter().find(|(l, _)| circle::collide(&l.address, &address)) {
+        let Listener { name, address: its, .. } = listener;
+        let (place, message, hint) = match said {
+            Some((_, place)) if *its == address => {
+                (place, format!("the admin address is also listener `{name}`"), "give it a port of its own, or \"off\"")
+            }
+            Some((_, place)) => {
+                let message = format!("{address} and {its} (listener `{name}`) cannot both be listened on");
+                (place, message, "give it a port of its own, or \"off\"")
+            }
+            None => {
+                let message =
+                    format!("listener `{name}` has the admin address: {address}, unless [admin] says another");
+                (its_place, message, "give this listener another port, or write [admin] and address below it")
+            }
+        };
+        section.cx.error(place, message, hint);
     }
     Some(address)
 }
@@ -134,17 +156,21 @@ fn log(root: &Section<'_>) -> Log {
         let parser = |text: &str| match text {
             "stderr" => Ok(LogTarget::Stderr),
             "stdout" => Ok(LogTarget::Stdout),
-            "" | "off" => {
+            "" | "off" | "none" | "syslog" | "journal" | "journald" | "json" | "console" => {
                 Err(Wrong::new(format!("\"{text}\" is no place for lines"), "write \"stderr\", \"stdout\" or a file"))
             }
             file => Ok(LogTarget::File(root.cx.base.join(PathBuf::from(file)))),
         };
         section.parse(key, "stderr", parser).unwrap_or(default)
     };
+    let access = section.choice("access", &formats).unwrap_or(AccessFormat::Auto);
+    if let (Some(place), AccessFormat::Off) = (section.place_of("access_to"), access) {
+        section.cx.warn(place, "`access_to` does nothing: access = \"off\"", "take one of them out");
+    }
     Log {
         level: section.choice("level", &levels).unwrap_or(Level::Info),
         events: target("events", LogTarget::Stderr),
-        access: section.choice("access", &formats).unwrap_or(AccessFormat::Auto),
+        access,
         access_to: target("access_to", LogTarget::Stdout),
     }
 }
@@ -165,6 +191,10 @@ fn errors(root: &Section<'_>, listeners: &[(Listener, Place)]) -> Errors {
     if let (Detail::Full, Some(place), Some((listener, _))) = (detail, section.value_place("detail"), open) {
         let message = format!("everybody who reaches {} learns upstream addresses from errors", listener.address);
         section.cx.warn(place, message, "write \"auto\", or name clients in full_for");
+    }
+    if let (Some(place), Some((listener, _))) = (access::everybody(&section, "full_for"), open) {
+        let message = format!("everybody who reaches {} learns upstream addresses from errors", listener.address);
+        section.cx.warn(place, message, "name your own networks, or write \"private\"");
     }
     Errors {
         detail,

@@ -3,9 +3,11 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use super::super::model::{Balance, Buffers, Connections, HostHeader, Listener, Pool, Retry, Timeouts};
+use super::super::model::{Balance, Buffers, Connections, HostHeader, Pool, Retry, Timeouts};
 use super::super::problem::{Place, Severity};
 use super::super::read::Section;
+use super::super::units::duration_text;
+use super::circle::Own;
 use super::{balance, clocks, entries, foolish, health, passive, words};
 
 /// A pool, and what the routes to it need to know besides.
@@ -16,13 +18,29 @@ pub(super) struct Read {
 }
 
 /// All pools, in the order of the file.
-pub(super) fn pools(root: &Section<'_>, listeners: &[(Listener, Place)]) -> Vec<Read> {
-    root.named("pool").into_iter().map(|(name, section)| pool(name, &section, listeners)).collect()
+pub(super) fn pools(root: &Section<'_>, own: &Own<'_>) -> Vec<Read> {
+    let mut named = root.named("pool");
+    if named.len() > 1 {
+        named.retain(|(name, section)| !is_a_table(name, section));
+    }
+    named.into_iter().map(|(name, section)| pool(name, &section, own)).collect()
 }
 
-fn pool(name: Arc<str>, section: &Section<'_>, listeners: &[(Listener, Place)]) -> Read {
+/// `[pool.health]`, without an upstream: a table of a pool, and its name was forgotten.
+fn is_a_table(name: &str, section: &Section<'_>) -> bool {
+    let table = matches!(name, "health" | "passive" | "timeouts" | "retry" | "buffers" | "connections" | "limits");
+    let forgotten = table && !section.has("upstreams") && section.present();
+    if forgotten {
+        let hint = format!("did you mean [pool.NAME.{name}], with the name of a pool?");
+        section.cx.error(&section.place, format!("[pool.{name}] would be a pool, and it has no upstreams"), hint);
+        section.leave();
+    }
+    forgotten
+}
+
+fn pool(name: Arc<str>, section: &Section<'_>, own: &Own<'_>) -> Read {
     let problems = section.cx.problems.borrow().len();
-    let default = Pool::new(Arc::clone(&name), entries::upstreams(&name, section, listeners));
+    let default = Pool::new(Arc::clone(&name), entries::upstreams(&name, section, own));
     let host_header = section.parse("host_header", "client", |text| match text {
         "client" => Ok(HostHeader::Client),
         "upstream" => Ok(HostHeader::Upstream),
@@ -75,11 +93,17 @@ fn buffers(section: &Section<'_>) -> Buffers {
 fn connections(section: &Section<'_>) -> Connections {
     let default = Connections::default();
     let most = u32::try_from(default.max_idle).unwrap_or(u32::MAX);
-    Connections {
+    let connections = Connections {
         idle: section.time("idle", default.idle),
         max_idle: section.number("max_idle", most, 0..=1_000_000) as usize,
         max_age: section.time("max_age", default.max_age),
+    };
+    if let (Some(place), true) = (section.value_place("idle"), connections.idle >= connections.max_age) {
+        let (idle, age) = (duration_text(connections.idle), duration_text(connections.max_age));
+        let message = format!("connections.idle ({idle}) is never reached: max_age ({age}) ends a connection first");
+        section.cx.warn(place, message, "lower idle, or raise max_age");
     }
+    connections
 }
 
 /// A limit of how many, which is never zero.

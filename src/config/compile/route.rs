@@ -8,53 +8,50 @@ use bytes::Bytes;
 use http::HeaderValue;
 
 use super::super::context::{either, nearest};
-use super::super::model::{Action, Forward, HostPattern, Piece, Redirect, Respond, Retry, Route, Timeouts};
-use super::super::problem::{Place, Problem, Wrong};
+use super::super::model::{Action, Forward, Piece, Redirect, Respond, Retry, Route, Timeouts};
+use super::super::problem::{Place, Problem, Severity, Wrong};
 use super::super::read::Section;
 use super::super::units;
 use super::clocks::clocks;
 use super::pool::Read;
-use super::{unknown, words};
+use super::reach::{self, Said};
+use super::{elsewhere, unknown, words};
 
 /// The largest file that `respond` keeps in memory.
 const LARGEST_FILE: u64 = 16 << 20;
 
 /// All routes; without any, `main` to the only pool.
 pub(super) fn routes(root: &Section<'_>, pools: &[Read]) -> Vec<Route> {
+    let errors = root.cx.problems.borrow().len();
     let named = root.named("route");
-    let mut routes: Vec<(Route, Place, bool)> = Vec::new();
+    // What could not be read may have been the route to any pool.
+    let unread = root.cx.problems.borrow().len() > errors || root.misspelt("route");
+    let mut routes: Vec<Said> = Vec::new();
     let mut used = vec![false; pools.len()];
     for (name, section) in named {
-        let place = section.place.clone();
         let problems = root.cx.problems.borrow().len();
         let route = route(name, &section, pools);
-        let sound = root.cx.problems.borrow().len() == problems;
+        let sound = root.cx.problems.borrow().iter().skip(problems).all(|p| p.severity == Severity::Warning);
         if let Action::Forward(forward) = &route.action
             && let Some(used) = used.get_mut(forward.pool)
         {
             *used = true;
         }
-        // What could not be read is no reason to call two routes equal.
-        let twin = routes.iter().find(|(other, _, other_sound)| sound && *other_sound && equal(other, &route));
-        if let Some((other, first, _)) = twin {
-            let message = format!(
-                "route `{}` takes the same requests as route `{}`{}",
-                route.name,
-                other.name,
-                unknown::line(first)
-            );
-            root.cx.error(&place, message, "give one of them another host, path or methods");
-        }
-        routes.push((route, place, sound));
+        let redirect = section.value_place("redirect").cloned();
+        routes.push(Said { route, place: section.place.clone(), redirect, sound });
     }
+    reach::look(root.cx, &routes);
     if routes.is_empty() && root.cx.learned.is_none() && !root.has("route") {
         return without_routes(root, pools);
     }
-    let lost = routes.iter().any(|(route, _, _)| matches!(&route.action, Action::Forward(f) if f.pool >= pools.len()));
+    let lost =
+        unread || routes.iter().any(|said| matches!(&said.route.action, Action::Forward(f) if f.pool >= pools.len()));
     for (pool, _) in pools.iter().zip(used).filter(|(_, used)| !used && !lost) {
-        root.cx.warn(&pool.place, format!("no route sends anything to pool `{}`", pool.pool.name), "");
+        let name = &pool.pool.name;
+        let hint = format!("give a route pool = \"{name}\", or take it out");
+        root.cx.warn(&pool.place, format!("no route sends anything to pool `{name}`"), hint);
     }
-    routes.into_iter().map(|(route, _, _)| route).collect()
+    routes.into_iter().map(|said| said.route).collect()
 }
 
 fn without_routes(root: &Section<'_>, pools: &[Read]) -> Vec<Route> {
@@ -74,7 +71,7 @@ fn without_routes(root: &Section<'_>, pools: &[Read]) -> Vec<Route> {
             }]
         }
         [] => {
-            if !root.has("pool") {
+            if !root.has("pool") && !root.misspelt("pool") && !elsewhere::is_a_pool(root.keys()) {
                 let message = "there is no pool, so there is nobody to send a request to";
                 root.cx.error(&root.place, message, "add [pool.app] and below it upstreams = [\"127.0.0.1:3000\"]");
             }
@@ -89,29 +86,45 @@ fn without_routes(root: &Section<'_>, pools: &[Read]) -> Vec<Route> {
     }
 }
 
-/// Two routes of which neither comes first for some request.
-fn equal(a: &Route, b: &Route) -> bool {
-    let hosts = (a.hosts.is_empty() && b.hosts.is_empty()) || a.hosts.iter().any(|host| b.hosts.contains(host));
-    let methods = (a.methods.is_empty() && b.methods.is_empty()) || a.methods.iter().any(|m| b.methods.contains(m));
-    hosts && methods && a.path == b.path
-}
-
 fn route(name: Arc<str>, section: &Section<'_>, pools: &[Read]) -> Route {
-    let mut hosts: Vec<HostPattern> = section.texts("hosts", "api.example.com", words::host_pattern);
-    let mut seen = Vec::new();
-    hosts.retain(|host| {
-        !seen.contains(host) && {
-            seen.push(host.clone());
-            true
-        }
-    });
+    let hosts = each_once(section, "hosts", "api.example.com", words::host_pattern);
     let path = section.parse("path", "/api", words::path_prefix).unwrap_or_else(|| "/".into());
-    let methods = section.texts("methods", "GET", words::method);
+    let methods = each_once(section, "methods", "GET", words::method);
     let action = action(&name, section, pools);
     let max_body = section
         .text("max_body", "10MiB", "B")
-        .and_then(|(text, place)| if text == "off" { None } else { section.cx.take(place, units::size(text)) });
+        .and_then(|(text, place)| if text == "off" { None } else { section.cx.take(place, any_size(text)) });
+    if let (Some(at), Some(place)) = (path.find("/:"), section.value_place("path")) {
+        let message = format!("`{}` is taken to the letter: a path is no pattern", &path[at + 1..]);
+        let hint = format!("write \"{}\": it takes everything below it too", if at == 0 { "/" } else { &path[..at] });
+        section.cx.warn(place, message, hint);
+    }
     Route { name, hosts, path, methods, action, max_body, access_log: section.flag("access_log", true) }
+}
+
+/// A size, where "off" is any.
+fn any_size(text: &str) -> Result<u64, Wrong> {
+    units::size(text)
+        .map_err(|wrong| if units::means_off(text) { Wrong { hint: "write \"off\"".into(), ..wrong } } else { wrong })
+}
+
+/// The items of a list, in which nothing stands twice.
+fn each_once<T: PartialEq>(
+    section: &Section<'_>,
+    key: &'static str,
+    sample: &str,
+    parser: impl Fn(&str) -> Result<T, Wrong>,
+) -> Vec<T> {
+    let mut once: Vec<T> = Vec::new();
+    let mut again = Vec::new();
+    for (item, place) in section.texts_with_places(key, sample, parser) {
+        if once.contains(&item) { again.push(place) } else { once.push(item) }
+    }
+    for place in again {
+        let hint = if key == "hosts" { "take it out; case and port make no difference" } else { "take it out" };
+        section.cx.warn(place, format!("this stands in `{key}` already"), hint);
+    }
+    once
 }
 
 fn action(name: &str, section: &Section<'_>, pools: &[Read]) -> Action {
@@ -215,6 +228,11 @@ fn redirect(text: &str) -> Result<Redirect, Wrong> {
     }
     if !rest.is_empty() {
         pieces.push(Piece::Text(rest.into()));
+    }
+    let theirs = ["$host", "$http_host", "$server_name", "$request_uri", "$uri", "$scheme", "$1", "%{"];
+    let braces = pieces.iter().any(|piece| matches!(piece, Piece::Text(text) if text.contains(['{', '}'])));
+    if braces || theirs.iter().any(|word| text.contains(word)) {
+        return Err(Wrong::new(format!("\"{text}\" has a variable of another proxy"), sample));
     }
     let absolute = ["https://", "http://"].iter().any(|scheme| text.starts_with(scheme) && text.len() > scheme.len());
     let relative = (text.starts_with('/') && !text.starts_with("//")) || text.starts_with("{{path}}");

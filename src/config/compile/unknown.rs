@@ -2,6 +2,7 @@
 
 use super::super::context::{Context, Known, Unknown, either, nearest};
 use super::super::problem::Place;
+use super::super::tree::Table;
 use super::elsewhere;
 
 /// Keys of the contract that this version does not have yet: said so, never accepted and ignored.
@@ -18,10 +19,15 @@ const LATER: &[(&str, &[&str])] = &[
 ];
 
 /// Makes a problem of each unknown key. `known`: every key there is.
-pub(super) fn report(cx: &Context, known: &[Known]) {
+pub(super) fn report(cx: &Context, known: &[Known], root: &Table) {
+    let only = |key: &str| match root.table(key)?.0.as_slice() {
+        [one] => Some(one.key.as_str()),
+        _ => None,
+    };
+    let names = Names { pool: only("pool"), route: only("route"), listener: only("listener") };
     let unknown = cx.unknown.take();
     for key in &unknown {
-        let (message, hint) = judge(key, known);
+        let (message, hint) = judge(key, known, &names);
         cx.error(&key.place, message, hint);
     }
 }
@@ -34,15 +40,24 @@ struct Word<'a> {
     later: bool,
 }
 
-fn judge(unknown: &Unknown, known: &[Known]) -> (String, String) {
+/// The names of what there is one of alone.
+struct Names<'a> {
+    pool: Option<&'a str>,
+    route: Option<&'a str>,
+    listener: Option<&'a str>,
+}
+
+fn judge(unknown: &Unknown, known: &[Known], names: &Names<'_>) -> (String, String) {
     let Unknown { kind, path, key, table, .. } = unknown;
+    let home = |kind: &str| home(kind, path, names);
     let shown = if *table { format!("[{}]", join(path, key)) } else { format!("`{key}`") };
     let now = known.iter().map(|k| Word { kind: &k.kind, key: k.key, table: k.table, later: false });
     let later = LATER.iter().flat_map(|(kind, keys)| {
         keys.iter().map(|key| Word {
             kind,
             key,
-            table: matches!(*key, "tls" | "notify" | "request_headers" | "response_headers"),
+            table: matches!(*key, "tls" | "notify" | "request_headers" | "response_headers")
+                && !kind.ends_with("timeouts"),
             later: true,
         })
     });
@@ -77,22 +92,51 @@ fn judge(unknown: &Unknown, known: &[Known]) -> (String, String) {
     if let Some(word) = near(1) {
         return (message, meant(word));
     }
-    if let Some(hint) = elsewhere::key(kind, key, &|there| home(there, path)) {
+    // [route.api.v1]
+    let named = matches!(kind.as_str(), "pool.NAME" | "route.NAME" | "listener.NAME");
+    if *table && named && unknown.inner.iter().any(|key| here().any(|word| word.key == key)) && near(1).is_none() {
+        return (message, format!("a name holds no dot: write [{path}-{key}]"));
+    }
+    // [healthcheck], [retry_policy].
+    let begins = |word: &&Word<'_>| word.table && !word.later && key.starts_with(word.key);
+    if let Some(word) = here().find(begins).filter(|_| *table) {
+        return (message, meant(word.key));
+    }
+    if let Some(hint) = elsewhere::key(kind, key, &home) {
         return (message, hint);
     }
     let elsewhere: Vec<&Word<'_>> =
         words.iter().filter(|w| w.key == key && w.table == *table && w.kind != kind).collect();
     if !elsewhere.is_empty() {
         let all_later = elsewhere.iter().all(|word| word.later);
-        let homes: Vec<String> =
-            elsewhere.iter().filter(|w| w.later == all_later).map(|w| home(w.kind, path)).collect();
+        let homes: Vec<String> = elsewhere.iter().filter(|w| w.later == all_later).map(|w| home(w.kind)).collect();
         let misplaced = format!("{shown} does not belong {place}");
         let suffix = if all_later { ", but it is not part of this version yet" } else { "" };
+        let below = |homes: &[String]| -> Vec<String> {
+            let inside = |home: &String| home.trim_start_matches("to [").trim_end_matches(']').to_owned();
+            homes.iter().map(inside).map(|home| format!("[{home}.{key}]")).collect()
+        };
         return match homes.as_slice() {
+            homes if *table && !all_later && homes.iter().all(|home| home.starts_with("to [")) => {
+                (misplaced, format!("write {}", either(&below(homes))))
+            }
             [one] if !all_later => (misplaced, format!("move it {one}")),
             homes if homes.len() <= 4 => (misplaced, format!("it belongs {}{suffix}", either(homes))),
             _ => (misplaced, String::new()),
         };
+    }
+    // [app] with what a pool has.
+    let has = |keys: &[&str]| unknown.inner.iter().any(|key| keys.contains(&key.as_str()));
+    if *table && kind.is_empty() {
+        for (keys, home) in [
+            (&["upstreams", "upstream", "servers", "balance"][..], "pool"),
+            (&["path", "hosts", "pool", "redirect", "respond"], "route"),
+            (&["address", "listen", "port"], "listener"),
+        ] {
+            if has(keys) {
+                return (message, format!("did you mean [{home}.{key}]?"));
+            }
+        }
     }
     if let Some(word) = near(usize::MAX) {
         return (message, meant(word));
@@ -101,11 +145,16 @@ fn judge(unknown: &Unknown, known: &[Known]) -> (String, String) {
     (message, format!("known here: {}", keys.join(", ")))
 }
 
-/// Where a key belongs, with the names that the misplaced one stands among: `to [pool.app]`.
-fn home(kind: &str, path: &str) -> String {
+/// Where a key belongs, with the names that the misplaced one stands among, or the only ones: `to [pool.app]`.
+fn home(kind: &str, path: &str, names: &Names<'_>) -> String {
     if kind.is_empty() {
         return "to the top of the file, above the first [table]".into();
     }
+    let only = match kind.split('.').next() {
+        Some("pool") => names.pool,
+        Some("route") => names.route,
+        _ => names.listener,
+    };
     let mut path = path.split('.');
     let mut same = true;
     let parts: Vec<&str> = kind
@@ -113,7 +162,11 @@ fn home(kind: &str, path: &str) -> String {
         .map(|part| {
             let here = path.next();
             same &= here == Some(part) || (part == "NAME" && here.is_some());
-            if same && part == "NAME" { here.unwrap_or(part) } else { part }
+            match part {
+                "NAME" if same => here.unwrap_or(part),
+                "NAME" => only.unwrap_or(part),
+                part => part,
+            }
         })
         .collect();
     let path = parts.join(".");

@@ -10,6 +10,9 @@ use super::super::problem::Wrong;
 /// A method that can be forwarded.
 pub(super) fn method(text: &str) -> Result<Method, Wrong> {
     let upper = text.to_ascii_uppercase();
+    if matches!(upper.as_str(), "*" | "ANY" | "ALL") {
+        return Err(Wrong::new(format!("\"{text}\" is not a method"), "to take any method, leave methods out"));
+    }
     match Method::from_bytes(text.as_bytes()) {
         Ok(Method::CONNECT) => Err(Wrong::new("CONNECT is never forwarded", "take it out")),
         Ok(method) if text == upper => Ok(method),
@@ -20,6 +23,10 @@ pub(super) fn method(text: &str) -> Result<Method, Wrong> {
 
 /// A value for Host: an authority without a user.
 pub(super) fn host_value(text: &str) -> Result<HeaderValue, Wrong> {
+    if text.contains(['$', '{', '}']) {
+        let hint = "\"client\" is the client's Host, \"upstream\" the upstream's address";
+        return Err(Wrong::new(format!("\"{text}\": there are no variables here"), hint));
+    }
     let valid = text.parse::<http::uri::Authority>().is_ok_and(|a| a.as_str() == text) && !text.contains('@');
     let value = HeaderValue::from_str(text).ok().filter(|_| valid);
     value.ok_or_else(|| {
@@ -76,7 +83,7 @@ pub(super) fn host_pattern(text: &str) -> Result<HostPattern, Wrong> {
         _ => &lower,
     };
     let host = host.strip_suffix('.').unwrap_or(host);
-    if host == "*" {
+    if matches!(host, "*" | "_") {
         return wrong("to take any host, leave hosts out");
     }
     if let Some(inside) = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
@@ -89,7 +96,8 @@ pub(super) fn host_pattern(text: &str) -> Result<HostPattern, Wrong> {
         |l: &str| (1..=63).contains(&l.len()) && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
     let (suffix, labels) = host.strip_prefix("*.").map_or((false, host), |rest| (true, rest));
     if labels.contains("://") || labels.contains('/') {
-        return wrong("a host has no scheme and no path");
+        let host = labels.rsplit_once("://").map_or(labels, |(_, rest)| rest).split('/').next().unwrap_or("");
+        return wrong(&format!("a host has no scheme and no path: write \"{host}\""));
     }
     if labels.contains('*') {
         return wrong("\"*\" stands only in front, as in \"*.example.com\"");
@@ -103,6 +111,14 @@ pub(super) fn host_pattern(text: &str) -> Result<HostPattern, Wrong> {
 /// A route's path, or what replaces it, in normal form (RFC 3986 §6.2.2) without a slash at its end.
 pub(super) fn path_prefix(text: &str) -> Result<String, Wrong> {
     let wrong = |message: &str, hint: String| Err(Wrong::new(format!("\"{text}\" {message}"), hint));
+    let pattern = || "write a plain path: \"/api\" takes everything below it too".to_owned();
+    if text.starts_with(['~', '^', '=', '*']) {
+        return wrong("is a pattern", pattern());
+    }
+    if let Some((_, rest)) = text.split_once("://") {
+        let path = rest.find('/').map_or("/", |at| &rest[at..]);
+        return wrong("is more than a path", format!("write \"{path}\"; the host has a key of its own, hosts"));
+    }
     if !text.starts_with('/') {
         return wrong("does not start with \"/\"", format!("write \"/{text}\""));
     }
@@ -110,7 +126,7 @@ pub(super) fn path_prefix(text: &str) -> Result<String, Wrong> {
         return wrong("is more than a path", format!("write \"{}\"", &text[..at]));
     }
     if text.contains(['*', '^', '$', '{', '}', '\\']) {
-        return wrong("is a pattern", "write a plain path: \"/api\" takes everything below it too".into());
+        return wrong("is a pattern", pattern());
     }
     if text.contains("//") {
         return wrong("has an empty part", "write one \"/\" in a row".into());
@@ -146,6 +162,11 @@ pub(super) fn path_prefix(text: &str) -> Result<String, Wrong> {
 
 /// The path and query of a health check.
 pub(super) fn check_path(text: &str) -> Result<String, Wrong> {
+    if let Some((_, rest)) = text.split_once("://") {
+        let path = rest.find('/').map_or("/", |at| &rest[at..]);
+        let hint = format!("write \"{path}\": each upstream is asked at its own address");
+        return Err(Wrong::new(format!("\"{text}\" is more than a path"), hint));
+    }
     if !text.starts_with('/') {
         return Err(Wrong::new(format!("\"{text}\" does not start with \"/\""), format!("write \"/{text}\"")));
     }

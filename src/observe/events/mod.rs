@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 use tracing::{error, info, warn};
 
 use crate::cause::{Cause, escape, spoken};
+use crate::config::Problem;
+use crate::config::problem::ascii;
 
 use super::exchange::Exchange;
 use throttle::Throttle;
@@ -34,6 +36,14 @@ pub fn starting(config: Option<&Path>, workers: usize) {
     let config = config.map_or("no config file".to_owned(), |file| format!("config {}", file.display()));
     let workers = count(workers, "worker");
     info!(event = "starting", version, "causeway {version}, {config}, {workers}");
+}
+
+/// Something in the config is legal and foolish. `file` is who said it: a file, a flag or a variable.
+pub fn config_warning(problem: &Problem) {
+    let (line, column) = problem.place.line_and_column().unzip();
+    let (file, message) = (ascii(&problem.place.origin.name), ascii(&problem.message));
+    let hint = Some(ascii(&problem.hint)).filter(|hint| !hint.is_empty());
+    warn!(event = "config_warning", file, line, column, hint, "{message}");
 }
 
 /// A listener is bound. `both`: one socket takes IPv4 and IPv6.

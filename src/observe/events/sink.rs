@@ -23,9 +23,16 @@ use crate::observe::time::Utc;
 #[derive(Clone, Debug)]
 pub struct Events {
     lines: Lines,
+    human: bool,
 }
 
 impl Events {
+    /// Are they written for a person, on a terminal?
+    #[must_use]
+    pub const fn human(&self) -> bool {
+        self.human
+    }
+
     /// Lines dropped since the start.
     #[must_use]
     pub fn dropped(&self) -> u64 {
@@ -72,7 +79,7 @@ pub fn subscriber(log: &Log) -> io::Result<(Events, impl Subscriber + Send + Syn
     let others = if level == LevelFilter::TRACE { level } else { level.min(LevelFilter::WARN) };
     let filter = Targets::new().with_default(others).with_target("causeway", level);
     let layer = Sink { lines: lines.clone(), human }.with_filter(filter);
-    Ok((Events { lines }, Registry::default().with(layer)))
+    Ok((Events { lines, human }, Registry::default().with(layer)))
 }
 
 struct Sink {
