@@ -14,6 +14,7 @@ use causeway::observe::exchange::EndedBy;
 use causeway::observe::{Attempt, Exchange, NotTried, Outcome, Reason};
 use causeway::pool::Pool;
 use causeway::pool::pick::{Ask, Choice, Next};
+use causeway::pool::recent::Recent;
 use causeway::proxy::respond::{Annotator, Form, Telling, verdict};
 use causeway::route::{Table, normal};
 use http::{HeaderMap, HeaderValue, Method, Uri};
@@ -35,6 +36,7 @@ pub(super) const ALL: &[(&str, Prepare)] = &[
     ("pick, of 2 upstreams", || pick(2)),
     ("pick, of 100 upstreams", || pick(100)),
     ("pick, of 1000 upstreams", || pick(1000)),
+    ("recent times, one answer", recent),
     ("balance, p2c, of 2", || choose(&Balance::P2c, 2, false)),
     ("balance, p2c, of 100", || choose(&Balance::P2c, 100, false)),
     ("balance, p2c, of 1000", || choose(&Balance::P2c, 1000, false)),
@@ -108,6 +110,13 @@ fn pick(upstreams: usize) -> Case {
         };
         drop(pick);
     })
+}
+
+/// Counts how long one answer took.
+fn recent() -> Case {
+    let (start, took) = (Instant::now(), Duration::from_micros(700));
+    let (recent, now) = (Recent::new(start), start + took);
+    Box::new(move || recent.observe(black_box(took), black_box(now)))
 }
 
 fn log_line(exchange: Exchange, form: LineForm) -> Case {

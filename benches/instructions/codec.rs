@@ -46,6 +46,7 @@ pub(super) fn exchange(answer: Vec<u8>) -> Case {
     let endpoint = Arc::new(Endpoint::literal(&pool.upstreams[0].address).expect("a literal address"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     let clocks = Box::leak(Box::new(runtime)).enter();
+    let idle_age = Arc::default();
     let shelf = Arc::new(Shelf(Mutex::new(None)));
     let home: Arc<dyn Home<_, _>> = shelf.clone();
     let home = Arc::downgrade(&home);
@@ -56,6 +57,7 @@ pub(super) fn exchange(answer: Vec<u8>) -> Case {
             timeouts: &pool.timeouts,
             buffers: &pool.buffers,
             connections: &pool.connections,
+            idle_age: &idle_age,
             replayable: true,
             fresh: false,
             expects_continue: false,

@@ -12,12 +12,21 @@ use super::h1::{End, Facts};
 pub(super) struct Codec {
     /// It could not be parsed.
     pub(super) parse: bool,
-    /// It was too large: bytes or fields.
-    pub(super) too_large: bool,
+    /// It was too large.
+    pub(super) too_large: Option<TooLarge>,
     /// The request's body ended before the length that its head gives.
     pub(super) short_body: bool,
     /// Our own side broke down: a panic in a body, a runtime that ends.
     pub(super) own: bool,
+}
+
+/// What a head has too much of.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum TooLarge {
+    /// More than `buffers.response_head`.
+    Bytes,
+    /// More than causeway takes.
+    Fields,
 }
 
 /// The connection it happened on.
@@ -64,13 +73,11 @@ fn named(facts: &Facts, codec: Codec, on: On) -> Failure {
         Failure::new(Cause::ClientClosed)
     } else if codec.own {
         Failure::new(Cause::Bug)
-    } else if codec.too_large {
-        let limit = if facts.read < on.head_limit as u64 {
-            format!("{} fields", on.fields_limit)
-        } else {
-            sized(on.head_limit as u64)
-        };
-        Failure::new(Cause::ResponseHeadTooLarge).limit(limit)
+    } else if let Some(too_large) = codec.too_large {
+        Failure::new(Cause::ResponseHeadTooLarge).limit(match too_large {
+            TooLarge::Bytes => sized(on.head_limit as u64),
+            TooLarge::Fields => format!("{} fields", on.fields_limit),
+        })
     } else if facts.read == 0 {
         // A write that meets a reset takes it off the socket: reading then only finds an end.
         let reset = facts.write_error.is_some() || facts.end == Some(End::Broken);
@@ -88,7 +95,7 @@ fn named(facts: &Facts, codec: Codec, on: On) -> Failure {
     } else if !head.iter().zip(b"HTTP/").all(|(a, b)| a == b) {
         Failure::new(Cause::NotHttp).seen(beginning)
     } else if codec.parse {
-        Failure::new(Cause::InvalidHead).seen(offending(&facts.head))
+        Failure { seen: Some(offending(&facts.head)), ..Failure::new(Cause::InvalidHead) }
     } else {
         Failure::new(Cause::TruncatedHead).seen(format!("{} bytes", facts.read))
     }
@@ -127,24 +134,36 @@ fn is_h2(head: &[u8]) -> bool {
     frame || head.starts_with(b"HTTP/2") || head.starts_with(b"PRI * HTTP/2")
 }
 
-/// The line of a head that cannot be right, as far as it can be told from its beginning.
+/// What of a head cannot be right, by its place: the line of status, or the name of the field. Printable
+/// ASCII; nothing of values is told.
 fn offending(head: &[u8]) -> String {
     let mut lines = head.split(|b| *b == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     let told = |line: &[u8]| escape(&line[..line.len().min(TOLD)]);
+    let control = |text: &[u8]| text.iter().copied().find(|b| (*b < 0x20 && *b != b'\t') || *b == 0x7f);
     let status = lines.by_ref().find(|line| !line.is_empty()).unwrap_or_default();
     let code = status.get(9..12).unwrap_or_default();
     let versioned = matches!(status.get(..9), Some(b"HTTP/1.1 " | b"HTTP/1.0 "));
     let coded = matches!(code, [b'1'..=b'9', rest @ ..] if rest.len() == 2 && rest.iter().all(u8::is_ascii_digit));
-    if !versioned || !coded || status.get(12).is_some_and(|b| *b != b' ') {
+    if !versioned || !coded || status.get(12).is_some_and(|b| *b != b' ') || control(status).is_some() {
         return format!("status line {}", told(status));
     }
+    let mut last = "the status line".to_owned();
     for line in lines.take_while(|line| !line.is_empty()) {
-        let Some(colon) = line.iter().position(|b| *b == b':') else { return format!("field line {}", told(line)) };
-        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
-        let is_bad_value = value.iter().any(|b| (*b < 0x20 && *b != b'\t') || *b == 0x7f);
-        if http::HeaderName::from_bytes(name).is_err() || is_bad_value {
-            return format!("field line {}", told(line));
+        if line.starts_with(b" ") || line.starts_with(b"\t") {
+            return format!("{last} goes on in a second line");
         }
+        let Some(colon) = line.iter().position(|b| *b == b':') else { return format!("field line {}", told(line)) };
+        let (name, value) = (&line[..colon], &line[colon + 1..]);
+        if name.is_empty() {
+            return "a field line without a name".to_owned();
+        }
+        if http::HeaderName::from_bytes(name).is_err() {
+            return format!("field name \"{}\"", told(name));
+        }
+        if let Some(byte) = control(value) {
+            return format!("field {} has {} in its value", told(name), escape(&[byte]));
+        }
+        last = format!("field {}", told(name));
     }
     format!("an answer that begins with {}", told(status))
 }
@@ -198,13 +217,21 @@ mod tests {
     }
 
     #[test]
-    fn the_line_at_fault_is_found() {
+    fn what_is_at_fault_is_named() {
         for (head, line) in [
             (&b"HTTP/1.1 2x0 OK\r\n\r\n"[..], "status line HTTP/1.1 2x0 OK"),
-            (b"HTTP/1.1 200 OK\r\nA: b\r\nBad Name: c\r\n\r\n", "field line Bad Name: c"),
+            (b"HTTP/1.1 200 O\0K\r\n\r\n", "status line HTTP/1.1 200 O\\x00K"),
+            (b"HTTP/1.1 200 OK\r\nA: b\r\nBad Name: c\r\n\r\n", "field name \"Bad Name\""),
+            (b"HTTP/1.1 200 OK\r\nSet-Cookie : secret\r\n\r\n", "field name \"Set-Cookie \""),
+            (b"HTTP/1.1 200 OK\r\n: c\r\n\r\n", "a field line without a name"),
             (b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n", "field line no colon"),
-            (b"HTTP/1.1 200 OK\r\nA: \x01\r\n\r\n", "field line A: \\x01"),
-            (b"HTTP/1.1 200 OK\r\nContent-Length: 5, 5\r\nBad Name: c\r\n\r\n", "field line Bad Name: c"),
+            (b"HTTP/1.1 200 OK\r\nA: s\x01\r\n\r\n", "field A has \\x01 in its value"),
+            (b"HTTP/1.1 200 OK\r\nA: s\0\r\n\r\n", "field A has \\x00 in its value"),
+            (b"HTTP/1.1 200 OK\r\nA: s\rt\r\n\r\n", "field A has \\r in its value"),
+            (b"HTTP/1.1 200 OK\r\nA: s\r\r\n\r\n", "field A has \\r in its value"),
+            (b"HTTP/1.1 200 OK\r\nX-Long: a\r\n b: c\r\n\r\n", "field X-Long goes on in a second line"),
+            (b"HTTP/1.1 200 OK\r\n b: c\r\n\r\n", "the status line goes on in a second line"),
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 5, 5\r\nBad Name: c\r\n\r\n", "field name \"Bad Name\""),
         ] {
             assert_eq!(offending(head), line);
         }

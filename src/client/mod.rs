@@ -28,6 +28,7 @@ use tower::Service;
 use crate::cause::{Failure, Phase};
 use crate::config::Endpoint;
 use crate::config::model::{Buffers, Connections, Timeouts};
+use crate::health::IdleAge;
 
 pub use body::{Body, Tunnel, Upgrade, upgraded};
 use h1::{Connection, Exchange, Home, Sending};
@@ -56,6 +57,8 @@ pub struct Order<'a> {
     pub buffers: &'a Buffers,
     /// Rules for kept connections. `max_idle` is already this worker's share.
     pub connections: &'a Connections,
+    /// What is learnt of the upstream's own idle clock: kept connections stay below it, and teach more of it.
+    pub idle_age: &'a Arc<IdleAge>,
     /// The request may be resent. If not, only a connection idle for less than a quarter of the limit in force is used
     /// (CONTRACT §9 "No POST lost to the app's idle clock").
     pub replayable: bool,

@@ -1,5 +1,6 @@
 //! Kept connections, filed by endpoint: last in, first out, each with its limits. Nothing here grows without a bound,
-//! and what is past its limit is closed within about a second, asked for or not. Pure but for [`Kept::keep`]'s sweeper.
+//! and what is past its limit is closed within about a second, asked for or not. Those that the upstream closed first, and
+//! those that live on, tell of the upstream's own idle clock. Pure but for [`Kept::keep`]'s sweeper.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -13,14 +14,35 @@ const SWEEP: Duration = Duration::from_millis(500);
 
 /// Something that can be kept while it is idle. Dropping it closes it.
 pub(super) trait Keep: Send + 'static {
-    /// The other side has not closed it, and nothing is on its way in.
-    fn is_open(&mut self) -> bool;
+    /// Has the other side closed it, or is anything on its way in? With `watch`, it notes the moment of the next such event
+    /// by itself.
+    fn look(&mut self, watch: bool) -> Look;
 
-    /// It is about to be used, at this time.
-    fn wake(&mut self, now: Instant);
+    /// How long it may be idle as things are now, where its own limit is this.
+    fn within(&self, idle: Duration) -> Duration;
+
+    /// The other side closed it, in order, at this moment, after it was idle for `age`; its own limit was `idle`.
+    fn closed(&self, age: Duration, at: Instant, idle: Duration);
+
+    /// It was idle for so long, and is still open.
+    fn outlived(&self, age: Duration, now: Instant);
+
+    /// It is about to be used, at this time, after it was idle since then.
+    fn wake(&mut self, since: Instant, now: Instant);
 
     /// It has been idle for a while: what it holds only for speed can go.
     fn rest(&mut self);
+}
+
+/// How a kept connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Look {
+    /// Open, and nothing is on its way in.
+    Open,
+    /// Closed by the other side, in order; at this moment, if that was noted.
+    Closed(Option<Instant>),
+    /// It cannot be used for another reason.
+    Spoilt,
 }
 
 /// What a kept connection must stay within.
@@ -71,9 +93,25 @@ impl Hasher for Spread {
     }
 }
 
-impl<C> Idle<C> {
-    fn is_past(&self, now: Instant) -> bool {
-        now >= self.limits.until || now.saturating_duration_since(self.since) >= self.limits.idle
+impl<C: Keep> Idle<C> {
+    fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.since)
+    }
+
+    /// The limit in force.
+    fn limit(&self) -> Duration {
+        self.connection.within(self.limits.idle)
+    }
+
+    /// May it be used, as far as the other side goes? What a close tells of its idle clock is learnt.
+    fn is_open(&mut self, watch: bool) -> bool {
+        let look = self.connection.look(watch);
+        if let Look::Closed(Some(at)) = look
+            && at >= self.since
+        {
+            self.connection.closed(at - self.since, at, self.limits.idle);
+        }
+        look == Look::Open
     }
 }
 
@@ -89,6 +127,10 @@ impl<C: Keep> Kept<C> {
         }
         let kept = Arc::downgrade(self);
         tokio::spawn(async move {
+            // The first is watched from its beginning: an app whose clock is shorter than a round would not be seen otherwise.
+            if let Some(kept) = kept.upgrade() {
+                kept.shelf().tidy(Instant::now());
+            }
             loop {
                 sleep(SWEEP).await;
                 let Some(kept) = kept.upgrade() else { return };
@@ -105,23 +147,25 @@ impl<C: Keep> Kept<C> {
         let mut shelf = self.shelf();
         let queue = shelf.endpoints.get_mut(&key)?;
         while let Some(mut idle) = queue.pop_back() {
-            if idle.is_past(now) || !idle.connection.is_open() {
+            let (age, limit) = (idle.age(now), idle.limit());
+            if age >= limit || now >= idle.limits.until {
                 continue;
             }
-            if briefly && now.saturating_duration_since(idle.since) >= idle.limits.idle / 4 {
+            if briefly && age >= limit / 4 {
                 queue.push_back(idle); // the others were idle for longer still
                 return None;
             }
-            idle.connection.wake(now);
-            return Some(idle.connection);
+            if idle.is_open(false) {
+                idle.connection.wake(idle.since, now);
+                return Some(idle.connection);
+            }
         }
         None
     }
 
     /// Files it, in place of the oldest where there are too many. `false`: its limits do not let it be kept.
     fn put(&self, key: u64, connection: C, limits: Limits, now: Instant) -> bool {
-        let idle = Idle { connection, since: now, limits };
-        if limits.count == 0 || idle.is_past(now) {
+        if limits.count == 0 || limits.idle.is_zero() || now >= limits.until {
             return false;
         }
         let mut shelf = self.shelf();
@@ -129,19 +173,14 @@ impl<C: Keep> Kept<C> {
         while queue.len() >= limits.count {
             queue.pop_front();
         }
-        queue.push_back(idle);
+        queue.push_back(Idle { connection, since: now, limits });
         true
     }
 
     /// Closes what is past its limits or closed by the other side. `true`: nothing is left, and the sweeper may go.
     fn sweep(&self, now: Instant) -> bool {
         let mut shelf = self.shelf();
-        shelf.endpoints.retain(|_, queue| {
-            queue.retain_mut(|idle| !idle.is_past(now) && idle.connection.is_open());
-            let long_idle = |idle: &&mut Idle<C>| now.saturating_duration_since(idle.since) >= SWEEP;
-            queue.iter_mut().filter(long_idle).for_each(|idle| idle.connection.rest());
-            !queue.is_empty()
-        });
+        shelf.tidy(now);
         shelf.swept = !shelf.endpoints.is_empty();
         !shelf.swept
     }
@@ -152,20 +191,48 @@ impl<C: Keep> Kept<C> {
     }
 }
 
+impl<C: Keep> Shelf<C> {
+    fn tidy(&mut self, now: Instant) {
+        self.endpoints.retain(|_, queue| {
+            let mut told = false;
+            queue.retain_mut(|idle| {
+                if !idle.is_open(true) {
+                    return false;
+                }
+                // The first was idle for longest: it says most.
+                if !std::mem::replace(&mut told, true) {
+                    idle.connection.outlived(idle.age(now), now);
+                }
+                idle.age(now) < idle.limit() && now < idle.limits.until
+            });
+            let long_idle = |idle: &&mut Idle<C>| idle.age(now) >= SWEEP;
+            queue.iter_mut().filter(long_idle).for_each(|idle| idle.connection.rest());
+            !queue.is_empty()
+        });
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     static CLOSED: AtomicUsize = AtomicUsize::new(0);
+    /// Of connections with this number it is known that they may be idle for no longer than a second.
+    static LEARNT: AtomicUsize = AtomicUsize::new(0);
 
     struct Fake(u32, bool);
     impl Keep for Fake {
-        fn is_open(&mut self) -> bool {
-            self.1
+        fn look(&mut self, _: bool) -> Look {
+            if self.1 { Look::Open } else { Look::Closed(None) }
         }
+        fn within(&self, idle: Duration) -> Duration {
+            if self.0 == LEARNT.load(Ordering::Relaxed) as u32 { idle.min(S) } else { idle }
+        }
+        fn closed(&self, _: Duration, _: Instant, _: Duration) {}
+        fn outlived(&self, _: Duration, _: Instant) {}
+        fn wake(&mut self, _: Instant, _: Instant) {}
         fn rest(&mut self) {}
-        fn wake(&mut self, _: Instant) {}
     }
     impl Drop for Fake {
         fn drop(&mut self) {
@@ -216,6 +283,17 @@ mod tests {
         assert_eq!(number(kept.take(1, false, now + S)), Some(1), "it is still there for others");
         kept.put(1, Fake(2, true), limits(now, 4 * S, 9), now);
         assert_eq!(number(kept.take(1, true, now + S - Duration::from_millis(1))), Some(2));
+    }
+
+    #[test]
+    fn what_is_learnt_holds_for_those_that_are_kept_already() {
+        let (kept, now) = (Kept::new(), Instant::now());
+        kept.put(1, Fake(900, true), limits(now, 4 * S, 9), now);
+        LEARNT.store(900, Ordering::Relaxed);
+        assert_eq!(number(kept.take(1, true, now + S / 4)), None, "a quarter of it");
+        assert_eq!(number(kept.take(1, false, now + S)), None);
+        kept.put(1, Fake(900, true), limits(now, 4 * S, 9), now);
+        assert!(!kept.sweep(now + S / 2) && kept.sweep(now + S));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Pools: the upstreams of each, what is known of them, and the choice of the next one.
 //!
 //! [`Pool`] holds its members behind one swap (a name's addresses come and go); [`pick`] chooses; [`report`] tells health
-//! what came of it; [`insight`] keeps what a closer look found; [`switch`] takes the operator's word; [`resolve`] turns names into members. Nothing here sends a
+//! what came of it; [`insight`] keeps what a closer look found; [`recent`] counts how long answers took; [`switch`] takes the operator's word; [`resolve`] turns names into members. Nothing here sends a
 //! request.
 
 pub mod balance;
@@ -10,6 +10,7 @@ mod due;
 pub mod insight;
 pub mod pick;
 pub mod queue;
+pub mod recent;
 pub mod report;
 pub mod resolve;
 pub mod room;

@@ -9,10 +9,11 @@ use tokio::sync::Notify;
 
 use crate::config::address::Dial;
 use crate::config::{self, Endpoint};
-use crate::health::{Health, State};
+use crate::health::{Health, IdleAge, State};
 
 use super::balance::Latency;
 use super::insight::Insight;
+use super::recent::Recent;
 
 /// One upstream: where it is, how it is, how busy it is.
 ///
@@ -34,8 +35,12 @@ pub struct Upstream {
     pub in_flight: Arc<AtomicUsize>,
     /// How long its answers take (`balance = "ewma"`).
     pub latency: Arc<Latency>,
+    /// How long its answers took lately.
+    pub recent: Arc<Recent>,
     /// What is known of it beyond its health.
     pub insight: Arc<Insight>,
+    /// When it closes idle connections, as far as that is known.
+    pub idle_age: Arc<IdleAge>,
     /// The most of them at once, over all workers; without a limit, more than there can be.
     pub limit: usize,
     /// Used only while no other is usable.
@@ -77,6 +82,7 @@ impl Upstream {
     ) -> Self {
         let said = config.upstreams.get(entry);
         Self {
+            idle_age: Arc::new(IdleAge::new(Arc::clone(&config.name), Arc::clone(&id))),
             id,
             ordinal: 0,
             entry,
@@ -84,6 +90,7 @@ impl Upstream {
             health: Arc::new(health),
             in_flight: Arc::default(),
             latency: Arc::new(Latency::new(now)),
+            recent: Arc::new(Recent::new(now)),
             insight: Arc::new(Insight::new(Arc::clone(bell))),
             limit: said
                 .and_then(|said| said.in_flight)
@@ -103,7 +110,9 @@ impl Upstream {
             health: Arc::clone(&self.health),
             in_flight: Arc::clone(&self.in_flight),
             latency: Arc::clone(&self.latency),
+            recent: Arc::clone(&self.recent),
             insight: Arc::clone(&self.insight),
+            idle_age: Arc::clone(&self.idle_age),
             limit: self.limit,
             backup: self.backup,
         }

@@ -77,6 +77,7 @@ pub async fn kept(endpoint: &Arc<Endpoint>, visit: &Visit, quiet: Duration) -> R
         timeouts: &timeouts,
         buffers: &visit.buffers,
         connections: &connections,
+        idle_age: &Arc::default(),
         replayable: true,
         fresh: true,
         expects_continue: false,

@@ -113,6 +113,7 @@ pub(super) async fn ask(
         timeouts: &timeouts,
         buffers,
         connections: &connections,
+        idle_age: &Arc::default(),
         replayable: true,
         fresh: true,
         expects_continue: false,

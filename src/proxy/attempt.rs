@@ -77,6 +77,7 @@ impl Setting<'_> {
             timeouts: &self.forward.timeouts,
             buffers: &self.pool.config.buffers,
             connections: &self.pool.config.connections,
+            idle_age: &upstream.idle_age,
             replayable: self.idempotent && self.replay.whole(),
             fresh: false,
             expects_continue: self.asked.passed.expects_continue,

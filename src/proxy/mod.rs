@@ -17,6 +17,7 @@ mod explain;
 mod forward;
 mod guard;
 mod headers;
+mod known;
 mod notes;
 mod own;
 mod panic;

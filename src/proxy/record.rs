@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use crate::cause::{Cause, Failure, Fault, Finding};
+use crate::cause::{Cause, Failure, Fault};
 use crate::client::Progress;
-use crate::config::model::Balance;
+use crate::config::model::{Action, Balance};
 use crate::health::{By, Proof};
 use crate::listen::ConnInfo;
 use crate::observe::exchange::EndedBy;
@@ -20,6 +20,7 @@ use crate::pool::room::Place;
 use crate::pool::{Upstream, report};
 
 use super::attempt::Answer;
+use super::known::{self, Waits};
 use super::replay::Replay;
 use super::{Proxy, panic};
 
@@ -91,7 +92,9 @@ impl Open {
         if let Some(running) = &self.running {
             running.pick.upstream.insight.works(Proof::Answers);
             self.row = self.exchange.attempts.len();
-            add(&mut self.exchange.attempts, running.row(Outcome::Answered(status), now));
+            let row = running.row(Outcome::Answered(status), now);
+            running.pick.upstream.recent.observe(row.elapsed, now);
+            add(&mut self.exchange.attempts, row);
         }
     }
 
@@ -118,7 +121,7 @@ impl Open {
         }
         self.report(report::Outcome::Failed(&failure), now);
         if let Some(running) = self.running.take() {
-            let finding = insight(&running.pick.upstream, failure.cause, now);
+            let finding = known::of(&running.pick.upstream, failure.cause, self.waits(), now);
             let row = Attempt { finding, ..running.row(Outcome::Failed(Arc::clone(&failure)), now) };
             add(&mut self.exchange.attempts, row);
         }
@@ -173,6 +176,16 @@ impl Open {
     pub(super) fn client_left(&mut self) {
         self.exchange.failure = Some(Arc::new(Failure::new(Cause::ClientClosed).sent(true)));
         self.end(EndedBy::Client);
+    }
+
+    /// Where the request came by, and how long that waits for a head.
+    fn waits(&self) -> Option<Waits<'_>> {
+        let name = self.exchange.route.as_deref()?;
+        let route = self.proxy.config.routes.iter().find(|route| *route.name == *name)?;
+        match &route.action {
+            Action::Forward(forward) => Some(Waits { route: name, read: forward.timeouts.read }),
+            Action::Redirect(_) | Action::Respond(_) => None,
+        }
     }
 
     /// The pool's balance learns how long the running attempt took, if it goes by that.
@@ -251,16 +264,6 @@ impl Drop for Open {
             panic::leave(&self.exchange);
         }
     }
-}
-
-/// What is known of such a failure there; and the wish to know more. What the client or causeway itself did wrong needs no
-/// look at an upstream.
-fn insight(upstream: &Upstream, cause: Cause, now: Instant) -> Option<Arc<Finding>> {
-    if !matches!(cause.row().fault, Fault::Upstream | Fault::Network) {
-        return None;
-    }
-    upstream.insight.ask(cause, now);
-    upstream.insight.of(cause, now)
 }
 
 /// Nearly always there is one attempt: it gets room for one.

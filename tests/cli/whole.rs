@@ -55,13 +55,13 @@ fn nothing_configured_is_78() {
 #[test]
 fn a_start_without_a_terminal_says_everything_as_events() {
     let held = TcpListener::bind("127.0.0.1:0").unwrap();
-    let (taken, admin) = (held.local_addr().unwrap(), free());
+    let taken = held.local_addr().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("causeway.toml");
     let upstreams = "upstreams = [\"127.0.0.1:1\", \"127.0.0.1:1\"]";
     std::fs::write(&file, format!("listen = \"{taken}\"\n[pool.app]\n{upstreams}\n")).unwrap();
     let file = file.to_str().unwrap();
-    let mut command = causeway(&["run", "--config", file, "--admin", &admin]);
+    let mut command = causeway(&["run", "--config", file, "--admin", "127.0.0.1:0"]);
     let out = command.env("CAUSEWAY_UPSTREAM", "127.0.0.1:1").output().unwrap();
     assert_eq!(out.status.code(), Some(1), "{out:?}");
     let said = text(&out.stderr);

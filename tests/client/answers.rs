@@ -61,7 +61,7 @@ async fn two_framings_are_refused_and_so_are_two_lengths() {
     for (framing, seen) in [
         ("Content-Length: 3\r\nTransfer-Encoding: chunked", "both Content-Length and Transfer-Encoding"),
         ("Transfer-Encoding: chunked\r\nContent-Length: 3", "both Content-Length and Transfer-Encoding"),
-        ("Content-Length: 3\r\nContent-Length: 5", "Content-Length 5"),
+        ("Content-Length: 3\r\nContent-Length: 5", "Content-Length 3 and 5"),
     ] {
         let answer = format!("HTTP/1.1 200 OK\r\n{framing}\r\n\r\n5\r\nhello\r\n0\r\n\r\n");
         let origin = Origin::start(Behaviour::Raw(answer.into_bytes())).await;

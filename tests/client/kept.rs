@@ -173,3 +173,49 @@ async fn an_announced_idle_time_is_used_in_place_of_ours_even_if_it_is_longer() 
     bench.text().await;
     assert!(!bench.progress.reused());
 }
+
+/// Nobody says it: it is learnt from connections that were closed, and kept ones stay below it.
+#[tokio::test]
+async fn the_upstreams_own_idle_clock_is_learnt() {
+    for clock in [400 * MS, 1000 * MS] {
+        let origin = Origin::start(Behaviour::IdleClock(clock)).await;
+        let mut bench = Bench::at(origin.address());
+        for round in 1..=3 {
+            bench.text().await;
+            origin.until(|record| record.closed == round).await;
+            tokio::time::sleep(600 * MS).await; // the sweeper has looked
+        }
+        let learnt = bench.idle_age.learnt().expect("learnt");
+        assert!(learnt.age > clock - 50 * MS && learnt.age < clock + 150 * MS, "{learnt:?} of {clock:?}");
+        assert_eq!(learnt.keeps, learnt.age - 200 * MS);
+        bench.text().await;
+        tokio::time::sleep(learnt.keeps - 50 * MS).await;
+        bench.text().await;
+        assert!(bench.progress.reused(), "within the limit in force");
+        tokio::time::sleep(learnt.keeps + 20 * MS).await;
+        bench.text().await;
+        assert!(!bench.progress.reused(), "not beyond it");
+        bench.replayable = false;
+        tokio::time::sleep(learnt.keeps / 4 + 5 * MS).await;
+        bench.send(post(full("x"))).await.unwrap();
+        assert!(!bench.progress.reused(), "for a POST, a quarter of it");
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_that_restarts_again_and_again_teaches_nothing() {
+    let mut origin = Origin::start(Behaviour::Ok(b"ok".to_vec())).await;
+    let mut bench = Bench::at(origin.address());
+    for _ in 0..4 {
+        bench.text().await;
+        tokio::time::sleep(300 * MS).await;
+        bench.fresh = true;
+        bench.text().await;
+        bench.fresh = false;
+        tokio::time::sleep(300 * MS).await;
+        origin.stop().await; // of 600 ms and of 300 ms, at one moment
+        origin.restart().await;
+        tokio::time::sleep(600 * MS).await;
+    }
+    assert_eq!(bench.idle_age.learnt(), None);
+}

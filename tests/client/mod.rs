@@ -21,6 +21,7 @@ use causeway::client::{Body, Client, Order, Progress};
 use causeway::config::Endpoint;
 use causeway::config::address::Dial;
 use causeway::config::model::{Buffers, Connections, Timeouts};
+use causeway::health::IdleAge;
 use http::{Request, Response};
 use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt, Full};
@@ -38,6 +39,7 @@ struct Bench {
     timeouts: Timeouts,
     buffers: Buffers,
     connections: Connections,
+    idle_age: Arc<IdleAge>,
     replayable: bool,
     fresh: bool,
     expects_continue: bool,
@@ -53,6 +55,7 @@ impl Bench {
             timeouts: Timeouts { connect: 2 * second, write: 5 * second, read: 5 * second, ..Timeouts::default() },
             buffers: Buffers::default(),
             connections: Connections::default(),
+            idle_age: Arc::default(),
             replayable: true,
             fresh: false,
             expects_continue: false,
@@ -71,6 +74,7 @@ impl Bench {
             timeouts: &self.timeouts,
             buffers: &self.buffers,
             connections: &self.connections,
+            idle_age: &self.idle_age,
             replayable: self.replayable,
             fresh: self.fresh,
             expects_continue: self.expects_continue,

@@ -86,6 +86,90 @@ async fn a_post_takes_no_connection_that_was_idle_for_long() {
     assert_eq!(origin.record().connections, 2, "idle for longer: a fresh one");
 }
 
+/// CONTRACT §9 "No POST lost to the app's idle clock": at intervals that are as long as the clock itself.
+#[tokio::test]
+async fn no_post_is_lost_to_the_apps_idle_clock_once_it_is_known() {
+    let clock = Duration::from_millis(400);
+    let origin = Origin::start(Behaviour::IdleClock(clock)).await;
+    let proxy = Proxy::unchecked(&[origin.address()], "");
+    let mut client = Raw::connect(proxy.address).await;
+    let idle_age = || proxy.server().pools()[0].members()[0].idle_age.learnt();
+    for round in 1.. {
+        assert!(round < 10, "never learnt");
+        assert_eq!(client.get("/").await.status, 200);
+        origin.until(|record| record.closed >= round).await;
+        tokio::time::sleep(Duration::from_millis(600)).await; // the sweeper has looked
+        if idle_age().is_some() {
+            break;
+        }
+    }
+    for round in 0..40_u64 {
+        client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi").await;
+        let answer = client.response().await;
+        assert_eq!(answer.status, 200, "round {round}: {}", answer.text());
+        tokio::time::sleep(clock - Duration::from_millis(2) + Duration::from_micros(100 * round)).await;
+    }
+}
+
+const FULL: &str = "errors.detail = \"full\"\n";
+
+/// Of the first attempt in an annotated error.
+fn first_hint(json: &str) -> String {
+    let error: serde_json::Value = serde_json::from_str(json).unwrap();
+    error["attempts"][0]["hint"].as_str().unwrap().to_owned()
+}
+
+/// LOOK.md: the hint of a `read_timeout` says whether that upstream is usually as slow.
+#[tokio::test]
+async fn a_timeout_says_whether_the_upstream_is_slow_or_stuck() {
+    let origin = Origin::start(ok()).await;
+    let config = "timeouts.read = \"400ms\"\n[route.reports]\npath = \"/\"\npool = \"app\"\n";
+    for (usual, told) in [
+        (ok(), "ms, so it is probably stuck rather than slow."),
+        (
+            Behaviour::Slow(Duration::from_millis(250)),
+            "ms: it is slow rather than stuck. Only this route? [route.reports.timeouts] read = \"10s\"",
+        ),
+    ] {
+        let proxy = Proxy::with(FULL, &[origin.address()], config);
+        let mut client = Raw::connect(proxy.address).await;
+        origin.set(usual);
+        for round in 0..=20 {
+            let recent = proxy.server().pools()[0].members()[0].recent.times(std::time::Instant::now());
+            assert_eq!((recent.count, recent.p99.is_some()), (round, round >= 20));
+            assert_eq!(client.get("/").await.status, 200);
+        }
+        origin.set(Behaviour::Silent);
+        let late = client.get("/").await;
+        let hint = first_hint(&late.text());
+        assert!(
+            hint.starts_with("It took the request, then was silent for 400.0 ms (limit: timeouts.read). Its p99 is "),
+            "{hint}"
+        );
+        assert!(hint.ends_with(told), "{hint}");
+    }
+}
+
+/// What is learnt of the idle clock stands in the hint of the failure that it brings about.
+#[tokio::test]
+async fn a_stale_connection_says_what_is_known_of_the_idle_clock() {
+    let origin = Origin::start(Behaviour::StaleOnNext).await;
+    let proxy = Proxy::with(FULL, &[origin.address()], "");
+    let mut client = Raw::connect(proxy.address).await;
+    let members = proxy.server().pools()[0].members();
+    let (now, second) = (std::time::Instant::now(), Duration::from_secs(1));
+    for at in [now, now + second] {
+        members[0].idle_age.closed(2 * second, at, 4 * second);
+    }
+    assert_eq!(client.get("/").await.status, 200);
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi").await;
+    let lost = client.response().await;
+    let hint = first_hint(&lost.text());
+    let told = "closed a kept connection as this request went out on it. It closes idle connections after about 2.0 s; \
+                causeway keeps them for 1.8 s now.";
+    assert!(hint.ends_with(told), "{hint}");
+}
+
 #[tokio::test]
 async fn a_client_that_leaves_takes_its_request_along() {
     let origin = Origin::start(Behaviour::Silent).await;

@@ -56,7 +56,7 @@ pub(super) enum Refused {
     Parse(httparse::Error),
     /// More than [`MAX_FIELDS`] fields.
     TooManyFields,
-    /// A Content-Length that is no length, or differs from another; its beginning.
+    /// A Content-Length that is no length: its beginning; or two that differ.
     Length(String),
     /// Anything but a single `chunked`, or that in HTTP/1.0.
     Coding,
@@ -160,8 +160,10 @@ impl Said {
                 let refused = || Refused::Length(escape(&value[..value.len().min(TOLD)]));
                 for member in value.split(|b| *b == b',') {
                     let length = number(member.trim_ascii()).ok_or_else(refused)?;
-                    if self.length.replace(length).is_some_and(|other| other != length) {
-                        return Err(refused());
+                    if let Some(other) = self.length.replace(length)
+                        && other != length
+                    {
+                        return Err(Refused::Length(format!("{other} and {length}")));
                     }
                     self.lengths += 1;
                 }
@@ -262,14 +264,16 @@ mod tests {
         assert_eq!(framing("Content-Length: 0\r\nConnection: x, Close\r\n"), Ok((Framing::Empty, false)));
         assert_eq!(framing("Transfer-Encoding: Chunked\r\n"), Ok((Framing::Chunked, true)));
         assert_eq!(framing(""), Ok((Framing::UntilClose, false)));
-        for bad in ["5, 6", "+5", "-1", "", "5,", "0x5", "5 5", "9223372036854775808"] {
+        for bad in ["+5", "-1", "", "5,", "0x5", "5 5", "9223372036854775808"] {
             assert_eq!(
                 framing(&format!("Content-Length: {bad}\r\n")),
                 Err(Refused::Length(bad.trim().into())),
                 "{bad}"
             );
         }
-        assert_eq!(framing("Content-Length: 5\r\nContent-Length: 6\r\n"), Err(Refused::Length("6".into())));
+        for bad in ["Content-Length: 5\r\nContent-Length: 6\r\n", "Content-Length: 5, 6\r\n"] {
+            assert_eq!(framing(bad), Err(Refused::Length("5 and 6".into())));
+        }
         for bad in ["gzip, chunked", "chunked, chunked", "identity", "xchunked", "", "chunked;q=1"] {
             assert_eq!(framing(&format!("Transfer-Encoding: {bad}\r\n")), Err(Refused::Coding), "{bad}");
         }

@@ -17,11 +17,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::answer::{self, Answer, Framing, MAX_FIELDS, Refused};
 use super::download::Download;
 use super::facts::{Facts, KEPT_HEAD};
+use super::oversize;
 use super::upload::{Stopped, Upload};
 use super::{Core, FIRST_READ};
-use crate::cause::{Cause, Failure, Phase, spoken};
+use crate::cause::{Cause, Failure, Oversize, Phase, spoken};
 use crate::client::body::Body;
-use crate::client::classify::{self, Codec, On};
+use crate::client::classify::{self, Codec, On, TooLarge};
 use crate::client::head::Outgoing;
 use crate::client::reuse::Limits;
 use crate::client::{Order, Progress};
@@ -140,16 +141,22 @@ where
             let before = self.input.len();
             if parse {
                 match answer::take(&mut self.input, self.download.to_head, &mut self.last) {
-                    Ok(Some(_)) if before - self.input.len() > limit => return self.too_large(order),
+                    Ok(Some(answer)) if before - self.input.len() > limit => {
+                        let over = oversize::of_fields(before - self.input.len(), &answer.fields);
+                        return Poll::Ready(Err(self.too_large(order, TooLarge::Bytes, over)));
+                    }
                     Ok(Some(answer)) => {
                         if let Some(progress) = &self.facts.progress {
                             progress.set_head_bytes(before - self.input.len());
                         }
                         return Poll::Ready(Ok(answer));
                     }
-                    Ok(None) if before >= limit => return self.too_large(order),
+                    Ok(None) if before >= limit => {
+                        let over = self.read_on(cx);
+                        return Poll::Ready(Err(self.too_large(order, TooLarge::Bytes, over)));
+                    }
                     Ok(None) => {}
-                    Err(refused) => return Poll::Ready(Err(self.refused(order, refused))),
+                    Err(refused) => return Poll::Ready(Err(self.refused(order, refused, cx))),
                 }
             }
             let room = if before == 0 { self.usual } else { before.clamp(1 << 10, FIRST_READ) };
@@ -158,7 +165,7 @@ where
                     if before > 0
                         && let Err(refused) = answer::take(&mut self.input, self.download.to_head, &mut self.last)
                     {
-                        return Poll::Ready(Err(self.refused(order, refused)));
+                        return Poll::Ready(Err(self.refused(order, refused, cx)));
                     }
                     return Poll::Ready(Err(self.no_head(order, Codec::default(), "the connection was closed")));
                 }
@@ -190,26 +197,48 @@ where
         })
     }
 
-    fn too_large<R>(&mut self, order: &Order<'_>) -> Poll<Result<R, Failure>> {
-        let codec = Codec { too_large: true, ..Codec::default() };
-        Poll::Ready(Err(self.no_head(order, codec, "the head is larger than the buffer")))
+    /// How large the head is: what the upstream has sent of it by now is read, so that its size can often be told whole.
+    fn read_on(&mut self, cx: &mut Context<'_>) -> Oversize {
+        let mut from = 0;
+        while !oversize::ends(&self.input, from) && self.input.len() < oversize::MOST {
+            from = self.input.len();
+            if !matches!(self.poll_read(FIRST_READ, cx), Poll::Ready(Ok(1..))) {
+                break;
+            }
+        }
+        oversize::of_bytes(&self.input)
     }
 
-    fn refused(&mut self, order: &Order<'_>, refused: Refused) -> Failure {
+    fn too_large(&mut self, order: &Order<'_>, too_large: TooLarge, over: Oversize) -> Failure {
+        let codec = Codec { too_large: Some(too_large), ..Codec::default() };
+        let failure = self.no_head(order, codec, "the head is larger than causeway takes");
+        if failure.cause == Cause::ResponseHeadTooLarge { failure.oversize(over) } else { failure }
+    }
+
+    fn refused(&mut self, order: &Order<'_>, refused: Refused, cx: &mut Context<'_>) -> Failure {
         match refused {
             Refused::Coding | Refused::TwoFramings | Refused::Length(_) => {
                 let failure = Failure::new(Cause::InvalidHead).in_phase(Phase::Head).sent(true);
-                failure.seen(refused.to_string()).from(refused)
+                Failure { seen: Some(refused.to_string()), ..failure }.from(refused)
             }
             Refused::Parse(_) => self.no_head(order, Codec { parse: true, ..Codec::default() }, refused),
-            Refused::TooManyFields => self.no_head(order, Codec { too_large: true, ..Codec::default() }, refused),
+            Refused::TooManyFields => {
+                let over = self.read_on(cx);
+                self.too_large(order, TooLarge::Fields, over)
+            }
         }
     }
 
     fn no_head(&mut self, order: &Order<'_>, codec: Codec, source: impl Into<Box<dyn Error + Send + Sync>>) -> Failure {
-        self.facts.head = self.input[..self.input.len().min(KEPT_HEAD)].to_vec();
+        // What breaks the rules may stand anywhere in it.
+        let kept = if codec.parse { self.input.len() } else { self.input.len().min(KEPT_HEAD) };
+        self.facts.head = self.input[..kept].to_vec();
         let on = On { reused: self.reused, head_limit: order.buffers.response_head, fields_limit: MAX_FIELDS };
-        classify::no_head(&mut self.facts, codec, on, source)
+        let failure = classify::no_head(&mut self.facts, codec, on, source);
+        if failure.cause == Cause::StaleConnection {
+            self.met_close();
+        }
+        failure
     }
 
     /// The answer and its body, which takes the connection along unless it is complete already.
@@ -217,6 +246,7 @@ where
         self.facts.head();
         let idle = answer.idle.unwrap_or(order.connections.idle);
         self.limits = Limits { idle, until: self.born + order.connections.max_age, count: order.connections.max_idle };
+        self.announced = answer.idle.is_some();
         self.keeps = answer.keeps;
         let body = match answer.framing {
             Framing::Empty => {

@@ -18,7 +18,9 @@ mod download;
 mod exchange;
 mod facts;
 mod last;
+mod oversize;
 mod upload;
+mod watch;
 
 use std::error::Error;
 use std::fmt;
@@ -27,6 +29,7 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::Response;
@@ -36,16 +39,18 @@ use tower::Service;
 
 use super::body::Body;
 use super::head::Outgoing;
-use super::reuse::{Keep, Limits};
+use super::reuse::{Keep, Limits, Look};
 use super::{Order, Progress};
 use crate::cause::{Cause, Failure};
 use crate::config::Endpoint;
+use crate::health::IdleAge;
 use crate::observe::events;
 use download::Download;
 pub use exchange::Exchange;
 pub(in crate::client) use facts::{End, Facts};
 use last::Last;
 use upload::Upload;
+use watch::Watch;
 
 /// A first read has room for this, until it is known how much this upstream sends.
 const FIRST_READ: usize = 8 << 10;
@@ -80,14 +85,21 @@ pub(super) struct Core<T, B> {
     io: T,
     home: Weak<dyn Home<T, B>>,
     endpoint: Arc<Endpoint>,
+    idle_age: Arc<IdleAge>,
     born: Instant,
     /// When it was taken from its home.
     woken: Option<Instant>,
+    /// How long it was idle before, and until when.
+    rested: Option<(Duration, Instant)>,
+    /// Looks on while it is idle, once it was idle for long.
+    watch: Option<Arc<Watch>>,
     reused: bool,
     /// Something was sent on it, or is about to be.
     asked: bool,
     /// As of the last answer.
     limits: Limits,
+    /// The idle time among them is the upstream's own word.
+    announced: bool,
     keeps: bool,
     facts: Facts,
     upload: Option<Upload<B>>,
@@ -115,11 +127,15 @@ impl<T, B> Connection<T, B> {
             io,
             home,
             endpoint: order.endpoint.clone(),
+            idle_age: order.idle_age.clone(),
             born,
             woken: None,
+            rested: None,
+            watch: None,
             reused: false,
             asked: false,
             limits: Limits { idle: order.connections.idle, until: born + order.connections.max_age, count: 0 },
+            announced: false,
             keeps: false,
             facts: Facts::default(),
             upload: None,
@@ -144,22 +160,52 @@ impl<T, B> Connection<T, B> {
 
 impl<T: AsyncRead + Unpin + Send + 'static, B: Send + 'static> Keep for Connection<T, B> {
     /// A close and bytes that nobody asked for are both an end.
-    fn is_open(&mut self) -> bool {
-        let Some(core) = &mut self.0 else { return false };
-        let (mut bytes, mut cx) = ([0; SEEN], Context::from_waker(Waker::noop()));
+    fn look(&mut self, watch: bool) -> Look {
+        let Some(core) = &mut self.0 else { return Look::Spoilt };
+        if watch && core.watch.is_none() {
+            core.watch = Some(Arc::new(Watch::new(Instant::now())));
+        }
+        let noted = core.watch.as_ref().and_then(|watch| watch.noted());
+        let waker = match &core.watch {
+            Some(own) if watch => Waker::from(Arc::clone(own)),
+            _ => Waker::noop().clone(),
+        };
+        let (mut bytes, mut cx) = ([0; SEEN], Context::from_waker(&waker));
         let mut read = ReadBuf::new(&mut bytes);
         // Outside the task's budget: one that is used up would make every connection look open.
         let look = poll_fn(|cx| Pin::new(&mut core.io).poll_read(cx, &mut read));
-        let open = pin!(tokio::task::unconstrained(look)).poll(&mut cx).is_pending();
-        if !read.filled().is_empty() {
-            events::unasked_bytes(&core.endpoint.authority, read.filled(), Instant::now().into_std());
+        match pin!(tokio::task::unconstrained(look)).poll(&mut cx) {
+            Poll::Pending => Look::Open,
+            Poll::Ready(Ok(())) if read.filled().is_empty() => Look::Closed(noted),
+            Poll::Ready(_) => {
+                if !read.filled().is_empty() {
+                    events::unasked_bytes(&core.endpoint.authority, read.filled(), Instant::now().into_std());
+                }
+                Look::Spoilt
+            }
         }
-        open
     }
 
-    fn wake(&mut self, now: Instant) {
+    fn within(&self, idle: Duration) -> Duration {
+        self.0.as_ref().map_or(idle, |core| core.idle_age.within(idle))
+    }
+
+    fn closed(&self, age: Duration, at: Instant, idle: Duration) {
+        if let Some(core) = &self.0 {
+            core.closed(age, at, idle);
+        }
+    }
+
+    fn outlived(&self, age: Duration, now: Instant) {
+        if let Some(core) = &self.0 {
+            core.idle_age.outlived(age, now.into_std());
+        }
+    }
+
+    fn wake(&mut self, since: Instant, now: Instant) {
         if let Some(core) = &mut self.0 {
             core.woken = Some(now);
+            core.rested = Some((now - since, now));
         }
     }
 
@@ -181,7 +227,7 @@ where
     type Future = Exchange<'a, T, B>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        Poll::Ready(if self.is_open() { Ok(()) } else { Err(Failure::new(Cause::StaleConnection)) })
+        Poll::Ready(if self.look(false) == Look::Open { Ok(()) } else { Err(Failure::new(Cause::StaleConnection)) })
     }
 
     /// Sends the request and waits for the final response head, under the order's clocks.
@@ -200,6 +246,26 @@ impl<T, B> Core<T, B> {
     fn usual(&mut self, body: usize) {
         const PAGE: usize = 4 << 10;
         self.usual = (body + PAGE / 2).next_multiple_of(PAGE).min(download::LARGEST_READ + PAGE);
+    }
+
+    /// The upstream closed it, in order, at this moment, after it was idle for `age`; it would have been kept for `idle`.
+    fn closed(&self, age: Duration, at: Instant, idle: Duration) {
+        let known = &self.idle_age;
+        if let Some(learnt) = known.closed(age, at.into_std(), idle) {
+            let promised = if self.announced { None } else { Some(idle) };
+            events::upstream_idle_learnt(&known.pool, &known.upstream, learnt, promised);
+        }
+    }
+
+    /// The request that has just gone out met a close. What came much later is no idle clock's.
+    fn met_close(&self) {
+        const JUST_NOW: Duration = Duration::from_millis(100);
+        let now = Instant::now();
+        if let Some((age, woken)) = self.rested
+            && now - woken < JUST_NOW
+        {
+            self.closed(age, now, self.limits.idle);
+        }
     }
 }
 

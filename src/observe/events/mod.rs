@@ -25,7 +25,8 @@ use throttle::Throttle;
 pub use sink::{Events, init};
 pub use upstream::{
     Check, Standing, addresses_changed, check_failed, name_not_resolved, unasked_bytes, upstream_back,
-    upstream_back_by_traffic, upstream_diagnosed, upstream_evicted, upstream_evicted_by_traffic, upstream_ready,
+    upstream_back_by_traffic, upstream_diagnosed, upstream_evicted, upstream_evicted_by_traffic, upstream_idle_learnt,
+    upstream_ready,
 };
 
 // ---- the process

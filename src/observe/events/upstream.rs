@@ -8,6 +8,7 @@ use tracing::{debug, info, warn};
 
 use crate::cause::{Cause, Failure, escape, spoken};
 use crate::config::model::Pool;
+use crate::health::idle_age::Learnt;
 
 use super::throttle::Throttle;
 use super::{count, listed, more, setting};
@@ -70,6 +71,29 @@ pub fn unasked_bytes(upstream: &str, seen: &[u8], now: Instant) {
              them. The app's Content-Length may be too small, or it answers HEAD, 204 or 304 with a body{more}"
         );
     }
+}
+
+/// It is known at what age an upstream closes idle connections. `idle`: `connections.idle`; `None` where the upstream itself has
+/// announced another time.
+pub fn upstream_idle_learnt(pool: &str, upstream: &str, learnt: Learnt, idle: Option<Duration>) {
+    let Learnt { age, keeps } = learnt;
+    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let than = match idle {
+        Some(idle) if age < idle => format!("sooner than connections.idle ({})", setting(idle).replace(' ', "")),
+        Some(idle) => format!("hardly later than connections.idle ({})", setting(idle).replace(' ', "")),
+        None => "sooner than its Keep-Alive field says".to_owned(),
+    };
+    // Seen to a millisecond, and no clock of an app is set to one.
+    let about = |time| spoken(Duration::from_millis(millis(time) / 10 * 10)).replace(".0 ms", " ms");
+    let (closes_ms, keeps_ms, age, keeps) = (millis(age), millis(keeps), about(age), about(keeps));
+    info!(
+        event = "upstream_idle_learnt",
+        pool,
+        upstream,
+        closes_ms,
+        keeps_ms,
+        "{pool}/{upstream} closes idle connections after {age}, {than}: causeway now keeps them for {keeps}."
+    );
 }
 
 /// An upstream's first check passed. `how`: `TCP connect in 0.2 ms`.

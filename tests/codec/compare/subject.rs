@@ -9,6 +9,7 @@ use causeway::client::{Body, Order, Outgoing, Progress, upgraded};
 use causeway::config::Endpoint;
 use causeway::config::address::Dial;
 use causeway::config::model::{Buffers, Connections, Timeouts};
+use causeway::health::IdleAge;
 use http::Response;
 use http_body::Body as _;
 use tokio::time::timeout;
@@ -24,6 +25,7 @@ pub struct Rules {
     timeouts: Timeouts,
     buffers: Buffers,
     connections: Connections,
+    idle_age: Arc<IdleAge>,
     pub expects_continue: bool,
 }
 
@@ -57,6 +59,7 @@ impl Rules {
             timeouts: Timeouts { write: limit, read: limit, body: 2 * SILENCE, ..Timeouts::default() },
             buffers: Buffers { response_head: HEAD_LIMIT, ..Buffers::default() },
             connections: Connections::default(),
+            idle_age: Arc::default(),
             expects_continue: false,
         }
     }
@@ -67,6 +70,7 @@ impl Rules {
             timeouts: &self.timeouts,
             buffers: &self.buffers,
             connections: &self.connections,
+            idle_age: &self.idle_age,
             replayable: true,
             fresh: false,
             expects_continue: self.expects_continue,

@@ -67,6 +67,8 @@ pub enum Behaviour {
     StaleOnNext,
     /// 200 `ok`, kept; FIN after this idle time.
     StaleAfter(Duration),
+    /// 200 `ok` to each request; FIN on a connection that was idle for so long, as apps do.
+    IdleClock(Duration),
     /// 413 after the first byte of a body, then closed at once: RST on what still comes.
     EarlyRefusal,
     /// RST after the first byte of a body.

@@ -24,7 +24,14 @@ pub(super) async fn serve(stream: TcpStream, shared: &Shared) -> io::Result<()> 
     }
     let mut answered = 0;
     loop {
-        let Some(head) = wire.read_head().await? else { return Ok(()) };
+        let head = match now() {
+            Behaviour::IdleClock(time) if answered > 0 => match tokio::time::timeout(time, wire.read_head()).await {
+                Ok(head) => head?,
+                Err(_elapsed) => return wire.close().await,
+            },
+            _ => wire.read_head().await?,
+        };
+        let Some(head) = head else { return Ok(()) };
         shared.record.send_modify(|record| record.heads += 1);
         let behaviour = now();
         match &behaviour {
@@ -152,6 +159,7 @@ async fn answer(wire: &mut Wire<'_>, behaviour: &Behaviour, echo: &[u8]) -> io::
                 wire.send(b"x").await?;
             }
         }
+        Behaviour::IdleClock(_) => wire.send(&ok(b"ok")).await?,
         Behaviour::StaleAfter(time) => {
             wire.send(&ok(b"ok")).await?;
             tokio::time::sleep(*time).await;
