@@ -241,12 +241,12 @@ async fn who_takes_nothing_of_its_answer_is_cut_and_the_record_says_so() {
 #[tokio::test]
 async fn who_takes_its_answer_slowly_is_not_cut() {
     let origin = Origin::start(Behaviour::Ok(vec![b'x'; 32 << 20])).await;
-    let proxy = Proxy::with("listener.main.timeouts.body = \"400ms\"\n", &[origin.address()], "");
+    let proxy = Proxy::with("listener.main.timeouts.body = \"900ms\"\n", &[origin.address()], "");
     let mut client = Raw::connect(proxy.address).await;
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
     let mut piece = vec![0; 64 << 10];
     let since = std::time::Instant::now();
-    while since.elapsed() < Duration::from_millis(2500) {
+    while since.elapsed() < Duration::from_millis(3000) {
         AsyncReadExt::read_exact(&mut client.stream, &mut piece).await.unwrap();
         tokio::time::sleep(Duration::from_millis(100)).await;
     }

@@ -158,7 +158,7 @@ async fn a_stale_connection_says_what_is_known_of_the_idle_clock() {
     let mut client = Raw::connect(proxy.address).await;
     let members = proxy.server().pools()[0].members();
     let (now, second) = (std::time::Instant::now(), Duration::from_secs(1));
-    for at in [now, now + second] {
+    for at in [now + 5 * second, now + 6 * second] {
         members[0].idle_age.closed(2 * second, at, 4 * second);
     }
     assert_eq!(client.get("/").await.status, 200);

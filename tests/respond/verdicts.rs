@@ -110,14 +110,14 @@ Next: causeway check /etc/shop/p.toml --url http://shop.example/orders --method 
 
 This answer comes from the proxy (causeway), not from the app.
 Request 4f6c2a91b07de358c1a4e9d2637f8b05, 2026-11-20 14:22:51 UTC
-The access log of the proxy has the details under this id.
+Next: causeway explain 4f6c2a91
 "
     );
     for unknown in [None, Some("a file.toml"), Some("$(reboot)"), Some("-x")] {
         let annotator = annotator().configured_by(unknown.map(Path::new));
         let response = annotator.render(&exchange, &verdict(&exchange), telling);
         let text = std::str::from_utf8(response.body()).unwrap();
-        assert!(text.contains("Nearest routes") && !text.contains("Next:"), "{text}");
+        assert!(text.contains("Nearest routes") && !text.contains("Next: causeway check"), "{text}");
     }
     let exchange = own(Failure::new(Cause::NoRoute).status(405));
     let telling = Telling { allow: "GET, HEAD", ..telling };

@@ -113,7 +113,9 @@ impl Annotator {
     #[must_use]
     pub fn render(&self, exchange: &Exchange, verdict: &Verdict, telling: Telling<'_>) -> Response<Bytes> {
         let story = Story::new(exchange, verdict, telling, self.file.as_deref());
-        let trail = self.keeps.trail(exchange);
+        // A visitor who is told that nothing is here needs no word about the proxy.
+        let worth = telling.full || verdict.status.is_server_error();
+        let trail = if worth { self.keeps.trail(exchange) } else { trail::Trail::Lost };
         let page = |content_type, body| page(&story, content_type, body, &exchange.method);
         let mut response = match (telling.form, &self.page) {
             (Form::Grpc, _) => grpc::render(&story),
