@@ -21,6 +21,7 @@ mod hostile;
 mod house;
 mod life;
 mod listen;
+mod metrics;
 mod observe;
 mod overload;
 mod pools;

@@ -47,6 +47,7 @@ pub(super) fn exchange(answer: Vec<u8>) -> Case {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     let clocks = Box::leak(Box::new(runtime)).enter();
     let idle_age = Arc::default();
+    let meter = Arc::default();
     let shelf = Arc::new(Shelf(Mutex::new(None)));
     let home: Arc<dyn Home<_, _>> = shelf.clone();
     let home = Arc::downgrade(&home);
@@ -58,6 +59,7 @@ pub(super) fn exchange(answer: Vec<u8>) -> Case {
             buffers: &pool.buffers,
             connections: &pool.connections,
             idle_age: &idle_age,
+            meter: &meter,
             replayable: true,
             fresh: false,
             expects_continue: false,

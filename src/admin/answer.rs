@@ -19,6 +19,11 @@ pub(super) fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
     with(status, "text/plain; charset=utf-8", body.into())
 }
 
+/// What a machine reads, of this type.
+pub(super) fn of(kind: &'static str, body: String) -> Answer {
+    with(StatusCode::OK, kind, body.into())
+}
+
 /// A document.
 pub(super) fn document(value: &Value) -> Answer {
     with(StatusCode::OK, "application/json", json::document(value).into())

@@ -1,4 +1,5 @@
-//! A look inside, on an address of its own: is it up, which requests failed and why; and the operator's word on an upstream.
+//! A look inside, on an address of its own: is it up, which requests failed and why, the numbers; and the operator's word on an
+//! upstream.
 //! `/` lists all of it, and [`routes`] is the table.
 //!
 //! Runs on the control thread; but for that word it only reads, and no client of it can hold anything for ever. `/readyz` says whether this proxy is up, not whether its upstreams are: those that fail later do not change
@@ -7,6 +8,7 @@
 mod answer;
 mod guard;
 mod incidents;
+mod metrics;
 mod ready;
 mod routes;
 mod switch;
@@ -31,6 +33,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::TimeoutLayer;
 
+use crate::listen::accept::Permits;
 use crate::pool::Pool;
 use crate::proxy::Proxy;
 
@@ -50,6 +53,8 @@ const AGE: Duration = Duration::from_secs(60);
 pub struct Admin {
     pools: Vec<Arc<Pool>>,
     proxy: Arc<Proxy>,
+    /// Name and permits of each listener.
+    doors: Vec<(Arc<str>, Permits)>,
     listening: AtomicBool,
     draining: AtomicBool,
     /// All pools had their first results once.
@@ -57,12 +62,14 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Over these pools, in the order of the file, and the proxy that uses them. The config is loaded, or there would be none.
+    /// Over these pools, in the order of the file, the proxy that uses them, and the permits of its listeners. The config is loaded,
+    /// or there would be none.
     #[must_use]
-    pub const fn new(pools: Vec<Arc<Pool>>, proxy: Arc<Proxy>) -> Self {
+    pub const fn new(pools: Vec<Arc<Pool>>, proxy: Arc<Proxy>, doors: Vec<(Arc<str>, Permits)>) -> Self {
         Self {
             pools,
             proxy,
+            doors,
             listening: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             checked: AtomicBool::new(false),
@@ -170,7 +177,7 @@ mod tests {
         let config = Config::from_toml("[pool.app]\nupstreams = [\"127.0.0.1:1\"]\n").unwrap();
         let (log, incidents) = (AccessLog::off(), Arc::new(Incidents::default()));
         let proxy = Proxy::new(config, pools.clone(), log, incidents, Hooks::default());
-        let admin = Arc::new(Admin::new(pools, Arc::new(proxy)));
+        let admin = Arc::new(Admin::new(pools, Arc::new(proxy), Vec::new()));
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(serve(listener, Arc::clone(&admin), async move {
             let _ = stopped.await;
@@ -243,7 +250,7 @@ mod tests {
     async fn other_paths_and_methods_are_refused() {
         let running = start().await;
         assert!(ask(&running, "GET /").await.contains("/readyz?pool=NAME"));
-        assert!(ask(&running, "GET /metrics").await.starts_with("HTTP/1.1 404 "));
+        assert!(ask(&running, "GET /nothing").await.starts_with("HTTP/1.1 404 "));
         let post = ask(&running, "POST /readyz").await;
         assert!(post.starts_with("HTTP/1.1 405 ") && post.contains("allow: GET, HEAD"), "{post}");
         assert!(ask(&running, "HEAD /livez").await.ends_with("\r\n\r\n"));

@@ -9,10 +9,11 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 
 use crate::cause::escape;
+use crate::observe::metrics::text::Page;
 
 use super::answer::{self, Answer, Refusal, text};
 use super::switch::{self, Target};
-use super::{Admin, guard, incidents, ready};
+use super::{Admin, guard, incidents, metrics, ready};
 
 /// What a path stands for.
 #[derive(Debug, PartialEq, Eq)]
@@ -20,6 +21,7 @@ enum Route<'p> {
     List,
     Live,
     Ready,
+    Metrics,
     Incidents,
     Incident(&'p str),
     Switch(Target),
@@ -31,6 +33,7 @@ const LIST: &str = "causeway admin
   /readyz?pool=NAME    and while that pool has a usable upstream
   /readyz?pool=all     and while every pool has one
   /readyz?verbose      says what it looked at
+  /metrics             numbers for Prometheus, also as OpenMetrics
   /api/incidents       requests that failed, the newest first
                        ?limit=100 &cause=read_timeout &pool=NAME
   /api/incidents/ID    one of them, whole: 8 characters of its id are enough
@@ -44,6 +47,7 @@ impl<'p> Route<'p> {
             "/" => Self::List,
             "/livez" => Self::Live,
             "/readyz" => Self::Ready,
+            "/metrics" => Self::Metrics,
             "/api/incidents" | "/api/incidents/" => Self::Incidents,
             _ => match path.strip_prefix("/api/incidents/") {
                 Some(id) => Self::Incident(id),
@@ -56,7 +60,7 @@ impl<'p> Route<'p> {
     const fn methods(&self) -> &'static str {
         match self {
             Self::Switch(_) => "PUT",
-            Self::List | Self::Live | Self::Ready | Self::Incidents | Self::Incident(_) => "GET, HEAD",
+            Self::List | Self::Live | Self::Ready | Self::Metrics | Self::Incidents | Self::Incident(_) => "GET, HEAD",
         }
     }
 }
@@ -80,6 +84,10 @@ pub(super) async fn answer(admin: &Admin, peer: IpAddr, request: Request<Incomin
             let (status, mut body) = ready::answer(&admin.state(), query);
             let _ = writeln!(body);
             Ok(text(status, body))
+        }
+        Route::Metrics => {
+            let open = metrics::wants_open(request.headers());
+            Ok(answer::of(Page::content_type(open), metrics::page(admin, open)))
         }
         Route::Incidents => guard::may_look(admin.proxy.name(), request.headers())
             .and_then(|()| incidents::list(admin.proxy.incidents(), &admin.pools, query)),
@@ -106,9 +114,9 @@ mod tests {
     fn all_that_is_listed_is_there() {
         let words = LIST.split_ascii_whitespace();
         let paths: Vec<_> = words.filter(|word| word.starts_with('/')).map(|word| word.split('?').next()).collect();
-        assert_eq!(paths.len(), 8);
+        assert_eq!(paths.len(), 9);
         assert!(paths.iter().flatten().all(|path| Route::of(path).is_some()), "{paths:?}");
         assert!(LIST.lines().all(|line| line.len() <= 80) && LIST.is_ascii());
-        assert_eq!(Route::of("/metrics"), None);
+        assert_eq!(Route::of("/nothing"), None);
     }
 }

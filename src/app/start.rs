@@ -17,6 +17,7 @@ use crate::listen::accept::{self, Permits};
 use crate::listen::bind::{Bound, bind};
 use crate::listen::{Asleep, Drain};
 use crate::observe::access_log::AccessLog;
+use crate::observe::metrics::shard;
 use crate::observe::{Incidents, events};
 use crate::pool::{Pool, Upstream, resolve};
 use crate::probe;
@@ -103,7 +104,8 @@ impl Server {
 
         let (incidents, on_transition) = (Arc::new(Incidents::default()), hooks.on_transition.clone());
         let proxy = Arc::new(Proxy::new(config, pools.clone(), access_log.clone(), incidents, hooks));
-        let admin_state = Arc::new(Admin::new(pools.clone(), Arc::clone(&proxy)));
+        let (doors, shares) = shares(listeners, count);
+        let admin_state = Arc::new(Admin::new(pools.clone(), Arc::clone(&proxy), doors));
         let control = Control {
             looks: Arc::new(Looks::new(pools.clone(), own(&addresses, admin))),
             pools: pools.clone(),
@@ -112,7 +114,7 @@ impl Server {
             stop: stop.clone(),
             on_transition,
         };
-        let workers: Vec<_> = shares(listeners, count)
+        let workers: Vec<_> = shares
             .into_iter()
             .map(|listeners| Worker { proxy: Arc::clone(&proxy), listeners, drain: drain.clone() })
             .collect();
@@ -223,7 +225,11 @@ impl Server {
 fn start_threads(crew: &mut Crew, control: Control, workers: Vec<Worker>) -> io::Result<()> {
     crew.start("control", move || control.run())?;
     for (index, worker) in workers.into_iter().enumerate() {
-        crew.start(&format!("worker-{index}"), move || worker.run())?;
+        let run = move || {
+            shard::enter(index);
+            worker.run()
+        };
+        crew.start(&format!("worker-{index}"), run)?;
     }
     Ok(())
 }
@@ -368,17 +374,22 @@ struct Share {
     sockets: Vec<std::net::TcpListener>,
 }
 
+/// A listener's name, and how many connections it may have.
+type Door = (Arc<str>, Permits);
+
 /// Each worker's sockets of each listener; the limit of a listener's connections is one for all workers.
-fn shares(listeners: Vec<(Arc<Listener>, Bound)>, count: usize) -> Vec<Vec<Share>> {
+fn shares(listeners: Vec<(Arc<Listener>, Bound)>, count: usize) -> (Vec<Door>, Vec<Vec<Share>>) {
+    let mut doors = Vec::new();
     let mut shares: Vec<Vec<Share>> = (0..count).map(|_| Vec::new()).collect();
     let automatic = listeners.iter().filter(|(listener, _)| listener.connections_limit.is_none()).count();
     for (listener, bound) in listeners {
         let permits = Permits::new(listener.connections_limit, automatic);
+        doors.push((Arc::clone(&listener.name), permits.clone()));
         for (share, sockets) in shares.iter_mut().zip(bound.workers) {
             share.push(Share { listener: Arc::clone(&listener), permits: permits.clone(), sockets });
         }
     }
-    shares
+    (doors, shares)
 }
 
 /// The soft limit of open files becomes the hard one: the kernel's default of 1,024 is for programs that use select(2).

@@ -29,6 +29,7 @@ use crate::cause::{Failure, Phase};
 use crate::config::Endpoint;
 use crate::config::model::{Buffers, Connections, Timeouts};
 use crate::health::IdleAge;
+use crate::observe::metrics::Meter;
 
 pub use body::{Body, Tunnel, Upgrade, upgraded};
 use h1::{Connection, Exchange, Home, Sending};
@@ -59,6 +60,8 @@ pub struct Order<'a> {
     pub connections: &'a Connections,
     /// What is learnt of the upstream's own idle clock: kept connections stay below it, and teach more of it.
     pub idle_age: &'a Arc<IdleAge>,
+    /// Where its connections are counted.
+    pub meter: &'a Arc<Meter>,
     /// The request may be resent. If not, only a connection idle for less than a quarter of the limit in force is used
     /// (CONTRACT §9 "No POST lost to the app's idle clock").
     pub replayable: bool,

@@ -37,7 +37,10 @@ const RESERVED: u64 = 128;
 
 /// How many connections a listener may have open at once, over all workers. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Permits(Arc<Semaphore>);
+pub struct Permits {
+    left: Arc<Semaphore>,
+    all: usize,
+}
 
 impl Permits {
     /// `None`: as many as RLIMIT_NOFILE allows, at two descriptors (client and upstream) for each, divided among all the
@@ -46,7 +49,14 @@ impl Permits {
     pub fn new(limit: Option<NonZeroUsize>, automatic: usize) -> Self {
         let files = || getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         let limit = limit.map_or_else(|| share(files(), automatic), NonZeroUsize::get);
-        Self(Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS))))
+        let all = limit.min(Semaphore::MAX_PERMITS);
+        Self { left: Arc::new(Semaphore::new(all)), all }
+    }
+
+    /// How many are open.
+    #[must_use]
+    pub fn taken(&self) -> usize {
+        self.all.saturating_sub(self.left.available_permits())
     }
 }
 
@@ -153,11 +163,11 @@ impl<H: Handler> Door<H> {
 
     /// `None` after the cut.
     async fn permit(&self) -> Option<OwnedSemaphorePermit> {
-        if let Ok(permit) = self.permits.0.clone().try_acquire_owned() {
+        if let Ok(permit) = self.permits.left.clone().try_acquire_owned() {
             return Some(permit);
         }
         tokio::select! {
-            permit = self.permits.0.clone().acquire_owned() => permit.ok(),
+            permit = self.permits.left.clone().acquire_owned() => permit.ok(),
             () = self.drain.reached(Step::Cut) => None,
         }
     }
@@ -205,8 +215,8 @@ mod tests {
         assert_eq!(share(1024, 1), 448);
         assert_eq!(share(1024, 2), 224);
         assert_eq!(share(64, 2), 16);
-        let room = |automatic| Permits::new(None, automatic).0.available_permits();
+        let room = |automatic| Permits::new(None, automatic).left.available_permits();
         assert!(room(2) <= room(1).div_ceil(2).max(16));
-        assert_eq!(Permits::new(NonZeroUsize::new(5), 2).0.available_permits(), 5);
+        assert_eq!(Permits::new(NonZeroUsize::new(5), 2).left.available_permits(), 5);
     }
 }

@@ -11,6 +11,7 @@ pub mod exchange;
 pub mod incidents;
 pub mod json;
 pub mod lines;
+pub mod metrics;
 pub mod time;
 pub mod told;
 

@@ -7,6 +7,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use crate::observe::metrics::shard::Counter;
+
 /// Seconds that are looked back on.
 const WINDOW: u64 = 10;
 
@@ -22,13 +24,14 @@ pub struct Budget {
     began: Instant,
     requests: Seconds,
     resends: Seconds,
+    refused: Counter,
 }
 
 impl Budget {
     /// An empty one: only what is free.
     #[must_use]
     pub fn new(now: Instant) -> Self {
-        Self { began: now, requests: Seconds::default(), resends: Seconds::default() }
+        Self { began: now, requests: Seconds::default(), resends: Seconds::default(), refused: Counter::default() }
     }
 
     /// A request has come in.
@@ -44,6 +47,8 @@ impl Budget {
         let may = self.resends.sum(second) < allowed;
         if may {
             self.resends.count(second);
+        } else {
+            self.refused.add();
         }
         may
     }
@@ -53,6 +58,12 @@ impl Budget {
         let second = self.second(now);
         // It may have been counted a moment before this second began.
         let _ = self.resends.uncount(second) || second > 0 && self.resends.uncount(second - 1);
+    }
+
+    /// How often the answer was no.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.refused.get()
     }
 
     fn second(&self, now: Instant) -> u64 {

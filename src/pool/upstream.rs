@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use crate::config::address::Dial;
 use crate::config::{self, Endpoint};
 use crate::health::{Health, IdleAge, State};
+use crate::observe::metrics::Meter;
 
 use super::balance::Latency;
 use super::insight::Insight;
@@ -41,6 +42,8 @@ pub struct Upstream {
     pub insight: Arc<Insight>,
     /// When it closes idle connections, as far as that is known.
     pub idle_age: Arc<IdleAge>,
+    /// What it did.
+    pub meter: Arc<Meter>,
     /// The most of them at once, over all workers; without a limit, more than there can be.
     pub limit: usize,
     /// Used only while no other is usable.
@@ -92,6 +95,7 @@ impl Upstream {
             latency: Arc::new(Latency::new(now)),
             recent: Arc::new(Recent::new(now)),
             insight: Arc::new(Insight::new(Arc::clone(bell))),
+            meter: Arc::default(),
             limit: said
                 .and_then(|said| said.in_flight)
                 .or(config.limits.in_flight)
@@ -113,6 +117,7 @@ impl Upstream {
             recent: Arc::clone(&self.recent),
             insight: Arc::clone(&self.insight),
             idle_age: Arc::clone(&self.idle_age),
+            meter: Arc::clone(&self.meter),
             limit: self.limit,
             backup: self.backup,
         }

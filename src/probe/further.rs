@@ -78,6 +78,7 @@ pub async fn kept(endpoint: &Arc<Endpoint>, visit: &Visit, quiet: Duration) -> R
         buffers: &visit.buffers,
         connections: &connections,
         idle_age: &Arc::default(),
+        meter: &Arc::default(),
         replayable: true,
         fresh: true,
         expects_continue: false,

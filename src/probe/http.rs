@@ -114,6 +114,7 @@ pub(super) async fn ask(
         buffers,
         connections: &connections,
         idle_age: &Arc::default(),
+        meter: &Arc::default(),
         replayable: true,
         fresh: true,
         expects_continue: false,

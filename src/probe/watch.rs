@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::address::Dial;
 use crate::config::model::Health;
-use crate::health::{Event, Policy, Proof, Transition};
+use crate::health::{Event, Policy, Proof, State, Transition};
 use crate::pool::{Members, Pool, Upstream};
 
 use super::{Outcome, once, pace};
@@ -124,7 +124,11 @@ where
         (Ok(_), Event::CheckPassed(proof)) => upstream.insight.works(proof),
         (Ok(_), _) => {}
     }
+    upstream.meter.checked(outcome.is_ok());
     let change = upstream.health.record(event, why, Policy::from(health), now);
+    if let Some(change) = change.filter(|change| change.to == State::Evicted) {
+        upstream.meter.evicted(change.by);
+    }
     // Before anybody is told: who hears of an eviction may ask when the next check is.
     let next = started + pace::jitter(upstream.health.pace(health.interval), rng);
     upstream.health.plan(next);

@@ -78,6 +78,7 @@ impl Setting<'_> {
             buffers: &self.pool.config.buffers,
             connections: &self.pool.config.connections,
             idle_age: &upstream.idle_age,
+            meter: &upstream.meter,
             replayable: self.idempotent && self.replay.whole(),
             fresh: false,
             expects_continue: self.asked.passed.expects_continue,

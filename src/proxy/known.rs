@@ -23,8 +23,8 @@ pub(super) fn of(upstream: &Upstream, cause: Cause, waits: Option<Waits<'_>>, no
     if !matches!(cause.row().fault, Fault::Upstream | Fault::Network) {
         return None;
     }
-    upstream.insight.ask(cause, now);
     let found = upstream.insight.of(cause, now);
+    upstream.insight.ask(cause, now);
     let learnt = match (cause, waits) {
         (Cause::StaleConnection, _) => closes_idle(&upstream.idle_age),
         (Cause::ReadTimeout, Some(waits)) => {

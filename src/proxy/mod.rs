@@ -41,11 +41,12 @@ use http::{Request, Response, request};
 use crate::cause::{Cause, Failure};
 use crate::client::Client;
 use crate::config::Config;
-use crate::config::model::{Action, Detail};
+use crate::config::model::{Action, Detail, Route};
 use crate::health::{State, Transition};
 use crate::listen::{ConnInfo, Handler, RequestBody};
 use crate::observe::access_log::AccessLog;
 use crate::observe::exchange::EndedBy;
+use crate::observe::metrics::Requests;
 use crate::observe::{Exchange, Incidents, RequestId, events};
 use crate::pool::{Pool, Upstream};
 use crate::route::{self, Table};
@@ -90,6 +91,7 @@ pub struct Proxy {
     caps: Caps,
     access_log: AccessLog,
     incidents: Arc<Incidents>,
+    requests: Requests,
     hooks: Hooks,
 }
 
@@ -115,7 +117,8 @@ impl Proxy {
         let routes = Table::compile(config.routes.iter().cloned().map(Arc::new));
         let annotator = Annotator::of(&config);
         let caps = Caps::new(&config.listeners);
-        Self { config, routes, pools, annotator, via, via_token, caps, access_log, incidents, hooks }
+        let requests = meters(&config);
+        Self { config, routes, pools, annotator, via, via_token, caps, access_log, incidents, requests, hooks }
     }
 
     /// The name of this deployment.
@@ -130,8 +133,21 @@ impl Proxy {
         &self.incidents
     }
 
+    /// What clients asked and got, in numbers.
+    #[must_use]
+    pub fn requests(&self) -> &Requests {
+        &self.requests
+    }
+
+    /// Where requests are written down.
+    #[must_use]
+    pub const fn access_log(&self) -> &AccessLog {
+        &self.access_log
+    }
+
     /// An exchange has ended: the one place where its record reaches the log and whoever listens.
     fn finish(&self, exchange: &Exchange) {
+        self.requests.end(exchange);
         if exchange.status >= 500 && exchange.failure.is_some() {
             events::request_failed(exchange);
         }
@@ -155,6 +171,9 @@ impl Proxy {
             }
             _ => events::upstream_back_by_traffic(name, id, change.since.elapsed(), standing),
         }
+        if change.to == State::Evicted {
+            upstream.meter.evicted(change.by);
+        }
         if let Some(on_transition) = &self.hooks.on_transition {
             on_transition(name, id, change);
         }
@@ -167,6 +186,19 @@ impl Proxy {
             upstream.insight.ask(Cause::LoopDetected, Instant::now());
         }
     }
+}
+
+/// A series for each listener and route.
+fn meters(config: &Config) -> Requests {
+    let pool = |route: &Route| match &route.action {
+        Action::Forward(forward) => Arc::clone(&config.pools[forward.pool].name),
+        Action::Redirect(_) | Action::Respond(_) => Arc::default(),
+    };
+    let listeners = config.listeners.iter().map(|listener| Arc::clone(&listener.name));
+    Requests::new(
+        listeners.collect(),
+        config.routes.iter().map(|route| (Arc::clone(&route.name), pool(route))).collect(),
+    )
 }
 
 /// The proxy as one worker runs it: the shared value and the worker's own client.
@@ -274,6 +306,7 @@ impl Service {
         let client = if ours.client == conn.peer.ip() { conn.peer } else { SocketAddr::new(ours.client, 0) };
         let began = (Instant::now(), SystemTime::now());
         let exchange = Exchange::new(request_id.clone(), client, Arc::clone(&conn.listener.name), began);
+        self.proxy.requests.begin();
         // On the heap first, and filled there: it is large.
         let mut open = Open::new(exchange, Arc::clone(&self.proxy), Arc::clone(conn));
         let exchange = &mut open.exchange;

@@ -94,6 +94,7 @@ impl Open {
             self.row = self.exchange.attempts.len();
             let row = running.row(Outcome::Answered(status), now);
             running.pick.upstream.recent.observe(row.elapsed, now);
+            running.pick.upstream.meter.answered(status, row.elapsed, row.connect);
             add(&mut self.exchange.attempts, row);
         }
     }
@@ -123,6 +124,7 @@ impl Open {
         if let Some(running) = self.running.take() {
             let finding = known::of(&running.pick.upstream, failure.cause, self.waits(), now);
             let row = Attempt { finding, ..running.row(Outcome::Failed(Arc::clone(&failure)), now) };
+            running.pick.upstream.meter.failed(failure.cause, row.connect, row.reused);
             add(&mut self.exchange.attempts, row);
         }
         failure
@@ -160,6 +162,9 @@ impl Open {
         self.report(report::Outcome::Failed(&failure), Instant::now());
         if let Some(last) = self.exchange.attempts.get_mut(self.row) {
             last.outcome = Outcome::Failed(Arc::clone(&failure));
+        }
+        if let Some(running) = &self.running {
+            running.pick.upstream.meter.broke(failure.cause);
         }
         self.exchange.failure = Some(failure);
         self.end(EndedBy::Proxy);

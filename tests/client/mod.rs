@@ -22,6 +22,7 @@ use causeway::config::Endpoint;
 use causeway::config::address::Dial;
 use causeway::config::model::{Buffers, Connections, Timeouts};
 use causeway::health::IdleAge;
+use causeway::observe::metrics::Meter;
 use http::{Request, Response};
 use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt, Full};
@@ -40,6 +41,7 @@ struct Bench {
     buffers: Buffers,
     connections: Connections,
     idle_age: Arc<IdleAge>,
+    meter: Arc<Meter>,
     replayable: bool,
     fresh: bool,
     expects_continue: bool,
@@ -56,6 +58,7 @@ impl Bench {
             buffers: Buffers::default(),
             connections: Connections::default(),
             idle_age: Arc::default(),
+            meter: Arc::default(),
             replayable: true,
             fresh: false,
             expects_continue: false,
@@ -75,6 +78,7 @@ impl Bench {
             buffers: &self.buffers,
             connections: &self.connections,
             idle_age: &self.idle_age,
+            meter: &self.meter,
             replayable: self.replayable,
             fresh: self.fresh,
             expects_continue: self.expects_continue,

@@ -45,6 +45,7 @@ use crate::cause::{Cause, Failure};
 use crate::config::Endpoint;
 use crate::health::IdleAge;
 use crate::observe::events;
+use crate::observe::metrics::upstream::Open;
 use download::Download;
 pub use exchange::Exchange;
 pub(in crate::client) use facts::{End, Facts};
@@ -86,6 +87,7 @@ pub(super) struct Core<T, B> {
     home: Weak<dyn Home<T, B>>,
     endpoint: Arc<Endpoint>,
     idle_age: Arc<IdleAge>,
+    _open: Open,
     born: Instant,
     /// When it was taken from its home.
     woken: Option<Instant>,
@@ -128,6 +130,7 @@ impl<T, B> Connection<T, B> {
             home,
             endpoint: order.endpoint.clone(),
             idle_age: order.idle_age.clone(),
+            _open: order.meter.open(),
             born,
             woken: None,
             rested: None,

@@ -10,6 +10,7 @@ use causeway::config::Endpoint;
 use causeway::config::address::Dial;
 use causeway::config::model::{Buffers, Connections, Timeouts};
 use causeway::health::IdleAge;
+use causeway::observe::metrics::Meter;
 use http::Response;
 use http_body::Body as _;
 use tokio::time::timeout;
@@ -26,6 +27,7 @@ pub struct Rules {
     buffers: Buffers,
     connections: Connections,
     idle_age: Arc<IdleAge>,
+    meter: Arc<Meter>,
     pub expects_continue: bool,
 }
 
@@ -60,6 +62,7 @@ impl Rules {
             buffers: Buffers { response_head: HEAD_LIMIT, ..Buffers::default() },
             connections: Connections::default(),
             idle_age: Arc::default(),
+            meter: Arc::default(),
             expects_continue: false,
         }
     }
@@ -71,6 +74,7 @@ impl Rules {
             buffers: &self.buffers,
             connections: &self.connections,
             idle_age: &self.idle_age,
+            meter: &self.meter,
             replayable: true,
             fresh: false,
             expects_continue: self.expects_continue,
