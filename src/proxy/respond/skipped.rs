@@ -47,7 +47,8 @@ pub(super) fn row_of_skip<'a>(exchange: &Exchange, skip: &'a NotTried, lead: Cau
 /// `Next one in 1.2 s.`, of checks; of an eviction by traffic, its end.
 fn next_chance(skip: &NotTried) -> Option<String> {
     let end = skip.ends_in.map(|end| format!("It may be tried again in {}.", waited(end)));
-    let next = if skip.by_traffic { "Next check" } else { "Next one" };
+    // "One" is a check where the words before are about one.
+    let next = if skip.by_traffic || skip.finding.is_some() { "Next check" } else { "Next one" };
     let check = skip.next_check.map(|check| format!("{next} in {}.", waited(check)));
     let both: Vec<_> = [end, check].into_iter().flatten().collect();
     (!both.is_empty()).then(|| both.join(" "))
