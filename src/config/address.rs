@@ -248,10 +248,15 @@ fn host_and_port<'a>(text: &str, rest: &'a str, default: Option<u16>, sample: u1
     }
     let bare_v6 = rest.parse::<Ipv6Addr>().is_ok();
     if bare_v6 {
-        return Err(Wrong::new(
-            format!("\"{text}\" has no port"),
-            format!("write \"[{rest}]:{}\"", default.unwrap_or(sample)),
-        ));
+        // `::1:3000` reads as an address; its last group was meant as a port where it can be one and the rest stays whole.
+        let ported = rest
+            .rsplit_once(':')
+            .filter(|(ip, port)| port.len() > 3 && is_digits(port) && ip.parse::<Ipv6Addr>().is_ok());
+        let meant = match ported {
+            Some((ip, port)) => format!("write \"[{ip}]:{port}\""),
+            None => format!("write \"[{rest}]:{}\"", default.unwrap_or(sample)),
+        };
+        return Err(Wrong::new(format!("\"{text}\" has no port"), meant));
     }
     let (host, after) = match rest.rfind(':') {
         Some(colon) if !rest[colon..].contains(']') => (&rest[..colon], Some(&rest[colon + 1..])),
@@ -372,6 +377,7 @@ mod tests {
             ("app:70000", "\"70000\" is not a port"),
             ("app:+80", "is not a port"),
             ("::1", "write \"[::1]:3000\""),
+            ("::1:4000", "write \"[::1]:4000\""),
             ("::1:80:", "is not a port"),
             ("[::g]:80", "not an IPv6 address"),
             ("10.0.0.256:80", "not an IP address"),

@@ -1,7 +1,7 @@
 //! Finds the file, reads it, and compiles all that was said.
 
 use std::fmt;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use super::compile::compile;
@@ -67,6 +67,9 @@ impl std::error::Error for LoadError {
         }
     }
 }
+
+/// Bytes of a file. Nobody writes as much; what never ends is not read to its end.
+const LARGEST: u64 = 16 << 20;
 
 const NOTHING: &str = "\
 Nothing is configured: no causeway.toml here or in /etc/causeway, no upstream.
@@ -143,7 +146,11 @@ fn first(places: &[PathBuf]) -> Result<Option<(String, PathBuf)>, LoadError> {
 
 fn read(path: &Path) -> io::Result<String> {
     let not_text = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
-    let bytes = std::fs::read(path)?;
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(not_text("it is larger than 16 MiB: is it the right file?".into()));
+    }
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         return Err(not_text("it is UTF-16 text; save it as UTF-8".into()));
     }

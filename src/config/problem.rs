@@ -5,7 +5,7 @@
 
 use std::fmt::{self, Write as _};
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Columns that rendered text keeps to where it can.
 const WIDTH: usize = 80;
@@ -20,6 +20,24 @@ pub struct Origin {
     /// The bare text after `=` in a flag or variable: taken as it stands where a key wants text, so that
     /// `--set listen=3000` needs no second quotes.
     pub said: Option<String>,
+    /// Where its lines begin, once somebody asks.
+    lines: OnceLock<Vec<usize>>,
+}
+
+impl Origin {
+    /// Under this name, with this text of a file, or this bare text of a flag or variable.
+    #[must_use]
+    pub const fn new(name: String, text: Option<String>, said: Option<String>) -> Self {
+        Self { name, text, said, lines: OnceLock::new() }
+    }
+
+    /// Bytes before each line of its text: a file with many problems is looked through once.
+    fn lines(&self) -> &[usize] {
+        self.lines.get_or_init(|| {
+            let text = self.text.as_deref().unwrap_or_default();
+            std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect()
+        })
+    }
 }
 
 /// A part of an [`Origin`].
@@ -90,9 +108,10 @@ impl Place {
     #[must_use]
     pub fn line_and_column(&self) -> Option<(usize, usize)> {
         let (before, _, _) = self.cut()?;
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
-        Some((line, column))
+        let lines = self.origin.lines();
+        let line = lines.partition_point(|start| *start <= before.len());
+        let start = lines.get(line.saturating_sub(1)).copied().unwrap_or_default();
+        Some((line, before[start..].chars().count() + 1))
     }
 
     /// The text before the span, in it, and behind it.
@@ -232,7 +251,7 @@ mod tests {
     use super::*;
 
     fn at(text: &str, span: Range<usize>, hint: &str) -> String {
-        let origin = Arc::new(Origin { name: "f".into(), text: Some(text.into()), said: None });
+        let origin = Arc::new(Origin::new("f".into(), Some(text.into()), None));
         Problem::error(&Place { origin, span: Some(span) }, Wrong::new("no", hint)).to_string()
     }
 

@@ -173,7 +173,7 @@ impl Merge {
 
 /// The tree of a file; every syntax error becomes a problem.
 fn parse(file: File<'_>, problems: &mut Vec<Problem>) -> (Table, Arc<Origin>) {
-    let origin = Arc::new(Origin { name: file.name.into(), text: Some(file.text.into()), said: None });
+    let origin = Arc::new(Origin::new(file.name.into(), Some(file.text.into()), None));
     let (table, errors) = DeTable::parse_recoverable(file.text);
     let place = |span| Place { origin: Arc::clone(&origin), span: Some(span) };
     let foreign = if errors.is_empty() { None } else { syntax::foreign(file.text) };
@@ -194,7 +194,8 @@ fn parse(file: File<'_>, problems: &mut Vec<Problem>) -> (Table, Arc<Origin>) {
 fn without_echoes(text: &str, mut errors: Vec<toml::de::Error>) -> Vec<toml::de::Error> {
     let start = |error: &toml::de::Error| error.span().map_or(0, |span| span.start.min(text.len()));
     errors.sort_by_key(start);
-    let line = |error: &toml::de::Error| text.as_bytes()[..start(error)].iter().filter(|b| **b == b'\n').count();
+    let ends: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
+    let line = |error: &toml::de::Error| ends.partition_point(|end| *end < start(error));
     errors.dedup_by_key(|error| line(error));
     let mut last = None;
     errors.retain(|error| {
@@ -273,5 +274,5 @@ fn only(root: &Table, key: &str) -> Option<String> {
 }
 
 fn origin(name: &str, said: Option<&str>) -> Arc<Origin> {
-    Arc::new(Origin { name: name.into(), text: None, said: said.map(Into::into) })
+    Arc::new(Origin::new(name.into(), None, said.map(Into::into)))
 }

@@ -41,7 +41,7 @@ fn problem(name: &str) -> Problem {
         Some(meant) => format!("did you mean {meant}?"),
         None => "CAUSEWAY_SET sets any key of the file, like CAUSEWAY_SET='log.level=debug'".into(),
     };
-    let origin = Arc::new(Origin { name: name.into(), text: None, said: None });
+    let origin = Arc::new(Origin::new(name.into(), None, None));
     Problem::warning(&Place::whole(&origin), Wrong::new("causeway reads no variable of this name", hint))
 }
 

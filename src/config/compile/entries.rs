@@ -1,5 +1,6 @@
 //! The entries of `upstreams`.
 
+use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -32,17 +33,22 @@ pub(super) fn upstreams(pool: &str, section: &Section<'_>, own: &Own<'_>) -> Vec
         section.cx.error(place, format!("pool `{pool}` has no upstreams"), "write upstreams = [\"127.0.0.1:3000\"]");
     }
     let mut entries: Vec<(Entry, &Place)> = Vec::new();
+    // The first with each id, and the first few with each place: thousands of entries are not held against each other.
+    let (mut ids, mut places): (HashMap<Arc<str>, usize>, HashMap<Address, Vec<usize>>) = Default::default();
     for node in list {
         let Some(entry) = entry(section, node) else { continue };
-        let twin = entries.iter().find(|(other, _)| other.id() == entry.id());
-        if twin.is_some() && entry.name.is_some() {
+        let twin = ids.contains_key(&entry.id());
+        let near = places.entry(place(&entry.address)).or_default();
+        if twin && entry.name.is_some() {
             let message = format!("two upstreams of pool `{pool}` are called `{}`", entry.id());
             section.cx.error(&node.place, message, "give one of them another name");
-        } else if let Some(again) =
-            entries.iter().find_map(|(other, at)| again(pool, &entry, other, &before(at, &node.place)))
+        } else if let Some(again) = near
+            .iter()
+            .map(|index| &entries[*index])
+            .find_map(|(other, at)| again(pool, &entry, other, (at, &node.place)))
         {
             section.cx.warn(&node.place, again.message, again.hint);
-            if twin.is_some() {
+            if twin {
                 continue;
             }
         }
@@ -55,31 +61,41 @@ pub(super) fn upstreams(pool: &str, section: &Section<'_>, own: &Own<'_>) -> Vec
                 "write the app's port for plain HTTP; this version speaks no TLS yet",
             );
         }
+        ids.entry(entry.id()).or_insert(entries.len());
+        if near.iter().all(|index| entries[*index].0.address != entry.address) {
+            near.push(entries.len());
+        }
         entries.push((entry, &node.place));
     }
     entries.into_iter().map(|(entry, _)| entry).collect()
 }
 
 /// What is said about an entry that stands for the same app as an earlier one.
-fn again(pool: &str, entry: &Entry, other: &Entry, line: &str) -> Option<Wrong> {
-    let address = &entry.address;
+fn again(pool: &str, entry: &Entry, other: &Entry, (that, this): (&Place, &Place)) -> Option<Wrong> {
+    let (address, line) = (&entry.address, || before(that, this));
     if address == &other.address {
         let hint = if entry.id() == other.id() {
             "it is taken once; for a larger share of the requests, write { address = \"...\", weight = 2 }"
         } else {
             "it gets a double share, and one failure counts as two; take one of them out"
         };
-        return Some(Wrong::new(format!("{address} stands twice in pool `{pool}`{line}"), hint));
+        return Some(Wrong::new(format!("{address} stands twice in pool `{pool}`{}", line()), hint));
     }
     // `localhost` is dialled on both families, so that these two meet.
     let local = |host: &Host| matches!(host, Host::Localhost);
     let first = |host: &Host| matches!(host, Host::Ip(ip) if *ip == Ipv4Addr::LOCALHOST || *ip == Ipv6Addr::LOCALHOST);
-    let (this, that) = (&address.host, &other.address.host);
-    let same = address.port == other.address.port && ((local(this) && first(that)) || (first(this) && local(that)));
+    let (one, two) = (&address.host, &other.address.host);
+    let same = address.port == other.address.port && ((local(one) && first(two)) || (first(one) && local(two)));
     same.then(|| {
-        let message = format!("{address} and {}{line} are the same place, twice in pool `{pool}`", other.address);
+        let message = format!("{address} and {}{} are the same place, twice in pool `{pool}`", other.address, line());
         Wrong::new(message, "it gets a double share, and one failure counts as two; take one of them out")
     })
+}
+
+/// One for all addresses that may be the same place: both loopbacks stand with `localhost`.
+fn place(address: &Address) -> Address {
+    let local = matches!(address.host, Host::Ip(ip) if ip == Ipv4Addr::LOCALHOST || ip == Ipv6Addr::LOCALHOST);
+    if local { Address { host: Host::Localhost, port: address.port } } else { address.clone() }
 }
 
 /// " (line 4)", where that is another line than this one's.

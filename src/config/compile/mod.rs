@@ -67,7 +67,7 @@ pub fn compile(sources: &Sources, file: Option<&Path>) -> Result<(Config, Vec<Pr
 #[must_use]
 pub fn known() -> Vec<Known> {
     let cx = Context { learned: Some(std::cell::RefCell::default()), ..Context::default() };
-    let whole = Arc::new(Origin { name: String::new(), text: None, said: None });
+    let whole = Arc::new(Origin::new(String::new(), None, None));
     read(&cx, &Table::default(), &whole);
     let mut known: Vec<Known> = Vec::new();
     for key in cx.learned.map(std::cell::RefCell::into_inner).unwrap_or_default() {

@@ -20,7 +20,7 @@ pub(super) fn page(section: &Section<'_>) -> Option<Arc<Page>> {
     let problem = |place: &Place, wrong: Wrong| section.cx.problems.borrow_mut().push(Problem::error(place, wrong));
     let text = read(section, name).map_err(|wrong| problem(place, wrong)).ok()?;
     let shown = section.cx.base.join(name).display().to_string();
-    let origin = Arc::new(Origin { name: shown, text: Some(text.clone()), said: None });
+    let origin = Arc::new(Origin::new(shown, Some(text.clone()), None));
     let (page, wrong) = cut(&text);
     let sound = wrong.is_empty();
     for (span, wrong) in wrong {
