@@ -11,6 +11,7 @@ mod codec;
 mod config;
 mod diagnose;
 mod docker;
+mod events;
 mod eviction;
 mod explain;
 mod failover;

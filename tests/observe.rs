@@ -10,7 +10,7 @@ use causeway::config::model::{AccessFormat, Level, Log, LogTarget};
 use causeway::observe::access_log::{AccessLog, Form, line};
 use causeway::observe::events::{self, Events};
 use causeway::observe::exchange::EndedBy;
-use causeway::observe::{Exchange, Outcome, Reason};
+use causeway::observe::{Exchange, Outcome, Reason, TraceId};
 use causeway::proxy::respond::verdict;
 use http::{HeaderValue, Version};
 use proptest::prelude::*;
@@ -64,6 +64,15 @@ fn json_of_a_rescued_request() {
             r#""head_ms":13.8,"body_ms":0.3,"elapsed_ms":14.3}],"ended_by":"upstream","user_agent":"curl/8.5.0"}"#,
         )
     );
+}
+
+/// The trace that the client's `traceparent` names; of a client that names none, there is no field.
+#[test]
+fn json_names_the_trace() {
+    let mut exchange = rescued();
+    exchange.trace_id = TraceId::of(b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+    let text = text(Form::Json, &exchange);
+    assert!(text.contains(r#"8b05","trace_id":"0af7651916cd43dd8448eb211c80319c","client":"203.0.113.9","#), "{text}");
 }
 
 #[test]

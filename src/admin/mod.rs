@@ -6,6 +6,7 @@
 //! it, or the proxy that explains would be taken away. Who wants them in it asks for `?pool=`.
 
 mod answer;
+mod events;
 mod guard;
 mod incidents;
 mod metrics;
@@ -25,6 +26,7 @@ use http::{HeaderValue, Request, StatusCode};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -37,6 +39,7 @@ use crate::listen::accept::Permits;
 use crate::pool::Pool;
 use crate::proxy::Proxy;
 
+use events::{Line, Streams};
 use ready::{Standing, State};
 
 /// Connections at once; the next one waits in the kernel's queue.
@@ -45,8 +48,10 @@ const CONNECTIONS: usize = 512;
 const HEAD: Duration = Duration::from_secs(5);
 /// For an answer to be made.
 const ANSWER: Duration = Duration::from_secs(5);
-/// The age at which a connection gets its last answer, and how much longer that may take.
+/// The age at which a connection gets its last answer, unless that is a stream.
 const AGE: Duration = Duration::from_secs(60);
+/// A client that confirms nothing of what it was sent for so long is gone.
+const GONE: Duration = Duration::from_secs(30);
 
 /// What the admin looks at.
 #[derive(Debug)]
@@ -59,13 +64,14 @@ pub struct Admin {
     draining: AtomicBool,
     /// All pools had their first results once.
     checked: AtomicBool,
+    streams: Streams,
 }
 
 impl Admin {
     /// Over these pools, in the order of the file, the proxy that uses them, and the permits of its listeners. The config is loaded,
     /// or there would be none.
     #[must_use]
-    pub const fn new(pools: Vec<Arc<Pool>>, proxy: Arc<Proxy>, doors: Vec<(Arc<str>, Permits)>) -> Self {
+    pub fn new(pools: Vec<Arc<Pool>>, proxy: Arc<Proxy>, doors: Vec<(Arc<str>, Permits)>) -> Self {
         Self {
             pools,
             proxy,
@@ -73,6 +79,7 @@ impl Admin {
             listening: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             checked: AtomicBool::new(false),
+            streams: Streams::new(),
         }
     }
 
@@ -99,7 +106,7 @@ impl Admin {
     }
 }
 
-/// Answers on this listener until `stop` is done; what still runs then is cut.
+/// Answers on this listener until `stop` is done; streams get their end then, and what still runs is cut.
 pub async fn serve(listener: TcpListener, admin: Arc<Admin>, stop: impl Future<Output = ()>) {
     let mut connections = JoinSet::new();
     tokio::pin!(stop);
@@ -112,6 +119,7 @@ pub async fn serve(listener: TcpListener, admin: Arc<Admin>, stop: impl Future<O
             }
         }
     }
+    admin.streams.end().await;
 }
 
 /// The next connection; out of descriptors, it waits for some to come back.
@@ -125,13 +133,18 @@ async fn accept(listener: &TcpListener) -> (TcpStream, IpAddr) {
 }
 
 async fn connection(stream: TcpStream, peer: IpAddr, admin: Arc<Admin>) {
+    // Who has gone without a word takes no place for long. Where the system cannot do that, it has limits of its own.
+    let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(GONE));
+    let line = Line::default();
+    let own = line.clone();
     let service = ServiceBuilder::new()
         .layer(SetResponseHeaderLayer::overriding(CACHE_CONTROL, HeaderValue::from_static("no-store")))
         .layer(SetResponseHeaderLayer::overriding(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")))
         .layer(CatchPanicLayer::new())
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, ANSWER))
-        .service_fn(move |request: Request<Incoming>| {
+        .service_fn(move |mut request: Request<Incoming>| {
             let admin = Arc::clone(&admin);
+            request.extensions_mut().insert(own.clone());
             async move { Ok::<_, Infallible>(routes::answer(&admin, peer, request).await) }
         });
     let connection = hyper::server::conn::http1::Builder::new()
@@ -141,10 +154,15 @@ async fn connection(stream: TcpStream, peer: IpAddr, admin: Arc<Admin>) {
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
     tokio::pin!(connection);
     // Errors are the client's: it left, was too slow, or sent what is not HTTP (hyper has answered 400 then).
-    if timeout(AGE, connection.as_mut()).await.is_err() {
-        connection.as_mut().graceful_shutdown();
-        let _ = timeout(ANSWER, connection).await;
+    loop {
+        tokio::select! {
+            _ = connection.as_mut() => return,
+            () = line.cut() => return,
+            () = sleep(AGE) => if !line.streams() { break },
+        }
     }
+    connection.as_mut().graceful_shutdown();
+    let _ = timeout(ANSWER, connection).await;
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ enum Route<'p> {
     Metrics,
     Incidents,
     Incident(&'p str),
+    Events,
     Switch(Target),
 }
 
@@ -37,6 +38,8 @@ const LIST: &str = "causeway admin
   /api/incidents       requests that failed, the newest first
                        ?limit=100 &cause=read_timeout &pool=NAME
   /api/incidents/ID    one of them, whole: 8 characters of its id are enough
+  /api/events          what happens, as it happens (server-sent events)
+                       ?after=ID from there on
   PUT /api/pools/POOL/upstreams/NAME/state
                        {\"state\":\"enabled|draining|disabled\"}, from this machine
 ";
@@ -48,6 +51,7 @@ impl<'p> Route<'p> {
             "/livez" => Self::Live,
             "/readyz" => Self::Ready,
             "/metrics" => Self::Metrics,
+            "/api/events" => Self::Events,
             "/api/incidents" | "/api/incidents/" => Self::Incidents,
             _ => match path.strip_prefix("/api/incidents/") {
                 Some(id) => Self::Incident(id),
@@ -60,7 +64,13 @@ impl<'p> Route<'p> {
     const fn methods(&self) -> &'static str {
         match self {
             Self::Switch(_) => "PUT",
-            Self::List | Self::Live | Self::Ready | Self::Metrics | Self::Incidents | Self::Incident(_) => "GET, HEAD",
+            Self::List
+            | Self::Live
+            | Self::Ready
+            | Self::Metrics
+            | Self::Incidents
+            | Self::Incident(_)
+            | Self::Events => "GET, HEAD",
         }
     }
 }
@@ -93,6 +103,8 @@ pub(super) async fn answer(admin: &Admin, peer: IpAddr, request: Request<Incomin
             .and_then(|()| incidents::list(admin.proxy.incidents(), &admin.pools, query)),
         Route::Incident(id) => guard::may_look(admin.proxy.name(), request.headers())
             .and_then(|()| incidents::one(&admin.proxy, id, request.headers())),
+        Route::Events => guard::may_look(admin.proxy.name(), request.headers())
+            .and_then(|()| admin.streams.open(request.method(), request.headers(), query, request.extensions().get())),
         Route::Switch(target) => switched(admin, &target, peer, request).await,
     };
     answered.unwrap_or_else(answer::refused)
@@ -114,7 +126,7 @@ mod tests {
     fn all_that_is_listed_is_there() {
         let words = LIST.split_ascii_whitespace();
         let paths: Vec<_> = words.filter(|word| word.starts_with('/')).map(|word| word.split('?').next()).collect();
-        assert_eq!(paths.len(), 9);
+        assert_eq!(paths.len(), 10);
         assert!(paths.iter().flatten().all(|path| Route::of(path).is_some()), "{paths:?}");
         assert!(LIST.lines().all(|line| line.len() <= 80) && LIST.is_ascii());
         assert_eq!(Route::of("/nothing"), None);

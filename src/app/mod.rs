@@ -3,6 +3,8 @@
 //! [`Server::start`] binds every socket first (a taken port is one clear sentence and nothing was started), then starts the
 //! control thread (names, checks, admin) and the workers. [`workers`] alone knows that there are threads.
 
+mod control;
+mod notify;
 pub mod run;
 mod signals;
 mod start;

@@ -9,23 +9,23 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::{self, Admin};
+use crate::admin::Admin;
 use crate::config::Config;
-use crate::config::model::{Check, Listener, Shutdown};
-use crate::health::{State, Transition};
+use crate::config::model::{Listener, Shutdown};
 use crate::listen::accept::{self, Permits};
 use crate::listen::bind::{Bound, bind};
 use crate::listen::{Asleep, Drain};
 use crate::observe::access_log::AccessLog;
 use crate::observe::metrics::shard;
 use crate::observe::{Incidents, events};
-use crate::pool::{Pool, Upstream, resolve};
-use crate::probe;
-use crate::probe::diagnose::{self, Looks};
+use crate::pool::Pool;
+use crate::probe::diagnose::Looks;
 pub use crate::proxy::{Hooks, OnTransition};
 use crate::proxy::{Proxy, Service};
 use crate::sys;
 
+use super::control::Control;
+use super::notify::Notify;
 use super::workers::{self, Crew, Ended};
 
 /// Memory that connections let go is handed to the system so much later, with all that follows in that time.
@@ -100,6 +100,7 @@ impl Server {
         let admin = admin_bound.as_ref().and_then(|bound| bound.addresses.first().copied());
         let admin_sockets = admin_bound.into_iter().flat_map(|bound| bound.workers).flatten().collect();
         let (shutdown, from_file) = (config.shutdown, config.file.is_some());
+        let notify = Notify::new(config.notify.clone());
         announce(&config, count, &addresses, admin);
 
         let (incidents, on_transition) = (Arc::new(Incidents::default()), hooks.on_transition.clone());
@@ -111,6 +112,7 @@ impl Server {
             pools: pools.clone(),
             admin_sockets,
             admin: Arc::clone(&admin_state),
+            notify,
             stop: stop.clone(),
             on_transition,
         };
@@ -250,75 +252,6 @@ fn announce(config: &Config, workers: usize, listeners: &[(Arc<str>, Vec<SocketA
 /// Where causeway itself listens. (`[::]` stands for both families, as `":8080"` binds it.)
 fn own(listeners: &[(Arc<str>, Vec<SocketAddr>)], admin: Option<SocketAddr>) -> Vec<SocketAddr> {
     listeners.iter().flat_map(|(_, addresses)| addresses).copied().chain(admin).collect()
-}
-
-/// What runs on the control thread.
-struct Control {
-    pools: Vec<Arc<Pool>>,
-    looks: Arc<Looks>,
-    admin_sockets: Vec<std::net::TcpListener>,
-    admin: Arc<Admin>,
-    stop: CancellationToken,
-    on_transition: Option<OnTransition>,
-}
-
-impl Control {
-    async fn run(self) {
-        let mut tasks = tokio::task::JoinSet::new();
-        for pool in self.pools {
-            tasks.spawn(resolve::run(Arc::clone(&pool), self.stop.clone()));
-            tasks.spawn(diagnose::watch(Arc::clone(&pool), Arc::clone(&self.looks), self.stop.clone()));
-            let on_transition = self.on_transition.clone();
-            let report =
-                move |pool: &Pool, upstream: &Upstream, outcome: &probe::Outcome, transition: Option<&Transition>| {
-                    told(pool, upstream, outcome, transition);
-                    if let (Some(transition), Some(on_transition)) = (transition, &on_transition) {
-                        on_transition(&pool.config.name, &upstream.id, transition);
-                    }
-                };
-            tasks.spawn(probe::watch(pool, report, self.stop.clone()));
-        }
-        for socket in self.admin_sockets {
-            match tokio::net::TcpListener::from_std(socket) {
-                Ok(socket) => drop(tasks.spawn(admin::serve(
-                    socket,
-                    Arc::clone(&self.admin),
-                    self.stop.clone().cancelled_owned(),
-                ))),
-                Err(error) => events::fatal(format_args!("the admin address cannot be served: {error}")),
-            }
-        }
-        while let Some(ended) = tasks.join_next().await {
-            // Without its checks or its names the proxy would go wrong in silence: the thread ends, and with it the process.
-            if let Err(ended) = ended
-                && let Ok(panic) = ended.try_into_panic()
-            {
-                std::panic::resume_unwind(panic);
-            }
-        }
-        self.stop.cancelled().await;
-    }
-}
-
-/// Each change of an upstream is one event; so is each first result.
-fn told(pool: &Pool, upstream: &Upstream, outcome: &probe::Outcome, transition: Option<&Transition>) {
-    let (name, id) = (&*pool.config.name, &*upstream.id);
-    let standing = || events::Standing::of(&pool.config, pool.usable(), pool.members().len());
-    match (outcome, transition) {
-        (Err(failed), None) => events::check_failed(name, id, &failed.failure),
-        (Ok(_), None) => {}
-        (Ok(passed), Some(change)) if change.from == State::Unknown => {
-            events::upstream_ready(name, id, &passed.sentence)
-        }
-        (Ok(_), Some(change)) => {
-            events::upstream_back(name, id, change.in_a_row, change.since.elapsed(), standing());
-        }
-        (Err(failed), Some(change)) => {
-            let tcp = pool.config.health.as_ref().is_none_or(|health| matches!(health.check, Check::Tcp));
-            let check = events::Check { failure: &failed.failure, said: &failed.sentence, tcp };
-            events::upstream_evicted(name, id, check, change.in_a_row, standing());
-        }
-    }
 }
 
 /// What runs on a worker thread.

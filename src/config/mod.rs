@@ -26,4 +26,4 @@ pub use load::{LoadError, Loaded, load};
 pub use model::Config;
 pub use problem::Problem;
 pub use source::Flags;
-pub use strangers::strangers;
+pub use strangers::{NOTIFIED, strangers};

@@ -14,9 +14,11 @@ use ipnet::IpNet;
 
 use super::address::ListenAddress;
 
+mod notify;
 mod page;
 mod pool;
 
+pub use notify::{Notify, Webhook};
 pub use page::{Page, Part, Placeholder};
 pub use pool::{
     Balance, Buffers, Check, Connections, Entry, GrpcCheck, HashKey, Health, HostHeader, HttpCheck, Limits, Passive,
@@ -46,6 +48,8 @@ pub struct Config {
     pub pools: Vec<Arc<Pool>>,
     /// What clients are told.
     pub errors: Errors,
+    /// Who is told of each change of an upstream.
+    pub notify: Notify,
     /// The file it came from, if any.
     pub file: Option<PathBuf>,
 }

@@ -21,13 +21,21 @@ const KNOWN: [(&str, &[&str]); 8] = [
     ("CAUSEWAY_SET", &[]),
 ];
 
+/// What a command of `[notify]` finds in its environment; the first is always there.
+pub const NOTIFIED: [&str; 5] =
+    ["CAUSEWAY_EVENT", "CAUSEWAY_POOL", "CAUSEWAY_UPSTREAM", "CAUSEWAY_CAUSE", "CAUSEWAY_MESSAGE"];
+
 /// A warning for each variable that starts with `CAUSEWAY_` and is not read. `asked`: was it asked for all the same, as in
 /// `${CAUSEWAY_REGION}`? An empty one counts as unset, and what Kubernetes and Docker put there for a service that is called
 /// causeway is theirs.
 #[must_use]
 pub fn strangers(env: impl IntoIterator<Item = (String, String)>, asked: &dyn Fn(&str) -> bool) -> Vec<Problem> {
+    let env: Vec<_> = env.into_iter().collect();
+    // A command of `[notify]` that runs causeway hands on what it was told.
+    let told = env.iter().any(|(name, _)| name == NOTIFIED[0]);
     let mut strange: Vec<String> = env
         .into_iter()
+        .filter(|(name, _)| !told || !NOTIFIED.contains(&name.as_str()))
         .filter(|(name, value)| name.starts_with(PREFIX) && !value.trim().is_empty() && !of_a_service(name, value))
         .map(|(name, _)| name)
         .filter(|name| KNOWN.iter().all(|(known, _)| known != name) && !asked(name))

@@ -112,6 +112,9 @@ fn object(out: &mut Vec<u8>, exchange: &Exchange) {
     time::stamp(out, exchange.at);
     // An id is of a closed alphabet, and a method is a token (RFC 9110 §9.1): nothing in them needs escaping.
     word(out, r#"","request_id":""#, exchange.request_id.value());
+    if let Some(trace) = exchange.trace_id {
+        word(out, r#","trace_id":""#, trace.digits());
+    }
     out.text(r#","client":""#);
     address(out, exchange.client.ip());
     string(out, r#"","listener":""#, exchange.listener.as_bytes());

@@ -16,6 +16,8 @@ use http::{HeaderValue, Method, Uri, Version};
 use crate::cause::{Cause, Failure, Finding, Phase};
 use crate::health::State;
 
+use super::trace_id::TraceId;
+
 /// One request, from its complete head to the last byte of its answer.
 #[derive(Debug)]
 pub struct Exchange {
@@ -41,6 +43,8 @@ pub struct Exchange {
     pub user_agent: Option<HeaderValue>,
     /// For the combined format.
     pub referer: Option<HeaderValue>,
+    /// The trace that the client says it belongs to.
+    pub trace_id: Option<TraceId>,
     /// The route's name, once known.
     pub route: Option<Arc<str>>,
     /// The pool's name, once known.
@@ -258,6 +262,7 @@ impl Exchange {
             version: Version::HTTP_11,
             user_agent: None,
             referer: None,
+            trace_id: None,
             route: None,
             pool: None,
             pool_size: 0,

@@ -14,6 +14,8 @@ pub mod lines;
 pub mod metrics;
 pub mod time;
 pub mod told;
+pub mod trace_id;
 
 pub use exchange::{Attempt, Exchange, NotTried, Outcome, Reason, RequestId};
 pub use incidents::{Incident, Incidents};
+pub use trace_id::TraceId;

@@ -47,7 +47,7 @@ use crate::listen::{ConnInfo, Handler, RequestBody};
 use crate::observe::access_log::AccessLog;
 use crate::observe::exchange::EndedBy;
 use crate::observe::metrics::Requests;
-use crate::observe::{Exchange, Incidents, RequestId, events};
+use crate::observe::{Exchange, Incidents, RequestId, TraceId, events};
 use crate::pool::{Pool, Upstream};
 use crate::route::{self, Table};
 
@@ -148,10 +148,11 @@ impl Proxy {
     /// An exchange has ended: the one place where its record reaches the log and whoever listens.
     fn finish(&self, exchange: &Exchange) {
         self.requests.end(exchange);
+        // Before anybody is told: who hears of a failure may ask for its trail.
+        self.incidents.record(exchange);
         if exchange.status >= 500 && exchange.failure.is_some() {
             events::request_failed(exchange);
         }
-        self.incidents.record(exchange);
         if exchange.logged {
             self.access_log.write(exchange);
         }
@@ -191,7 +192,9 @@ impl Proxy {
 /// A series for each listener and route.
 fn meters(config: &Config) -> Requests {
     let pool = |route: &Route| match &route.action {
-        Action::Forward(forward) => Arc::clone(&config.pools[forward.pool].name),
+        Action::Forward(forward) => {
+            config.pools.get(forward.pool).map(|pool| Arc::clone(&pool.name)).unwrap_or_default()
+        }
         Action::Redirect(_) | Action::Respond(_) => Arc::default(),
     };
     let listeners = config.listeners.iter().map(|listener| Arc::clone(&listener.name));
@@ -320,6 +323,7 @@ impl Service {
         exchange.host = passed.host.as_deref().or(notes.host).cloned();
         exchange.user_agent = notes.user_agent.cloned();
         exchange.referer = notes.referer.cloned();
+        exchange.trace_id = notes.traceparent.and_then(|value| TraceId::of(value.as_bytes()));
         (open, Asked { parts, conn, notes, passed, ours, request_id })
     }
 }

@@ -11,6 +11,7 @@ pub(super) struct Notes<'a> {
     pub(super) hosts: bool,
     pub(super) user_agent: Option<&'a HeaderValue>,
     pub(super) referer: Option<&'a HeaderValue>,
+    pub(super) traceparent: Option<&'a HeaderValue>,
     pub(super) content_length: Option<&'a HeaderValue>,
     pub(super) connection: bool,
     pub(super) transfer_encoding: bool,
@@ -30,6 +31,7 @@ impl<'a> Notes<'a> {
                 "host" => notes.hosts = notes.host.replace(notes.host.unwrap_or(value)).is_some(),
                 "user-agent" => notes.user_agent = notes.user_agent.or(Some(value)),
                 "referer" => notes.referer = notes.referer.or(Some(value)),
+                "traceparent" => notes.traceparent = notes.traceparent.or(Some(value)),
                 "content-length" => notes.content_length = notes.content_length.or(Some(value)),
                 "connection" => notes.connection = true,
                 "transfer-encoding" => notes.transfer_encoding = true,
@@ -52,10 +54,11 @@ mod tests {
 
     use super::*;
 
-    const NAMES: [&str; 14] = [
+    const NAMES: [&str; 15] = [
         "host",
         "user-agent",
         "referer",
+        "traceparent",
         "content-length",
         "connection",
         "transfer-encoding",
@@ -81,6 +84,7 @@ mod tests {
             prop_assert_eq!(notes.hosts, fields.get_all(header::HOST).iter().count() > 1);
             prop_assert_eq!(notes.user_agent, fields.get(header::USER_AGENT));
             prop_assert_eq!(notes.referer, fields.get(header::REFERER));
+            prop_assert_eq!(notes.traceparent, fields.get("traceparent"));
             prop_assert_eq!(notes.content_length, fields.get(header::CONTENT_LENGTH));
             let forwarded = fields.contains_key("x-forwarded-for") || fields.contains_key("x-forwarded-proto");
             for (noted, there) in [

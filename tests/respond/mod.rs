@@ -39,6 +39,7 @@ pub(crate) fn exchange() -> Exchange {
         version: Version::HTTP_11,
         user_agent: Some(HeaderValue::from_static("curl/8.5.0")),
         referer: None,
+        trace_id: None,
         route: Some("shop".into()),
         pool: Some("app".into()),
         pool_size: 3,

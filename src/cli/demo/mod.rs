@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 use crate::app::{Hooks, Server};
 use crate::config::units;
 use crate::health::Transition;
-use crate::observe::Exchange;
+use crate::observe::{Exchange, events};
 use crate::pool::Pool;
 
 use narrator::{Fact, Narrator};
@@ -60,8 +60,11 @@ async fn play(args: &DemoArgs) -> Result<(), String> {
     let ports = Ports::free().ok_or("no free port was found next to 8080 and 9901 on 127.0.0.1")?;
     let mut cast = Cast::start().await.map_err(|error| format!("an upstream could not be started: {error}"))?;
     let (facts, mut told) = mpsc::channel(FACTS);
-    let server = Server::start(setup::config(&ports, &cast), hooks(&facts))
-        .map_err(|error| format!("the proxy could not be started: {error}"))?;
+    let config = setup::config(&ports, &cast);
+    // For who follows them; the terminal is the narrator's.
+    let _log = events::init(&config.log).map_err(|error| format!("the log could not be opened: {error}"))?;
+    let server =
+        Server::start(config, hooks(&facts)).map_err(|error| format!("the proxy could not be started: {error}"))?;
     for pool in server.pools() {
         // Late ones are told when they come.
         let _ = tokio::time::timeout(FIRST_CHECKS, first_checks(pool)).await;

@@ -13,7 +13,7 @@ use crate::cli::origin::{Behaviour, Origin};
 use crate::config::address::Address;
 use crate::config::model::{
     AccessFormat, Action, Check, Config, Detail, Entry, Errors, Forward, Health, HttpCheck, Level, Listener, Log,
-    LogTarget, Networks, Pool, Route, Shutdown, Timeouts,
+    LogTarget, Networks, Notify, Pool, Route, Shutdown, Timeouts,
 };
 use crate::config::{Host, ListenAddress};
 
@@ -118,6 +118,7 @@ pub(super) fn config(ports: &Ports, cast: &Cast) -> Config {
         routes,
         pools: vec![Arc::new(app), Arc::new(down)],
         errors: Errors { detail: Detail::Auto, full_for: Networks::default(), proxy_status_on_all: false, page: None },
+        notify: Notify::default(),
         file: None,
     }
 }

@@ -14,6 +14,7 @@ mod foolish;
 mod health;
 mod late;
 mod listener;
+mod notify;
 mod page;
 mod passive;
 mod pool;
@@ -93,6 +94,7 @@ fn read(cx: &Context, tree: &Table, whole: &Arc<Origin>) -> Config {
     let pools = pool::pools(&root, &circle::Own { listeners: &listeners, admin: admin.as_ref() });
     let routes = route::routes(&root, &pools);
     let errors = errors(&root, &listeners);
+    let notify = notify::notify(&root);
     Config {
         name,
         workers: std::num::NonZeroUsize::new(workers as usize),
@@ -104,6 +106,7 @@ fn read(cx: &Context, tree: &Table, whole: &Arc<Origin>) -> Config {
         routes,
         pools: pools.into_iter().map(|read| Arc::new(read.pool)).collect(),
         errors,
+        notify,
         file: None,
     }
 }

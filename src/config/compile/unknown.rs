@@ -7,7 +7,6 @@ use super::elsewhere;
 
 /// Keys of the contract that this version does not have yet: said so, never accepted and ignored.
 const LATER: &[(&str, &[&str])] = &[
-    ("", &["notify"]),
     ("listener.NAME", &["protocols", "proxy_protocol", "redirect_https", "tls"]),
     ("listener.NAME.timeouts", &["tls"]),
     ("admin", &["token_file"]),
@@ -56,8 +55,7 @@ fn judge(unknown: &Unknown, known: &[Known], names: &Names<'_>) -> (String, Stri
         keys.iter().map(|key| Word {
             kind,
             key,
-            table: matches!(*key, "tls" | "notify" | "request_headers" | "response_headers")
-                && !kind.ends_with("timeouts"),
+            table: matches!(*key, "tls" | "request_headers" | "response_headers") && !kind.ends_with("timeouts"),
             later: true,
         })
     });

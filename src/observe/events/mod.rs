@@ -1,13 +1,16 @@
 //! Events: one function for each fact, one line each. Human form on a terminal (time, level, message), else JSON.
 //!
-//! [`sink`] writes them; `throttle` keeps one fact from flooding the log; `upstream` has those about upstreams.
+//! [`sink`] writes them; [`feed`](mod@feed) keeps the latest for who follows them; `throttle` keeps one fact from flooding the
+//! log; `request` and `upstream` have those about them.
 //! Arguments are plain values, so that every floor can say what it knows.
 
+pub mod feed;
+mod request;
 pub mod sink;
 mod throttle;
 mod upstream;
 
-use std::fmt::{self, Display, Write};
+use std::fmt::{Display, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -15,14 +18,15 @@ use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
-use crate::cause::{Cause, escape, spoken};
+use crate::cause::spoken;
 use crate::config::Problem;
 use crate::config::problem::ascii;
 
-use super::exchange::Exchange;
 use throttle::Throttle;
 
-pub use sink::{Events, init};
+pub use feed::{Feed, Told};
+pub use request::{failures_held, request_failed, request_suspect, requests_failed};
+pub use sink::{Events, feed, init};
 pub use upstream::{
     Check, Standing, addresses_changed, check_failed, name_not_resolved, unasked_bytes, upstream_back,
     upstream_back_by_traffic, upstream_diagnosed, upstream_evicted, upstream_evicted_by_traffic, upstream_idle_learnt,
@@ -35,8 +39,8 @@ pub use upstream::{
 pub fn starting(config: Option<&Path>, workers: usize) {
     let version = env!("CARGO_PKG_VERSION");
     let config = config.map_or("no config file".to_owned(), |file| format!("config {}", file.display()));
-    let workers = count(workers, "worker");
-    info!(event = "starting", version, "causeway {version}, {config}, {workers}");
+    let threads = count(workers, "worker");
+    info!(event = "starting", version, workers, "causeway {version}, {config}, {threads}");
 }
 
 /// Something in the config is legal and foolish. `file` is who said it: a file, a flag or a variable.
@@ -82,7 +86,9 @@ pub fn serving(pools: &[PoolSummary<'_>], advice: &str) {
     if !advice.is_empty() {
         let _ = write!(text, " ({advice})");
     }
-    info!(event = "serving", pools = pools.len(), "{text}");
+    let usable: usize = pools.iter().map(|pool| pool.usable).sum();
+    let upstreams: usize = pools.iter().map(|pool| pool.total).sum();
+    info!(event = "serving", pools = pools.len(), usable, upstreams, "{text}");
 }
 
 /// The end has begun; requests still come in for `grace`.
@@ -99,7 +105,8 @@ pub fn drain_begun(signal: &str, connections: usize, timeout: Duration) {
 
 /// All that ran has ended by itself.
 pub fn drained(elapsed: Duration) {
-    info!(event = "drained", "drained after {}, nothing was cut", spoken(elapsed));
+    let elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+    info!(event = "drained", elapsed_ms, "drained after {}, nothing was cut", spoken(elapsed));
 }
 
 /// The time is up, or a second signal came.
@@ -145,6 +152,25 @@ pub fn access_log_dropped(lines: u64) {
     );
 }
 
+/// A change of an upstream could not be handed on. `to`: `command` or `url`; `why`: the end of a sentence. One line in ten seconds
+/// for each.
+pub fn notify_failed(to: &'static str, told: &Told, why: &str, now: Instant) {
+    static THROTTLE: Throttle<&'static str> = Throttle::new(Duration::from_secs(10), 2);
+    if let Some(held) = THROTTLE.pass(now, |seen| *seen == to, || to) {
+        let (of, more) = (&told.event, more(held));
+        warn!(event = "notify_failed", to, of, more = held, "notify.{to} was not told of {of}: {}{more}", ascii(why));
+    }
+}
+
+/// Changes of upstreams were left out, because more than `most` waited to be handed on.
+pub fn notify_late(most: usize, lost: u64) {
+    let changes = count(usize::try_from(lost).unwrap_or(usize::MAX), "change");
+    warn!(
+        event = "notify_late",
+        lost, "[notify] is too slow: {changes} of upstreams were left out, because {most} others waited for it"
+    );
+}
+
 // ---- listeners
 
 /// Accepting failed for want of files or memory; it goes on after `pause`.
@@ -173,29 +199,7 @@ pub fn untrusted_forwarded(peer: IpAddr, now: Instant) {
     }
 }
 
-// ---- requests
-
-/// A client got a 5xx of causeway's own: which upstream failed how. At most one line a second for each pool and cause;
-/// the next one says how many there were between.
-pub fn request_failed(exchange: &Exchange) {
-    static THROTTLE: Throttle<(Option<Arc<str>>, Option<Cause>)> = Throttle::new(Duration::from_secs(1), 1024);
-    let cause = exchange.failure.as_ref().map(|failure| failure.cause);
-    let now = exchange.started + exchange.elapsed;
-    let same = |key: &(Option<Arc<str>>, Option<Cause>)| key.1 == cause && key.0 == exchange.pool;
-    let Some(held) = THROTTLE.pass(now, same, || (exchange.pool.clone(), cause)) else { return };
-    let (id, status, pool) = (&*exchange.request_id, exchange.status, exchange.pool.as_deref().unwrap_or_default());
-    let cause = cause.map_or("", Cause::token);
-    let (text, more) = (Trail(exchange), more(held));
-    warn!(
-        event = "request_failed",
-        request_id = id,
-        status,
-        pool,
-        cause,
-        more = held,
-        "request {id} got {status}: {text}{more}"
-    );
-}
+// ---- pools
 
 /// The operator has switched an upstream.
 pub fn upstream_switched(pool: &str, upstream: &str, from: &str, to: &str) {
@@ -240,62 +244,6 @@ pub fn retry_budget_exhausted(pool: &Arc<str>, percent: u32, now: Instant) {
             "pool {pool} sends no request again for now: {percent} % of the requests of the last 10 s, and 10 a second besides, \
              were (limit: retry.budget). Find out why so many attempts fail{more}"
         );
-    }
-}
-
-/// One request made several upstreams drop the connection: it may be what takes them down. At most one line in ten seconds
-/// for each route; one upstream alone says nothing.
-pub fn request_suspect(exchange: &Exchange, now: Instant) {
-    static THROTTLE: Throttle<Option<Arc<str>>> = Throttle::new(Duration::from_secs(10), 256);
-    let mut upstreams: Vec<_> = exchange.droppers().map(|attempt| &*attempt.upstream).collect();
-    upstreams.sort_unstable();
-    upstreams.dedup();
-    if upstreams.len() < 2 {
-        return;
-    }
-    let Some(held) = THROTTLE.pass(now, |route| *route == exchange.route, || exchange.route.clone()) else { return };
-    let (id, method, more) = (&*exchange.request_id, exchange.method.as_str(), more(held));
-    let (route, pool) = (exchange.route.as_deref().unwrap_or_default(), exchange.pool.as_deref().unwrap_or_default());
-    let (count, upstreams) = (upstreams.len(), listed(&upstreams));
-    warn!(
-        event = "request_suspect",
-        request_id = id,
-        method,
-        route,
-        pool,
-        upstreams,
-        more = held,
-        "request {id} ({method}, route {route}) made {count} upstreams of pool {pool} drop the connection: {upstreams}. \
-         It may be what takes the app down; retry.resend = 0 on that route keeps it to one{more}"
-    );
-}
-
-/// `GET /orders (pool app): 127.0.0.1:3000 connection_refused: connection refused: …; 127.0.0.1:3002 not tried: evicted`
-struct Trail<'a>(&'a Exchange);
-
-impl Display for Trail<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let exchange = self.0;
-        write!(f, "{} {}", exchange.method, escape(exchange.uri.path().as_bytes()))?;
-        if let Some(pool) = &exchange.pool {
-            write!(f, " (pool {pool})")?;
-        }
-        let mut separator = ": ";
-        for (attempt, failure) in exchange.failures() {
-            write!(f, "{separator}{} {failure}", attempt.upstream)?;
-            separator = "; ";
-        }
-        for skip in &exchange.not_tried {
-            write!(f, "{separator}{} not tried: {}", skip.upstream, skip.reason.token())?;
-            if let Some((cause, _)) = &skip.last_failure {
-                write!(f, " ({cause})")?;
-            }
-            separator = "; ";
-        }
-        match &exchange.failure {
-            Some(failure) if separator == ": " => write!(f, "{separator}{failure}"),
-            _ => Ok(()),
-        }
     }
 }
 

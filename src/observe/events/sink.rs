@@ -1,9 +1,11 @@
 //! From `tracing` to lines: a layer that writes each event as a person or a machine wants it, and never waits.
 //!
-//! Human form: time, level, message, nothing else. JSON: `time`, `level`, `event`, the fields, `message`.
+//! Human form: time, level, message, nothing else. JSON: `time`, `level`, `event`, the fields, `message`. The same object goes to
+//! the [`Feed`], from level info on, whatever the log's own level and form are.
 
 use std::fmt::{self, Write};
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tracing::field::{Field, Visit};
@@ -18,6 +20,8 @@ use crate::config::problem::ascii;
 use crate::observe::json;
 use crate::observe::lines::{self, Lines};
 use crate::observe::time::Utc;
+
+use super::feed::Feed;
 
 /// The handle of the events log; cheap to clone.
 #[derive(Clone, Debug)]
@@ -75,37 +79,64 @@ pub fn subscriber(log: &Log) -> io::Result<(Events, impl Subscriber + Send + Syn
         Level::Debug => LevelFilter::DEBUG,
         Level::Trace => LevelFilter::TRACE,
     };
-    // Libraries are heard where they warn; their inner life only at `trace`.
-    let others = if level == LevelFilter::TRACE { level } else { level.min(LevelFilter::WARN) };
-    let filter = Targets::new().with_default(others).with_target("causeway", level);
-    let layer = Sink { lines: lines.clone(), human }.with_filter(filter);
+    let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let feed = Arc::new(Feed::new(u64::try_from(started.as_millis()).unwrap_or_default()));
+    let (logged, fed) = (from(level), from(LevelFilter::INFO));
+    let layer = Sink { lines: lines.clone(), human, feed, logged, fed }.with_filter(from(level.max(LevelFilter::INFO)));
     Ok((Events { lines, human }, Registry::default().with(layer)))
+}
+
+/// From this level on. Libraries are heard where they warn; their inner life only at `trace`.
+fn from(level: LevelFilter) -> Targets {
+    let others = if level == LevelFilter::TRACE { level } else { level.min(LevelFilter::WARN) };
+    Targets::new().with_default(others).with_target("causeway", level)
+}
+
+/// The latest events of the log that is in force on this thread; of none, a feed that stays empty.
+#[must_use]
+pub fn feed() -> Arc<Feed> {
+    let found = tracing::dispatcher::get_default(|log| log.downcast_ref::<Sink>().map(|sink| Arc::clone(&sink.feed)));
+    found.unwrap_or_else(|| Arc::new(Feed::new(1)))
 }
 
 struct Sink {
     lines: Lines,
     human: bool,
+    feed: Arc<Feed>,
+    logged: Targets,
+    fed: Targets,
 }
 
 impl<S: Subscriber> Layer<S> for Sink {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let now = Utc::from(SystemTime::now());
-        let level = event.metadata().level().as_str();
-        self.lines.line(|out| {
-            if self.human {
-                let _ = write!(out, "{} {:<6}", now.clock(), level.to_ascii_lowercase());
+        let (now, metadata) = (Utc::from(SystemTime::now()), event.metadata());
+        let level = metadata.level().as_str().to_ascii_lowercase();
+        let goes = |to: &Targets| to.would_enable(metadata.target(), metadata.level());
+        let (logged, fed) = (goes(&self.logged), goes(&self.fed));
+        if logged && self.human {
+            self.lines.line(|out| {
+                let _ = write!(out, "{} {level:<6}", now.clock());
                 event.record(&mut Human { out });
-            } else {
-                let _ = write!(out, "{{\"time\":\"{}\",\"level\":\"{}\"", now.millis(), level.to_ascii_lowercase());
-                let mut fields = Fields { out, message: None };
-                event.record(&mut fields);
-                if let Some(message) = fields.message {
-                    out.push_str(",\"message\":");
-                    json::string(out, &message);
-                }
-                out.push('}');
-            }
-        });
+            });
+        }
+        if !fed && (self.human || !logged) {
+            return;
+        }
+        let mut json = format!("{{\"time\":\"{}\",\"level\":\"{level}\"", now.millis());
+        let mut fields = Fields { out: &mut json, message: None, name: String::new() };
+        event.record(&mut fields);
+        let (message, name) = (fields.message, fields.name);
+        if let Some(message) = message {
+            json.push_str(",\"message\":");
+            json::string(&mut json, &message);
+        }
+        json.push('}');
+        if logged && !self.human {
+            self.lines.bytes(|out| out.extend_from_slice(json.as_bytes()));
+        }
+        if fed {
+            self.feed.tell(name, json);
+        }
     }
 }
 
@@ -123,10 +154,11 @@ impl Visit for Human<'_> {
     }
 }
 
-/// All fields in order, the message kept for the end.
+/// All fields in order, the message kept for the end, and the event's name noted.
 struct Fields<'a> {
     out: &'a mut String,
     message: Option<String>,
+    name: String,
 }
 
 impl Fields<'_> {
@@ -146,6 +178,9 @@ impl Visit for Fields<'_> {
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "event" {
+            value.clone_into(&mut self.name);
+        }
         let _ = write!(self.out, ",\"{}\":", field.name());
         json::string(self.out, value);
     }

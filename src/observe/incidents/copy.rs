@@ -37,6 +37,7 @@ pub(super) fn of(exchange: &Exchange, sequence: u64) -> Incident {
     copy.host = exchange.host.as_ref().map(field);
     copy.version = exchange.version;
     copy.user_agent = exchange.user_agent.as_ref().map(field);
+    copy.trace_id = exchange.trace_id;
     copy.route = exchange.route.clone();
     copy.pool = exchange.pool.clone();
     copy.pool_size = exchange.pool_size;

@@ -1,0 +1,69 @@
+//! One POST to `notify.url`: the event as its body, any 2xx is a yes.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
+use http::{Method, Request};
+use http_body_util::Full;
+use tokio::time::timeout;
+
+use crate::client::{Client, Order, Progress};
+use crate::config::address::Dial;
+use crate::config::model::{Buffers, Connections, Timeouts, Webhook};
+use crate::config::{Address, Endpoint, Host};
+use crate::observe::events::Told;
+use crate::observe::told::whole;
+use crate::pool::resolve;
+
+/// Posts it. An error is the end of a sentence: `it answered 500`.
+pub(super) async fn post(hook: &Webhook, told: &Told, limit: Duration) -> Result<(), String> {
+    match timeout(limit, exchange(hook, told, limit)).await {
+        Ok(Ok(200..=299)) => Ok(()),
+        Ok(Ok(status)) => Err(format!("it answered {status}")),
+        Ok(Err(why)) => Err(why),
+        Err(_) => Err(format!("no answer within {} s", limit.as_secs())),
+    }
+}
+
+async fn exchange(hook: &Webhook, told: &Told, limit: Duration) -> Result<u16, String> {
+    let endpoint = Arc::new(endpoint(&hook.address, limit).await?);
+    let request = request(hook, told).map_err(|error| error.to_string())?;
+    let timeouts = Timeouts { connect: limit, write: limit, read: limit, body: limit, ..Timeouts::default() };
+    let order = Order {
+        endpoint: &endpoint,
+        timeouts: &timeouts,
+        buffers: &Buffers::default(),
+        connections: &Connections { max_idle: 0, ..Connections::default() },
+        idle_age: &Arc::default(),
+        meter: &Arc::default(),
+        replayable: false,
+        fresh: true,
+        expects_continue: false,
+    };
+    // A client of its own: a fresh connection, closed at the end. The body of the answer is nobody's business.
+    let answer = Client::<Full<Bytes>>::new().send(order, request, &Arc::new(Progress::default())).await;
+    answer.map(|answer| answer.status().as_u16()).map_err(|failure| format!("{}: {}", failure.cause, whole(&failure)))
+}
+
+/// Names are asked for each time: that is seldom.
+async fn endpoint(address: &Address, limit: Duration) -> Result<Endpoint, String> {
+    let Host::Name(name) = &address.host else {
+        return Endpoint::literal(address).ok_or_else(|| "it has no address".to_owned());
+    };
+    let found = resolve::look_up(Arc::clone(name), limit).await.map_err(|(cause, said)| format!("{cause}: {said}"))?;
+    let found = found.into_iter().map(|ip| SocketAddr::new(ip, address.port)).collect();
+    Ok(Endpoint::new(address.to_string().into(), Dial::Addresses(found)))
+}
+
+fn request(hook: &Webhook, told: &Told) -> Result<Request<Full<Bytes>>, http::Error> {
+    let request = Request::builder().method(Method::POST).uri(hook.target.as_str());
+    let request = request
+        .header(HOST, hook.address.to_string())
+        .header(USER_AGENT, HeaderValue::from_static(concat!("causeway/", env!("CARGO_PKG_VERSION"))))
+        .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
+        .header(CONNECTION, HeaderValue::from_static("close"));
+    request.body(Full::from(format!("{}\n", told.json)))
+}

@@ -1,0 +1,23 @@
+//! `[notify]`: who is told of each change of an upstream.
+
+use http::uri::PathAndQuery;
+
+use super::super::address::Address;
+
+/// `[notify]`. Nobody is told where both are absent.
+#[derive(Clone, Debug, Default)]
+pub struct Notify {
+    /// A program and its words; none: empty.
+    pub command: Vec<String>,
+    /// Where to post to.
+    pub url: Option<Webhook>,
+}
+
+/// `notify.url`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Webhook {
+    /// Who takes it.
+    pub address: Address,
+    /// What stands behind its address. It may hold a secret: it is never logged.
+    pub target: PathAndQuery,
+}
