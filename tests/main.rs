@@ -3,6 +3,7 @@
 #![allow(unreachable_pub)] // `pub` between test modules
 #![allow(clippy::unwrap_used)] // clippy's own exemption leaves out the helpers
 
+mod admin;
 mod balance;
 mod causes;
 mod cli;

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE};
+use http::header::{ALLOW, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::Full;
@@ -80,7 +80,11 @@ pub(super) fn written(body: String) -> Answer {
 
 /// A refusal is one sentence.
 pub(super) fn refused((status, why): Refusal) -> Answer {
-    text(status, format!("{why}\n"))
+    let mut answer = text(status, format!("{why}\n"));
+    if status == StatusCode::UNAUTHORIZED {
+        answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    answer
 }
 
 /// The path is there, and takes other methods.

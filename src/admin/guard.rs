@@ -1,4 +1,4 @@
-//! Who may look at what is inside, and who may change it: no page of another site, and for changes this machine alone.
+//! Who may look at what is inside, and who may change it: no page of another site; changes come from this machine, or with the token.
 //!
 //! A name that somebody lets point here (DNS rebinding) makes a browser take a foreign page for the admin's own: so only an
 //! address, `localhost` or this deployment's name may stand in Host.
@@ -7,6 +7,8 @@ use std::net::IpAddr;
 
 use http::header::{self, HeaderMap, HeaderName};
 use http::{StatusCode, Uri};
+
+use crate::config::model::Token;
 
 use super::answer::Refusal;
 
@@ -24,15 +26,37 @@ pub(super) fn may_look(name: &str, fields: &HeaderMap) -> Result<(), Refusal> {
     }
 }
 
-/// May this request change something? `peer`: who sent it.
-pub(super) fn may_change(peer: IpAddr, fields: &HeaderMap) -> Result<(), Refusal> {
-    if !peer.to_canonical().is_loopback() {
-        refused("Changes are taken from this machine alone: send it to the admin address from there.")
-    } else if !own_page(fields) || !is_local(host(fields)) {
-        refused("This was sent by a page of another site. Send it with curl or from the admin's own page.")
-    } else {
-        Ok(())
+/// May this request change something? `peer`: who sent it; `token`: of `admin.token_file`. Whoever has the token may ask by any
+/// name: no page that was led here by a name has it.
+pub(super) fn may_change(peer: IpAddr, token: Option<&Token>, fields: &HeaderMap) -> Result<(), Refusal> {
+    let here = peer.to_canonical().is_loopback();
+    match (token, said(fields)) {
+        _ if !own_page(fields) => {
+            refused("This was sent by a page of another site. Send it with curl or from the admin's own page.")
+        }
+        (Some(token), Some(said)) if token.is(said) => Ok(()),
+        (Some(_), Some(_)) => unknown("This is not the token of admin.token_file."),
+        (Some(_), None) if !here => {
+            unknown("From another machine, changes need the token of admin.token_file: Authorization: Bearer TOKEN.")
+        }
+        (None, _) if !here => refused(
+            "Changes are taken from this machine alone: send it to the admin address from there, or set admin.token_file.",
+        ),
+        _ if !is_local(host(fields)) => {
+            refused("Changes are taken where they are sent to an address or localhost: a name could be anybody's.")
+        }
+        _ => Ok(()),
     }
+}
+
+/// The token of this request (RFC 6750 §2.1).
+fn said(fields: &HeaderMap) -> Option<&[u8]> {
+    let (scheme, token) = fields.get(header::AUTHORIZATION)?.as_bytes().split_at_checked(7)?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
+}
+
+fn unknown(why: &str) -> Result<(), Refusal> {
+    Err((StatusCode::UNAUTHORIZED, why.to_owned()))
 }
 
 fn refused(why: &str) -> Result<(), Refusal> {
@@ -95,7 +119,7 @@ mod tests {
 
     #[test]
     fn only_this_machine_and_no_page_of_another_site_may_change_something() {
-        let may = |peer: &str, pairs| may_change(peer.parse().unwrap(), &fields(pairs)).is_ok();
+        let may = |peer: &str, pairs| may_change(peer.parse().unwrap(), None, &fields(pairs)).is_ok();
         assert!(may("127.0.0.1", &[("host", "127.0.0.1:9901")]));
         assert!(may("::ffff:127.0.0.1", &[("host", "[::1]:9901"), ("sec-fetch-site", "none")]));
         assert!(may("::1", &[("host", "localhost:9901"), ("origin", "http://localhost:9901")]));
@@ -105,5 +129,30 @@ mod tests {
         assert!(!may("127.0.0.1", &[("host", "127.0.0.1:9901"), ("sec-fetch-site", "cross-site")]));
         assert!(!may("127.0.0.1", &[("host", "rebound.example:9901")]), "a name that was pointed here");
         assert!(!may("127.0.0.1", &[]));
+    }
+
+    #[test]
+    fn the_token_opens_from_everywhere_and_nothing_else_does() {
+        let token = Token::read(b"s3cret-s3cret-s3cret\n", "t".into()).unwrap();
+        let may = |peer: &str, pairs: &[(&'static str, &'static str)]| match may_change(
+            peer.parse().unwrap(),
+            Some(&token),
+            &fields(pairs),
+        ) {
+            Ok(()) => 200,
+            Err((status, _)) => status.as_u16(),
+        };
+        let right = ("authorization", "Bearer s3cret-s3cret-s3cret");
+        assert_eq!(may("10.0.0.1", &[("host", "admin.internal:9901"), right]), 200);
+        assert_eq!(may("10.0.0.1", &[("host", "10.0.0.7"), ("authorization", "bearer  s3cret-s3cret-s3cret")]), 200);
+        for wrong in ["Bearer s3cret", "Bearer ", "Bearer", "Basic s3cret-s3cret-s3cret", "s3cret-s3cret-s3cret", ""] {
+            assert_eq!(may("10.0.0.1", &[("host", "10.0.0.7"), ("authorization", wrong)]), 401, "{wrong}");
+        }
+        assert_eq!(may("10.0.0.1", &[("host", "10.0.0.7")]), 401);
+        assert_eq!(may("127.0.0.1", &[("host", "127.0.0.1:9901")]), 200, "this machine needs none");
+        assert_eq!(may("127.0.0.1", &[("host", "127.0.0.1:9901"), ("authorization", "Bearer x")]), 401);
+        assert_eq!(may("127.0.0.1", &[("host", "rebound.example:9901")]), 403);
+        assert_eq!(may("10.0.0.1", &[("host", "10.0.0.7"), right, ("origin", "http://evil.example")]), 403);
+        assert_eq!(may("127.0.0.1", &[("host", "127.0.0.1"), right, ("sec-fetch-site", "cross-site")]), 403);
     }
 }

@@ -31,8 +31,8 @@ pub(super) fn page(admin: &Admin, open: bool) -> String {
     troubles(&mut page, counted, pools);
     upstreams(&mut page, pools);
     page.family("causeway_connections", Kind::Gauge, "Open client connections.");
-    for (listener, permits) in &admin.doors {
-        page.sample(&[("listener", listener)], permits.taken());
+    for door in &admin.start.doors {
+        page.sample(&[("listener", &door.name)], door.permits.taken());
     }
     page.family(
         "causeway_access_log_dropped_total",

@@ -6,20 +6,23 @@
 //! it, or the proxy that explains would be taken away. Who wants them in it asks for `?pool=`.
 
 mod answer;
+mod config;
 mod events;
 mod guard;
 mod incidents;
 mod metrics;
+mod openapi;
 mod ready;
 mod routes;
+mod status;
 mod switch;
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Request, StatusCode};
@@ -35,12 +38,13 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::TimeoutLayer;
 
-use crate::listen::accept::Permits;
+use crate::observe::metrics::history::{EVERY, History};
 use crate::pool::Pool;
 use crate::proxy::Proxy;
 
 use events::{Line, Streams};
 use ready::{Standing, State};
+pub use status::{Door, Start};
 
 /// Connections at once; the next one waits in the kernel's queue.
 const CONNECTIONS: usize = 512;
@@ -58,8 +62,9 @@ const GONE: Duration = Duration::from_secs(30);
 pub struct Admin {
     pools: Vec<Arc<Pool>>,
     proxy: Arc<Proxy>,
-    /// Name and permits of each listener.
-    doors: Vec<(Arc<str>, Permits)>,
+    start: Start,
+    /// What the counters said in the last minutes.
+    history: Mutex<History>,
     listening: AtomicBool,
     draining: AtomicBool,
     /// All pools had their first results once.
@@ -68,14 +73,15 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Over these pools, in the order of the file, the proxy that uses them, and the permits of its listeners. The config is loaded,
+    /// Over these pools, in the order of the file, the proxy that uses them, and what is known since its start. The config is loaded,
     /// or there would be none.
     #[must_use]
-    pub fn new(pools: Vec<Arc<Pool>>, proxy: Arc<Proxy>, doors: Vec<(Arc<str>, Permits)>) -> Self {
+    pub fn new(pools: Vec<Arc<Pool>>, proxy: Arc<Proxy>, start: Start) -> Self {
         Self {
             pools,
             proxy,
-            doors,
+            history: Mutex::new(History::new(start.at.0)),
+            start,
             listening: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             checked: AtomicBool::new(false),
@@ -91,6 +97,20 @@ impl Admin {
     /// The end has begun: `/readyz` says no from here on.
     pub fn set_draining(&self) {
         self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Writes down now and then what the counters say, until `stop` is done: what "a second" and "the last 5 min" go by.
+    pub async fn keep_history(self: Arc<Self>, stop: impl Future<Output = ()>) {
+        tokio::pin!(stop);
+        loop {
+            tokio::select! {
+                () = &mut stop => break,
+                () = sleep(EVERY) => {
+                    let reading = status::reading(&self);
+                    status::history(&self).push(reading, Instant::now());
+                }
+            }
+        }
     }
 
     fn state(&self) -> State {
@@ -174,7 +194,6 @@ mod tests {
     use crate::observe::Incidents;
     use crate::observe::access_log::AccessLog;
     use crate::proxy::Hooks;
-    use std::time::Instant;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::sync::oneshot;
 
@@ -183,6 +202,16 @@ mod tests {
         address: std::net::SocketAddr,
         stop: oneshot::Sender<()>,
         task: tokio::task::JoinHandle<()>,
+    }
+
+    fn started() -> Start {
+        let config = Config::from_toml("[pool.app]\nupstreams = [\"127.0.0.1:1\"]\n").unwrap();
+        Start {
+            config: Arc::new(config),
+            at: (Instant::now(), std::time::SystemTime::now()),
+            workers: 1,
+            doors: Vec::new(),
+        }
     }
 
     async fn start() -> Running {
@@ -195,7 +224,7 @@ mod tests {
         let config = Config::from_toml("[pool.app]\nupstreams = [\"127.0.0.1:1\"]\n").unwrap();
         let (log, incidents) = (AccessLog::off(), Arc::new(Incidents::default()));
         let proxy = Proxy::new(config, pools.clone(), log, incidents, Hooks::default());
-        let admin = Arc::new(Admin::new(pools, Arc::new(proxy), Vec::new()));
+        let admin = Arc::new(Admin::new(pools, Arc::new(proxy), started()));
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(serve(listener, Arc::clone(&admin), async move {
             let _ = stopped.await;

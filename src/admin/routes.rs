@@ -13,7 +13,7 @@ use crate::observe::metrics::text::Page;
 
 use super::answer::{self, Answer, Refusal, text};
 use super::switch::{self, Target};
-use super::{Admin, guard, incidents, metrics, ready};
+use super::{Admin, config, guard, incidents, metrics, openapi, ready, status};
 
 /// What a path stands for.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,6 +22,9 @@ enum Route<'p> {
     Live,
     Ready,
     Metrics,
+    Status,
+    Config,
+    OpenApi,
     Incidents,
     Incident(&'p str),
     Events,
@@ -35,13 +38,17 @@ const LIST: &str = "causeway admin
   /readyz?pool=all     and while every pool has one
   /readyz?verbose      says what it looked at
   /metrics             numbers for Prometheus, also as OpenMetrics
+  /api/status          pools and upstreams, rates, what failed: causeway status
   /api/incidents       requests that failed, the newest first
                        ?limit=100 &cause=read_timeout &pool=NAME
   /api/incidents/ID    one of them, whole: 8 characters of its id are enough
   /api/events          what happens, as it happens (server-sent events)
                        ?after=ID from there on
+  /api/config          the configuration in force, secrets masked
   PUT /api/pools/POOL/upstreams/NAME/state
-                       {\"state\":\"enabled|draining|disabled\"}, from this machine
+                       {\"state\":\"enabled|draining|disabled\"}, from this machine,
+                       or with the token of admin.token_file
+  /openapi.json        all of this for machines
 ";
 
 impl<'p> Route<'p> {
@@ -52,6 +59,9 @@ impl<'p> Route<'p> {
             "/readyz" => Self::Ready,
             "/metrics" => Self::Metrics,
             "/api/events" => Self::Events,
+            "/api/status" => Self::Status,
+            "/api/config" => Self::Config,
+            "/openapi.json" => Self::OpenApi,
             "/api/incidents" | "/api/incidents/" => Self::Incidents,
             _ => match path.strip_prefix("/api/incidents/") {
                 Some(id) => Self::Incident(id),
@@ -64,13 +74,7 @@ impl<'p> Route<'p> {
     const fn methods(&self) -> &'static str {
         match self {
             Self::Switch(_) => "PUT",
-            Self::List
-            | Self::Live
-            | Self::Ready
-            | Self::Metrics
-            | Self::Incidents
-            | Self::Incident(_)
-            | Self::Events => "GET, HEAD",
+            _ => "GET, HEAD",
         }
     }
 }
@@ -99,6 +103,11 @@ pub(super) async fn answer(admin: &Admin, peer: IpAddr, request: Request<Incomin
             let open = metrics::wants_open(request.headers());
             Ok(answer::of(Page::content_type(open), metrics::page(admin, open)))
         }
+        Route::Status => guard::may_look(admin.proxy.name(), request.headers())
+            .map(|()| answer::document(&status::status(admin, Instant::now()))),
+        Route::Config => guard::may_look(admin.proxy.name(), request.headers())
+            .map(|()| answer::document(&config::document(&admin.start.config))),
+        Route::OpenApi => Ok(answer::of("application/json", openapi::document())),
         Route::Incidents => guard::may_look(admin.proxy.name(), request.headers())
             .and_then(|()| incidents::list(admin.proxy.incidents(), &admin.pools, query)),
         Route::Incident(id) => guard::may_look(admin.proxy.name(), request.headers())
@@ -112,7 +121,7 @@ pub(super) async fn answer(admin: &Admin, peer: IpAddr, request: Request<Incomin
 
 /// The operator's word on an upstream.
 async fn switched(admin: &Admin, target: &Target, peer: IpAddr, request: Request<Incoming>) -> Result<Answer, Refusal> {
-    guard::may_change(peer, request.headers())?;
+    guard::may_change(peer, admin.start.config.admin_token.as_ref(), request.headers())?;
     let body = Limited::new(request.into_body(), switch::LONGEST).collect().await;
     let body = body.map_err(|error| (StatusCode::BAD_REQUEST, format!("The body could not be read: {error}.")))?;
     switch::switch(&admin.pools, target, &body.to_bytes(), Instant::now()).map(answer::written)
@@ -126,7 +135,7 @@ mod tests {
     fn all_that_is_listed_is_there() {
         let words = LIST.split_ascii_whitespace();
         let paths: Vec<_> = words.filter(|word| word.starts_with('/')).map(|word| word.split('?').next()).collect();
-        assert_eq!(paths.len(), 10);
+        assert_eq!(paths.len(), 13);
         assert!(paths.iter().flatten().all(|path| Route::of(path).is_some()), "{paths:?}");
         assert!(LIST.lines().all(|line| line.len() <= 80) && LIST.is_ascii());
         assert_eq!(Route::of("/nothing"), None);

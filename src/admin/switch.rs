@@ -3,6 +3,7 @@
 //! Who may say it is in [`guard`](super::guard). It knows nothing of connections.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use http::StatusCode;
@@ -48,7 +49,8 @@ impl Target {
     }
 }
 
-/// Takes the word; the answer is the upstreams whose state it changed, as JSON.
+/// Takes the word; the answer, as JSON, is the upstreams whose state it changed, how those that it covers are now, and what is left
+/// of the pool.
 pub(super) fn switch(pools: &[Arc<Pool>], target: &Target, body: &[u8], now: Instant) -> Result<String, Refusal> {
     let word = match serde_json::from_slice::<Said>(body) {
         Ok(said) => said.state,
@@ -78,7 +80,24 @@ pub(super) fn switch(pools: &[Arc<Pool>], target: &Target, body: &[u8], now: Ins
         events::upstream_switched(&pool.config.name, &upstream.id, change.from.token(), change.to.token());
         json!({ "upstream": &*upstream.id, "from": change.from.token(), "to": change.to.token() })
     });
-    Ok(format!("{}\n", json!({ "changed": rows.collect::<Vec<_>>() })))
+    let changed: Vec<_> = rows.collect();
+    let members = pool.members();
+    let covered = members.iter().filter(|one| {
+        let entry = pool.config.upstreams.get(one.entry);
+        *one.id == *target.upstream || entry.is_some_and(|entry| *entry.id() == *target.upstream)
+    });
+    let covered = covered.map(|one| {
+        let in_flight = one.in_flight.load(Ordering::Relaxed);
+        json!({ "upstream": &*one.id, "state": one.health.state().token(), "in_flight": in_flight })
+    });
+    let told = json!({
+        "changed": changed,
+        "upstreams": covered.collect::<Vec<_>>(),
+        "usable": pool.usable(),
+        "total": members.len(),
+        "sticky": pool.config.sticky.is_some(),
+    });
+    Ok(format!("{told}\n"))
 }
 
 /// Without its escapes (RFC 3986 §2.1); `None` where one is broken.

@@ -48,6 +48,9 @@ impl Control {
                 };
             tasks.spawn(probe::watch(pool, report, self.stop.clone()));
         }
+        if !self.admin_sockets.is_empty() {
+            tasks.spawn(Arc::clone(&self.admin).keep_history(self.stop.clone().cancelled_owned()));
+        }
         for socket in self.admin_sockets {
             match tokio::net::TcpListener::from_std(socket) {
                 Ok(socket) => drop(tasks.spawn(admin::serve(

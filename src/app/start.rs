@@ -4,12 +4,12 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::Admin;
+use crate::admin::{self, Admin};
 use crate::config::Config;
 use crate::config::model::{Listener, Shutdown};
 use crate::listen::accept::{self, Permits};
@@ -85,12 +85,13 @@ impl Server {
         let admin_bound = admin_bound.map_err(|source| failed("admin", source))?;
         let access_log =
             AccessLog::start(&config.log).map_err(|source| failed("cannot open the access log", source))?;
+        let said = Arc::new(config.clone());
         for pool in &mut config.pools {
             // `max_idle` is for the whole process; each worker keeps its share.
             let pool = Arc::make_mut(pool);
             pool.connections.max_idle = pool.connections.max_idle.div_ceil(count);
         }
-        let now = Instant::now();
+        let (now, started) = (Instant::now(), SystemTime::now());
         let pools: Vec<Arc<Pool>> =
             config.pools.iter().map(|pool| Arc::new(Pool::new(Arc::clone(pool), now))).collect();
         let (mut crew, ends) = Crew::new();
@@ -106,7 +107,8 @@ impl Server {
         let (incidents, on_transition) = (Arc::new(Incidents::default()), hooks.on_transition.clone());
         let proxy = Arc::new(Proxy::new(config, pools.clone(), access_log.clone(), incidents, hooks));
         let (doors, shares) = shares(listeners, count);
-        let admin_state = Arc::new(Admin::new(pools.clone(), Arc::clone(&proxy), doors));
+        let began = admin::Start { config: said, at: (now, started), workers: count, doors };
+        let admin_state = Arc::new(Admin::new(pools.clone(), Arc::clone(&proxy), began));
         let control = Control {
             looks: Arc::new(Looks::new(pools.clone(), own(&addresses, admin))),
             pools: pools.clone(),
@@ -307,17 +309,15 @@ struct Share {
     sockets: Vec<std::net::TcpListener>,
 }
 
-/// A listener's name, and how many connections it may have.
-type Door = (Arc<str>, Permits);
-
 /// Each worker's sockets of each listener; the limit of a listener's connections is one for all workers.
-fn shares(listeners: Vec<(Arc<Listener>, Bound)>, count: usize) -> (Vec<Door>, Vec<Vec<Share>>) {
+fn shares(listeners: Vec<(Arc<Listener>, Bound)>, count: usize) -> (Vec<admin::Door>, Vec<Vec<Share>>) {
     let mut doors = Vec::new();
     let mut shares: Vec<Vec<Share>> = (0..count).map(|_| Vec::new()).collect();
     let automatic = listeners.iter().filter(|(listener, _)| listener.connections_limit.is_none()).count();
     for (listener, bound) in listeners {
         let permits = Permits::new(listener.connections_limit, automatic);
-        doors.push((Arc::clone(&listener.name), permits.clone()));
+        let (name, addresses) = (Arc::clone(&listener.name), bound.addresses.clone());
+        doors.push(admin::Door { name, addresses, permits: permits.clone() });
         for (share, sockets) in shares.iter_mut().zip(bound.workers) {
             share.push(Share { listener: Arc::clone(&listener), permits: permits.clone(), sockets });
         }

@@ -1,4 +1,4 @@
-//! How a command asks the running proxy: which address, one GET, and why there was no answer.
+//! How a command asks the running proxy: which address, one GET or PUT, and why there was no answer.
 //!
 //! Nothing can take longer than its limit, name servers included. What comes back is not believed: it may be anybody's.
 
@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs 
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use crate::config::model::Token;
 use crate::config::{self, Flags, ListenAddress};
 
 use super::run::variable;
@@ -28,6 +29,15 @@ pub(super) struct Question {
     pub(super) limit: Duration,
     /// Of an answer, as many bytes are read.
     pub(super) most: u64,
+}
+
+/// What a change says: the operator's word, and by what right.
+#[derive(Clone, Debug)]
+pub(super) struct Change {
+    /// JSON.
+    pub(super) body: String,
+    /// For an admin on another machine.
+    pub(super) token: Option<Token>,
 }
 
 /// What came back.
@@ -56,23 +66,32 @@ impl fmt::Display for Unasked {
 impl Question {
     /// Asks once.
     pub(super) fn ask(self) -> Result<Answer, Unasked> {
+        self.send(None)
+    }
+
+    /// Says something once, by PUT.
+    pub(super) fn put(self, change: Change) -> Result<Answer, Unasked> {
+        self.send(Some(change))
+    }
+
+    fn send(self, change: Option<Change>) -> Result<Answer, Unasked> {
         let (send, receive) = mpsc::channel();
         let limit = self.limit;
         // On a thread of its own: a name server has clocks of its own.
         std::thread::spawn(move || {
-            let _ = send.send(address(self.admin.as_deref()).and_then(|admin| self.at(admin)));
+            let _ = send.send(address(self.admin.as_deref()).and_then(|admin| self.at(admin, change.as_ref())));
         });
         let late = || Err(Unasked(format!("no answer from the admin address within {} s", limit.as_secs())));
         receive.recv_timeout(limit).unwrap_or_else(|_| late())
     }
 
-    fn at(&self, admin: String) -> Result<Answer, Unasked> {
+    fn at(&self, admin: String, change: Option<&Change>) -> Result<Answer, Unasked> {
         let begun = Instant::now();
         let addresses = admin.to_socket_addrs();
         let addresses = addresses.map_err(|error| Unasked(format!("cannot use the admin address {admin}: {error}")))?;
         let mut last = io::Error::from(io::ErrorKind::NotFound);
         for address in addresses {
-            match self.exchange(address, self.limit.saturating_sub(begun.elapsed())) {
+            match self.exchange(address, change, self.limit.saturating_sub(begun.elapsed())) {
                 Ok(raw) => return Ok(read(admin, &raw, self.most)),
                 Err(error) => last = error,
             }
@@ -86,14 +105,22 @@ impl Question {
     }
 
     /// Host is the address that was dialled: a name could be anybody's, and gets no answer to some questions.
-    fn exchange(&self, address: SocketAddr, limit: Duration) -> io::Result<Vec<u8>> {
+    fn exchange(&self, address: SocketAddr, change: Option<&Change>, limit: Duration) -> io::Result<Vec<u8>> {
         let (begun, limit) = (Instant::now(), limit.max(Duration::from_millis(1)));
         let mut stream = TcpStream::connect_timeout(&address, limit)?;
         stream.set_write_timeout(Some(limit))?;
         let Self { target, accept, .. } = self;
         // In one piece: who answers before it was read to its end would break the rest off.
-        let head = format!("GET {target} HTTP/1.1\r\nHost: {address}\r\nAccept: {accept}\r\nConnection: close\r\n\r\n");
-        stream.write_all(head.as_bytes())?;
+        let common = format!("{target} HTTP/1.1\r\nHost: {address}\r\nAccept: {accept}\r\nConnection: close\r\n");
+        let whole = match change {
+            None => format!("GET {common}\r\n"),
+            Some(Change { body, token }) => {
+                let right = token.as_ref().map(|token| format!("Authorization: Bearer {}\r\n", token.text()));
+                let (right, length) = (right.unwrap_or_default(), body.len());
+                format!("PUT {common}{right}Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}")
+            }
+        };
+        stream.write_all(whole.as_bytes())?;
         let (mut answer, mut piece) = (Vec::new(), [0; 16 << 10]);
         while (answer.len() as u64) <= self.most {
             let left = limit.saturating_sub(begun.elapsed()).max(Duration::from_millis(1));

@@ -9,9 +9,11 @@ pub mod check;
 pub mod demo;
 pub mod explain;
 pub mod healthcheck;
+pub mod operator;
 pub mod origin;
 pub mod probe;
 pub mod run;
+pub mod status;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -48,6 +50,14 @@ enum Command {
     Check(check::CheckArgs),
     /// Test each upstream, phase by phase, and say what to change
     Probe(probe::ProbeArgs),
+    /// The running proxy's pools at a glance
+    Status(status::StatusArgs),
+    /// Send no new requests to an upstream; those it has may end
+    Drain(operator::DrainArgs),
+    /// Send requests to an upstream again
+    Enable(operator::SwitchArgs),
+    /// Take an upstream out of service
+    Disable(operator::SwitchArgs),
     /// What a cause means and what to do; or the trail of a failed request
     Explain(explain::ExplainArgs),
     /// Run an upstream for trying, load tests and drills
@@ -76,6 +86,10 @@ fn with(words: Vec<OsString>) -> ExitCode {
         Ok(Command::Demo(args)) => demo::run(&args),
         Ok(Command::Check(args)) => check::run(&args),
         Ok(Command::Probe(args)) => probe::run(&args),
+        Ok(Command::Status(args)) => status::run(&args),
+        Ok(Command::Drain(args)) => operator::drain(&args),
+        Ok(Command::Enable(args)) => operator::enable(&args),
+        Ok(Command::Disable(args)) => operator::disable(&args),
         Ok(Command::Explain(args)) => explain::run(&args),
         Ok(Command::Origin(args)) => origin::run(args),
         Ok(Command::Healthcheck(args)) => healthcheck::run(args),

@@ -17,6 +17,7 @@ use super::address::ListenAddress;
 mod notify;
 mod page;
 mod pool;
+mod token;
 
 pub use notify::{Notify, Webhook};
 pub use page::{Page, Part, Placeholder};
@@ -24,6 +25,7 @@ pub use pool::{
     Balance, Buffers, Check, Connections, Entry, GrpcCheck, HashKey, Health, HostHeader, HttpCheck, Limits, Passive,
     Pool, Retry, Statuses, Timeouts,
 };
+pub use token::Token;
 
 /// Everything that was said, with the defaults for what was not.
 #[derive(Clone, Debug)]
@@ -38,6 +40,8 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// Where the admin answers; `None`: off.
     pub admin: Option<ListenAddress>,
+    /// By what right somebody on another machine may change something there; `None`: nobody may.
+    pub admin_token: Option<Token>,
     /// What is logged, and where to.
     pub log: Log,
     /// How the end goes.

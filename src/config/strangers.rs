@@ -10,7 +10,7 @@ use super::problem::{Origin, Place, Problem, Wrong};
 const PREFIX: &str = "CAUSEWAY_";
 
 /// What is read (CONTRACT §1), and what people call it elsewhere.
-const KNOWN: [(&str, &[&str]); 8] = [
+const KNOWN: [(&str, &[&str]); 9] = [
     ("CAUSEWAY_CONFIG", &["FILE", "PATH", "CONF"]),
     ("CAUSEWAY_LISTEN", &["PORT", "HOST", "BIND", "ADDRESS", "ADDR"]),
     ("CAUSEWAY_UPSTREAMS", &["BACKEND", "BACKENDS", "SERVER", "SERVERS", "TARGET", "TARGETS", "APP", "ORIGIN"]),
@@ -19,6 +19,7 @@ const KNOWN: [(&str, &[&str]); 8] = [
     ("CAUSEWAY_LOG", &["LEVEL"]),
     ("CAUSEWAY_DETAIL", &["ERRORS"]),
     ("CAUSEWAY_SET", &[]),
+    ("CAUSEWAY_TOKEN_FILE", &["TOKEN"]),
 ];
 
 /// What a command of `[notify]` finds in its environment; the first is always there.

@@ -21,9 +21,10 @@ pub enum State {
     Ready,
     /// Gets none but on probation, or as a last resort.
     Evicted,
-    /// By the operator's word: no new requests; those it has go on. Its checks go on too.
+    /// By the operator's word, on its way out: no new requests but those of clients that stay by a sticky cookie; those it has go
+    /// on. Its checks go on too.
     Draining,
-    /// The same, told as taken out of service and not as on its way out.
+    /// By the operator's word, out of service: the same, and nobody stays.
     Disabled,
 }
 
@@ -47,9 +48,9 @@ pub enum Operator {
     /// Health decides.
     #[default]
     Enabled,
-    /// No new requests.
+    /// No new requests, but of clients that stay.
     Draining,
-    /// No new requests, out of service.
+    /// No new requests at all.
     Disabled,
 }
 

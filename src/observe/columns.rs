@@ -8,10 +8,15 @@ const LABEL: usize = 12;
 /// Appends `lead` and the words of `text`; lines behind the first begin at column `indent`. A word longer than a line stays
 /// whole.
 pub fn wrap(out: &mut String, lead: &str, indent: usize, text: &str) {
+    wrap_to(out, lead, indent, text, WIDTH);
+}
+
+/// The same, for so many columns.
+pub fn wrap_to(out: &mut String, lead: &str, indent: usize, text: &str, width: usize) {
     out.push_str(lead);
     let (mut column, mut fresh) = (lead.len(), true);
     for word in text.split_ascii_whitespace() {
-        if !fresh && column + 1 + word.len() > WIDTH {
+        if !fresh && column + 1 + word.len() > width {
             out.push('\n');
             out.extend(std::iter::repeat_n(' ', indent));
             column = indent;

@@ -2,7 +2,8 @@
 //!
 //! Tiers: on probation (if the request can be sent again) → ready → backups on probation and ready → on probation (if it
 //! cannot) → unknown (those without an address last) → evicted (only as a last resort, where the pool allows it). Of
-//! equals in all else, backups come last. Never one that is draining or disabled. A [`Pick`] is a guard: while it lives,
+//! equals in all else, backups come last. Never one that is disabled; one that is draining only for a client whose sticky cookie
+//! names it. A [`Pick`] is a guard: while it lives,
 //! it counts as in flight on its upstream. Nothing here judges whether another try is allowed.
 use std::cell::{Cell, LazyCell};
 use std::sync::atomic::Ordering;
@@ -126,6 +127,7 @@ impl Choice {
                 ask,
                 last_resort: *last_resort,
                 slow_start: *slow_start,
+                home: preferred,
                 busy: &busy,
                 now: || *now,
             };
@@ -148,7 +150,10 @@ impl Choice {
     /// Does the sticky cookie name one that is usable?
     fn at_home(&self) -> bool {
         let index = self.belongs.token.and_then(|token| self.members.balancer.position(token));
-        index.is_some_and(|index| self.members[index].usual() && !self.tried.contains(index))
+        index.is_some_and(|index| {
+            let home = &self.members[index];
+            (home.usual() || home.keeps_clients()) && !self.tried.contains(index)
+        })
     }
 
     /// One whose eviction by traffic has had its time, if nobody tries it yet: no backup, those have their turn.
@@ -288,6 +293,8 @@ struct Seen<'a, N> {
     ask: Ask,
     last_resort: bool,
     slow_start: Duration,
+    /// Whom the sticky cookie names.
+    home: Option<usize>,
     /// The best of those at their limit.
     busy: &'a Cell<u8>,
     now: N,
@@ -300,7 +307,7 @@ impl<N: Fn() -> Instant> Candidates for Seen<'_, N> {
             return None;
         }
         let upstream = &self.members[index];
-        let rank = rank(upstream, self.ask, self.last_resort, &self.now)?;
+        let rank = rank(upstream, self.ask, self.last_resort, self.home == Some(index), &self.now)?;
         if upstream.full() {
             self.busy.set(self.busy.get().min(rank));
             return None;
@@ -359,8 +366,8 @@ const NAMELESS_BACKUP: u8 = 9;
 const EVICTED: u8 = 10;
 const EVICTED_BACKUP: u8 = 11;
 
-/// The tier of this upstream now, the best one first; `None`: it gets nothing.
-fn rank(upstream: &Upstream, ask: Ask, last_resort: bool, now: impl FnOnce() -> Instant) -> Option<u8> {
+/// The tier of this upstream now, the best one first; `None`: it gets nothing. `home`: the sticky cookie names it.
+fn rank(upstream: &Upstream, ask: Ask, last_resort: bool, home: bool, now: impl FnOnce() -> Instant) -> Option<u8> {
     let look = upstream.health.look();
     let (primary, backup) =
         match look.state() {
@@ -371,6 +378,7 @@ fn rank(upstream: &Upstream, ask: Ask, last_resort: bool, now: impl FnOnce() -> 
                 if ask.replayable { (PROBATION, PROBATION_BACKUP) } else { (LATE_PROBATION, LATE_PROBATION_BACKUP) }
             }
             State::Evicted if last_resort => (EVICTED, EVICTED_BACKUP),
+            State::Draining if home && upstream.keeps_clients() => return Some(READY),
             State::Evicted | State::Draining | State::Disabled => return None,
         };
     Some(if upstream.backup { backup } else { primary })
@@ -403,6 +411,31 @@ mod tests {
             Next::Try(pick) => (pick.upstream.id.to_string(), pick.last_resort),
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn a_client_stays_with_one_that_drains_until_that_is_sick() {
+        let pool = pool(&["10.0.0.1:1", "10.0.0.2:1"], checked());
+        set(&pool, 0, PASSED);
+        set(&pool, 1, PASSED);
+        pool.switch("10.0.0.1:1", Operator::Draining, Instant::now()).unwrap();
+        let token = balance::token("app", "10.0.0.1:1");
+        let stays = |pool: &Pool| {
+            let belongs = Belongs { key: None, token: Some(token) };
+            take(&mut Choice::new(pool).belonging(belongs), pool, false).0
+        };
+        assert_eq!(stays(&pool), "10.0.0.1:1");
+        let mut tried = Choice::new(&pool).belonging(Belongs { key: None, token: Some(token) });
+        assert_eq!(take(&mut tried, &pool, false).0, "10.0.0.1:1");
+        assert_eq!(take(&mut tried, &pool, false).0, "10.0.0.2:1", "once, as everybody");
+        for _ in 0..50 {
+            assert_eq!(take(&mut Choice::new(&pool), &pool, false).0, "10.0.0.2:1", "nobody else goes there");
+        }
+        set(&pool, 0, Event::CheckFailed(Cause::ConnectionRefused));
+        assert_eq!(stays(&pool), "10.0.0.2:1");
+        set(&pool, 0, PASSED);
+        pool.switch("10.0.0.1:1", Operator::Disabled, Instant::now()).unwrap();
+        assert_eq!(stays(&pool), "10.0.0.2:1", "out of service is out of service");
     }
 
     #[test]

@@ -63,6 +63,14 @@ impl Upstream {
         !self.backup && self.health.state() == State::Ready
     }
 
+    /// Is it on its way out, and well? Then the clients whose sticky cookie names it stay, until their session ends. No backup: they
+    /// are there for others.
+    #[must_use]
+    pub fn keeps_clients(&self) -> bool {
+        let look = self.health.look();
+        !self.backup && look.state() == State::Draining && !look.checks_fail() && !look.evicted_by_traffic()
+    }
+
     /// Whether it has as many attempts as it may.
     #[must_use]
     pub fn full(&self) -> bool {

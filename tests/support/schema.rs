@@ -61,6 +61,12 @@ pub fn wrong(root: &Value, schema: &Value, value: &Value, at: &str) -> Vec<Strin
                 }
                 true
             }
+            "additionalProperties" => {
+                for (name, inner) in value.as_object().into_iter().flatten() {
+                    found.extend(wrong(root, said, inner, &format!("{at}/{name}")));
+                }
+                true
+            }
             "items" => {
                 for (index, inner) in value.as_array().into_iter().flatten().enumerate() {
                     found.extend(wrong(root, said, inner, &format!("{at}/{index}")));

@@ -108,6 +108,7 @@ pub(super) fn config(ports: &Ports, cast: &Cast) -> Config {
             in_flight_limit: None,
         }],
         admin: Some(ListenAddress::Exact(loopback(ports.admin))),
+        admin_token: None,
         log: Log {
             level: Level::Error,
             events: LogTarget::Stderr,

@@ -2,7 +2,7 @@
 //!
 //! Each file here reads the tables of one noun. Reading goes on past every problem with the default in place of the
 //! faulty value; at the end one error is enough to give no config at all. The only files that are opened are those that
-//! `respond` and `errors.page` name.
+//! `respond`, `errors.page` and `admin.token_file` name.
 
 mod access;
 mod balance;
@@ -20,6 +20,7 @@ mod passive;
 mod pool;
 mod reach;
 mod route;
+mod token;
 mod unknown;
 mod words;
 
@@ -29,7 +30,7 @@ use std::time::Duration;
 
 use super::address::ListenAddress;
 use super::context::{Context, Known};
-use super::model::{AccessFormat, Config, Detail, Errors, Level, Listener, Log, LogTarget, Shutdown};
+use super::model::{AccessFormat, Config, Detail, Errors, Level, Listener, Log, LogTarget, Shutdown, Token};
 use super::problem::{Origin, Place, Problem, Severity, Wrong};
 use super::read::Section;
 use super::source::Sources;
@@ -84,7 +85,7 @@ fn read(cx: &Context, tree: &Table, whole: &Arc<Origin>) -> Config {
     let listeners = listener::listeners(&root);
     let name = root.parse("name", "causeway", words::pseudonym).unwrap_or_else(|| "causeway".into());
     let workers = root.number_or("workers", 1..=1024, &[("auto", 0)], |n| n).unwrap_or(0);
-    let admin = admin(&root, &listeners);
+    let (admin, admin_token) = admin(&root, &listeners);
     let trusted_proxies = access::networks(&root, "trusted_proxies");
     let public = listeners.iter().find(|(listener, _)| !listener.address.is_loopback());
     if let (Some(place), Some(_)) = (access::everybody(&root, "trusted_proxies"), public) {
@@ -101,6 +102,7 @@ fn read(cx: &Context, tree: &Table, whole: &Arc<Origin>) -> Config {
         trusted_proxies,
         listeners: listeners.into_iter().map(|(listener, _)| listener).collect(),
         admin,
+        admin_token,
         log: log(&root),
         shutdown: shutdown(&root),
         routes,
@@ -111,8 +113,12 @@ fn read(cx: &Context, tree: &Table, whole: &Arc<Origin>) -> Config {
     }
 }
 
-fn admin(root: &Section<'_>, listeners: &[(Listener, Place)]) -> Option<ListenAddress> {
+fn admin(root: &Section<'_>, listeners: &[(Listener, Place)]) -> (Option<ListenAddress>, Option<Token>) {
     let section = root.section("admin");
+    (admin_address(&section, listeners), token::token(&section))
+}
+
+fn admin_address(section: &Section<'_>, listeners: &[(Listener, Place)]) -> Option<ListenAddress> {
     let said = section.text("address", "127.0.0.1:9901", "");
     let address = match said {
         None => ListenAddress::Exact(vec![([127, 0, 0, 1], 9901).into()]),

@@ -9,7 +9,6 @@ use super::elsewhere;
 const LATER: &[(&str, &[&str])] = &[
     ("listener.NAME", &["protocols", "proxy_protocol", "redirect_https", "tls"]),
     ("listener.NAME.timeouts", &["tls"]),
-    ("admin", &["token_file"]),
     ("route.NAME", &["compress", "rate_limit", "allow", "deny", "basic_auth", "request_headers", "response_headers"]),
     ("route.NAME.timeouts", &["tls"]),
     ("pool.NAME", &["upstreams_file", "tls"]),

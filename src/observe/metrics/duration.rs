@@ -41,6 +41,12 @@ impl Histogram {
         self.micros.more(micros);
     }
 
+    /// How many.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.buckets.iter().map(Counter::get).sum()
+    }
+
     /// Adds what it holds.
     pub fn add_to(&self, sum: &mut Durations) {
         for (all, bucket) in sum.buckets.iter_mut().zip(&self.buckets) {

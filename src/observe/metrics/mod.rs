@@ -6,6 +6,7 @@
 //!  duration  histograms with fixed buckets
 //!  request   what clients asked and got            by listener, route, method, code; errors by cause
 //!  upstream  what each upstream did                lives with the upstream: its series end when it leaves
+//!  history   what they said in the last minutes    rates, "the last 5 min"
 //!  process   what this process uses
 //!  text      Prometheus text, OpenMetrics
 //! ```
@@ -15,6 +16,7 @@
 
 pub mod code;
 pub mod duration;
+pub mod history;
 pub mod process;
 pub mod request;
 pub mod shard;

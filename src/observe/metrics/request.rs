@@ -156,6 +156,16 @@ impl Requests {
         self.ways.iter().zip(&self.took).map(|((route, _), took)| (&**route, sum(took))).collect()
     }
 
+    /// Requests that have ended, by pool; those without one under the empty name.
+    #[must_use]
+    pub fn by_pool(&self) -> BTreeMap<Arc<str>, u64> {
+        let mut sums: BTreeMap<Arc<str>, u64> = BTreeMap::new();
+        for ((_, pool), took) in self.ways.iter().zip(&self.took) {
+            *sums.entry(Arc::clone(pool)).or_default() += took.all().map(Histogram::count).sum::<u64>();
+        }
+        sums
+    }
+
     /// What went wrong.
     #[must_use]
     pub fn troubles(&self) -> Rare {

@@ -96,6 +96,18 @@ impl Meter {
         }
     }
 
+    /// Answers.
+    #[must_use]
+    pub fn answers(&self) -> u64 {
+        self.cells.all().filter_map(OnceLock::get).map(|cell| cell.took.count()).sum()
+    }
+
+    /// Attempts that failed, by cause.
+    #[must_use]
+    pub fn failed_by_cause(&self) -> BTreeMap<Cause, u64> {
+        self.failures().clone()
+    }
+
     /// All that was counted.
     #[must_use]
     pub fn counts(&self) -> Counts {

@@ -1,0 +1,379 @@
+//! `GET /api/config`: the configuration in force, with every default, in the words of the file. Secrets are masked.
+//!
+//! It shows what holds, not what was written: networks instead of "private", and each route with its pool's clocks in it.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use http::HeaderMap;
+use serde_json::{Map, Value, json};
+
+use crate::config::model::{
+    AccessFormat, Action, Check, Config, Detail, Entry, Errors, Health, HostHeader, HostPattern, Level, Listener, Log,
+    LogTarget, Networks, Notify, Piece, Pool, Redirect, Respond, Retry, Route, Statuses, Timeouts,
+};
+use crate::config::units::{duration_text, size_text};
+
+/// In place of what nobody should read.
+const MASK: &str = "***";
+
+/// The document.
+pub(super) fn document(config: &Config) -> Value {
+    json!({
+        "name": &*config.name,
+        "workers": config.workers.map_or_else(|| "auto".into(), |workers| Value::from(workers.get())),
+        "trusted_proxies": networks(&config.trusted_proxies),
+        "listener": named(config.listeners.iter().map(|one| (&*one.name, listener(one)))),
+        "admin": {
+            "address": config.admin.as_ref().map_or_else(|| "off".to_owned(), text),
+            "token_file": config.admin_token.as_ref().map(|token| token.file.display().to_string()).unwrap_or_default(),
+        },
+        "log": log(&config.log),
+        "shutdown": { "grace": time(config.shutdown.grace), "timeout": time(config.shutdown.timeout) },
+        "route": named(config.routes.iter().map(|one| (&*one.name, route(one, &config.pools)))),
+        "pool": named(config.pools.iter().map(|one| (&*one.name, pool(one)))),
+        "errors": errors(&config.errors),
+        "notify": notify(&config.notify),
+    })
+}
+
+/// What follows the program, and the path behind the host, may hold a secret.
+fn notify(notify: &Notify) -> Value {
+    let command: Vec<&str> =
+        notify.command.iter().enumerate().map(|(index, word)| if index == 0 { word } else { MASK }).collect();
+    let url = notify.url.as_ref().map(|url| format!("http://{}/{MASK}", url.address)).unwrap_or_default();
+    json!({ "command": command, "url": url })
+}
+
+fn named<'a>(all: impl Iterator<Item = (&'a str, Value)>) -> Value {
+    Value::Object(all.map(|(name, value)| (name.to_owned(), value)).collect::<Map<_, _>>())
+}
+
+fn listener(one: &Listener) -> Value {
+    json!({
+        "address": one.address.to_string(),
+        "timeouts": {
+            "head": time(one.head_timeout),
+            "body": time(one.body_timeout),
+            "keep_alive": time(one.keep_alive),
+        },
+        "limits": {
+            "head": size(one.head_limit),
+            "fields": one.fields_limit,
+            "connections": count_or(one.connections_limit, "auto"),
+            "in_flight": count_or(one.in_flight_limit, "off"),
+        },
+    })
+}
+
+fn log(log: &Log) -> Value {
+    let level = match log.level {
+        Level::Error => "error",
+        Level::Warn => "warn",
+        Level::Info => "info",
+        Level::Debug => "debug",
+        Level::Trace => "trace",
+    };
+    let access = match log.access {
+        AccessFormat::Auto => "auto",
+        AccessFormat::Json => "json",
+        AccessFormat::Combined => "combined",
+        AccessFormat::Off => "off",
+    };
+    let target = |target: &LogTarget| match target {
+        LogTarget::Stderr => "stderr".to_owned(),
+        LogTarget::Stdout => "stdout".to_owned(),
+        LogTarget::File(file) => file.display().to_string(),
+    };
+    json!({ "level": level, "events": target(&log.events), "access": access, "access_to": target(&log.access_to) })
+}
+
+fn route(route: &Route, pools: &[std::sync::Arc<Pool>]) -> Value {
+    let host = |host: &HostPattern| match host {
+        HostPattern::Exact(host) => host.clone(),
+        HostPattern::Suffix(suffix) => format!("*{suffix}"),
+    };
+    let mut all = json!({
+        "hosts": route.hosts.iter().map(host).collect::<Vec<_>>(),
+        "path": route.path,
+        "methods": route.methods.iter().map(text).collect::<Vec<_>>(),
+        "max_body": route.max_body.map_or_else(|| "off".to_owned(), size_text),
+        "access_log": route.access_log,
+    });
+    let more = match &route.action {
+        Action::Forward(forward) => json!({
+            "pool": pools.get(forward.pool).map(|pool| &*pool.name),
+            "replace_prefix": forward.replace_prefix.as_deref().unwrap_or_default(),
+            "timeouts": timeouts(&forward.timeouts),
+            "retry": retry(&forward.retry),
+        }),
+        Action::Redirect(target) => json!({ "redirect": redirect(target) }),
+        Action::Respond(answer) => json!({ "respond": respond(answer) }),
+    };
+    if let (Some(all), Value::Object(more)) = (all.as_object_mut(), more) {
+        all.extend(more);
+    }
+    all
+}
+
+fn redirect(Redirect(pieces): &Redirect) -> String {
+    let piece = |piece: &Piece| match piece {
+        Piece::Text(text) => text.clone(),
+        Piece::Host => "{{host}}".to_owned(),
+        Piece::Path => "{{path}}".to_owned(),
+    };
+    without_userinfo(&pieces.iter().map(piece).collect::<String>())
+}
+
+fn respond(answer: &Respond) -> Value {
+    json!({
+        "status": answer.status,
+        "content_type": answer.content_type.to_str().unwrap_or_default(),
+        "retry_after": answer.retry_after.map_or_else(|| "off".to_owned(), |seconds| time(Duration::from_secs(seconds))),
+        "body": crate::cause::sized(answer.body.len() as u64),
+    })
+}
+
+fn pool(pool: &Pool) -> Value {
+    let host_header = host_header(&pool.host_header);
+    let (passive, limits, buffers, kept) = (&pool.passive, &pool.limits, &pool.buffers, &pool.connections);
+    let failures =
+        |count: Option<std::num::NonZeroU32>| count.map_or_else(|| "off".into(), |count| Value::from(count.get()));
+    json!({
+        "upstreams": pool.upstreams.iter().map(entry).collect::<Vec<_>>(),
+        "balance": pool.balance.to_string(),
+        "sticky": pool.sticky.as_deref().unwrap_or_default(),
+        "host_header": host_header,
+        "slow_start": off_or_time(Some(pool.slow_start)),
+        "when_all_evicted": if pool.last_resort { "try" } else { "fail" },
+        "wait": off_or_time(Some(pool.wait)),
+        "health": pool.health.as_ref().map_or_else(|| json!({ "type": "off" }), health),
+        "passive": {
+            "connect_failures": failures(passive.connect_failures),
+            "gateway_failures": failures(passive.gateway_failures),
+            "evict": time(passive.evict),
+            "evict_max": time(passive.evict_max),
+            "max_evicted": format!("{}%", passive.max_evicted),
+        },
+        "timeouts": timeouts(&pool.timeouts),
+        "retry": retry(&pool.retry),
+        "buffers": {
+            "request": size(buffers.request),
+            "response_head": size(buffers.response_head),
+            "response": size(buffers.response),
+        },
+        "connections": { "idle": time(kept.idle), "max_idle": kept.max_idle, "max_age": time(kept.max_age) },
+        "limits": {
+            "in_flight": count_or(limits.in_flight, "off"),
+            "queue": limits.queue,
+            "queue_timeout": time(limits.queue_timeout),
+        },
+    })
+}
+
+fn entry(entry: &Entry) -> Value {
+    let in_flight = entry.in_flight.filter(|most| *most < NonZeroUsize::MAX);
+    let mut all = json!({
+        "address": without_userinfo(&entry.address.to_string()),
+        "weight": entry.weight,
+        "backup": entry.backup,
+    });
+    if let Some(all) = all.as_object_mut() {
+        all.extend(entry.name.iter().map(|name| ("name".to_owned(), Value::from(&**name))));
+        all.extend(entry.in_flight.map(|_| ("in_flight".to_owned(), count_or(in_flight, "off"))));
+    }
+    all
+}
+
+fn health(health: &Health) -> Value {
+    let mut all = json!({
+        "type": "tcp",
+        "port": health.port.map_or_else(|| "same".into(), Value::from),
+        "interval": time(health.interval),
+        "timeout": time(health.timeout),
+        "healthy_after": health.healthy_after,
+        "unhealthy_after": health.unhealthy_after,
+    });
+    let host = |host: Option<&http::HeaderValue>| host.map_or("", |host| host.to_str().unwrap_or(MASK)).to_owned();
+    let more = match &health.check {
+        Check::Tcp => Value::Null,
+        Check::Http(check) => json!({
+            "type": "http",
+            // What follows may be a key.
+            "path": check.path.split_once('?').map_or_else(|| check.path.clone(), |(path, _)| format!("{path}?{MASK}")),
+            "method": check.method.as_str(),
+            "host_header": host(check.host_header.as_ref()),
+            "headers": masked(&check.headers),
+            "expect_status": ranges(&check.expect_status),
+            "expect_body": check.expect_body,
+        }),
+        Check::Grpc(check) => json!({
+            "type": "grpc",
+            "path": check.service,
+            "host_header": host(check.host_header.as_ref()),
+            "headers": masked(&check.headers),
+        }),
+    };
+    if let (Some(all), Value::Object(more)) = (all.as_object_mut(), more) {
+        all.extend(more);
+    }
+    all
+}
+
+/// What a field is called may be read, what it says may not.
+fn masked(fields: &HeaderMap) -> BTreeMap<&str, &str> {
+    fields.keys().map(|name| (name.as_str(), MASK)).collect()
+}
+
+fn host_header(said: &HostHeader) -> String {
+    match said {
+        HostHeader::Client => "client".to_owned(),
+        HostHeader::Upstream => "upstream".to_owned(),
+        HostHeader::Literal(host) => host.to_str().unwrap_or(MASK).to_owned(),
+    }
+}
+
+fn timeouts(timeouts: &Timeouts) -> Value {
+    json!({
+        "resolve": time(timeouts.resolve),
+        "connect": time(timeouts.connect),
+        "write": time(timeouts.write),
+        "read": time(timeouts.read),
+        "body": time(timeouts.body),
+        "request": off_or_time(timeouts.request),
+        "tunnel": off_or_time(timeouts.tunnel),
+    })
+}
+
+fn retry(retry: &Retry) -> Value {
+    let resend = match retry.resend {
+        None => "all".into(),
+        Some(0) => "off".into(),
+        Some(count) => Value::from(count),
+    };
+    json!({
+        "attempts": count_or(retry.attempts, "all"),
+        "resend": resend,
+        "idempotency_key": retry.idempotency_key,
+        "on_status": statuses(&retry.on_status),
+        "deadline": off_or_time(retry.deadline),
+        "budget": retry.budget.map_or_else(|| "off".to_owned(), |percent| format!("{percent}%")),
+    })
+}
+
+fn errors(errors: &Errors) -> Value {
+    let detail = match errors.detail {
+        Detail::Auto => "auto",
+        Detail::Full => "full",
+        Detail::Public => "public",
+    };
+    json!({
+        "detail": detail,
+        "full_for": networks(&errors.full_for),
+        "proxy_status": if errors.proxy_status_on_all { "all" } else { "errors" },
+        "page": if errors.page.is_some() { "a page of your own" } else { "" },
+    })
+}
+
+fn statuses(set: &Statuses) -> Vec<u16> {
+    (400..600).filter(|status| set.contains(*status)).collect()
+}
+
+fn ranges(ranges: &[(u16, u16)]) -> String {
+    let range = |(from, to): &(u16, u16)| if from == to { from.to_string() } else { format!("{from}-{to}") };
+    ranges.iter().map(range).collect::<Vec<_>>().join(", ")
+}
+
+fn networks(Networks(networks): &Networks) -> Vec<String> {
+    networks.iter().map(text).collect()
+}
+
+/// `https://user:secret@host/` less what stands before the @.
+fn without_userinfo(address: &str) -> String {
+    let Some((scheme, rest)) = address.split_once("://") else { return address.to_owned() };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    match rest[..end].rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}://{MASK}@{host}{}", &rest[end..]),
+        None => address.to_owned(),
+    }
+}
+
+fn count_or(count: Option<NonZeroUsize>, without: &str) -> Value {
+    count.map_or_else(|| without.into(), |count| Value::from(count.get()))
+}
+
+fn off_or_time(duration: Option<Duration>) -> String {
+    duration.filter(|duration| !duration.is_zero()).map_or_else(|| "off".to_owned(), time)
+}
+
+fn time(duration: Duration) -> String {
+    duration_text(duration)
+}
+
+fn size(bytes: usize) -> String {
+    size_text(bytes as u64)
+}
+
+fn text(value: &impl Display) -> String {
+    value.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::compile;
+
+    fn of(toml: &str) -> Value {
+        document(&Config::from_toml(toml).unwrap_or_else(|problems| panic!("{problems:#?}")))
+    }
+
+    /// A key that comes later must be shown, too: here it is missed.
+    #[test]
+    fn every_key_there_is_is_shown() {
+        let all = of(
+            "[pool.NAME]\nupstreams = [{ address = \"127.0.0.1:1\", name = \"b\", in_flight = 3 }]\nhealth.path = \"/h\"\n\
+                      [route.NAME]\n[route.r]\npath = \"/r\"\nredirect = \"https://x\"\n\
+                      [route.s]\npath = \"/s\"\nrespond = { status = 503, body = \"x\", retry_after = \"10s\" }\n[listener.NAME]\naddress = \":1\"",
+        );
+        // Short for others.
+        let other = ["listen", "redirect", "respond"];
+        for known in
+            compile::known().iter().filter(|known| !other.contains(&known.key) && known.kind != "route.NAME.respond")
+        {
+            let mut here = &all;
+            for part in known.kind.split('.').filter(|part| !part.is_empty()) {
+                here = if here.is_array() { &here[0] } else { here };
+                here = here.get(part).unwrap_or_else(|| panic!("/api/config has no [{}]", known.kind));
+            }
+            here = if here.is_array() { &here[0] } else { here };
+            assert!(here.get(known.key).is_some(), "/api/config has no {} in [{}]: {all:#}", known.key, known.kind);
+        }
+        assert_eq!(all["route"]["r"]["redirect"], "https://x");
+        assert_eq!(all["route"]["s"]["respond"]["retry_after"], "10s");
+    }
+
+    #[test]
+    fn no_secret_is_shown() {
+        let all = of("[pool.app]\nupstreams = [\"127.0.0.1:1\"]\n[pool.app.health]\npath = \"/h?key=s3cret\"\n\
+                      headers = { Authorization = \"Bearer s3cret\", X-Key = \"s3cret\" }\n\
+                      [route.r]\nredirect = \"https://joe:s3cret@example.com/{{path}}\"\n");
+        let text = all.to_string();
+        assert!(!text.contains("s3cret"), "{all:#}");
+        assert_eq!(all["pool"]["app"]["health"]["headers"]["authorization"], MASK);
+        assert_eq!(all["pool"]["app"]["health"]["path"], "/h?***");
+    }
+
+    #[test]
+    fn what_stands_before_an_at_sign_is_masked() {
+        for (address, shown) in [
+            ("https://joe:pw@example.com/a@b", "https://***@example.com/a@b"),
+            ("https://example.com/a@b", "https://example.com/a@b"),
+            ("https://example.com?x@y", "https://example.com?x@y"),
+            ("app:3000", "app:3000"),
+        ] {
+            assert_eq!(without_userinfo(address), shown);
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! `GET /api/status`: everything at a glance, for `causeway status` and the dashboard. It reads; nothing here is counted or changed.
+//!
+//! Milliseconds and RFC 3339; what is not known, or does not apply, is left out.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use serde_json::{Map, Value, json};
+
+use crate::cause::Cause;
+use crate::config::Config;
+use crate::config::address::Dial;
+use crate::config::problem::ascii;
+use crate::health::{Snapshot, State};
+use crate::listen::accept::Permits;
+use crate::observe::metrics::history::{History, Lately, Look, Reading};
+use crate::observe::time::Utc;
+use crate::pool::{Pool, Upstream};
+
+use super::Admin;
+
+/// Kinds of errors that are listed, the most frequent first.
+const KINDS: usize = 100;
+
+/// What is known of the process from its start on.
+#[derive(Debug)]
+pub struct Start {
+    /// When that was, on both clocks.
+    pub at: (Instant, SystemTime),
+    /// What was said, before it was shared out to the workers.
+    pub config: Arc<Config>,
+    /// Worker threads.
+    pub workers: usize,
+    /// The listeners, in the order of the file.
+    pub doors: Vec<Door>,
+}
+
+/// A listener, from outside.
+#[derive(Clone, Debug)]
+pub struct Door {
+    /// Its name.
+    pub name: Arc<str>,
+    /// The addresses that it really has.
+    pub addresses: Vec<SocketAddr>,
+    /// How many connections it has.
+    pub permits: Permits,
+}
+
+/// What the counters say now.
+pub(super) fn reading(admin: &Admin) -> Reading {
+    let requests = admin.proxy.requests();
+    let mut upstreams = HashMap::new();
+    for pool in &admin.pools {
+        upstreams.extend(pool.members().iter().map(|one| (one.endpoint.key, one.meter.answers())));
+    }
+    Reading { requests: requests.by_pool(), troubles: Arc::new(requests.troubles()), upstreams }
+}
+
+/// A panic under this lock leaves at worst a reading untaken.
+pub(super) fn history(admin: &Admin) -> MutexGuard<'_, History> {
+    admin.history.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The document.
+pub(super) fn status(admin: &Admin, now: Instant) -> Value {
+    let (reading, history) = (reading(admin), history(admin));
+    let look = history.look(&reading, now);
+    let (standing, config, start) = (admin.state(), &admin.start.config, &admin.start);
+    let state = match (standing.draining, standing.listening && standing.checked) {
+        (true, _) => "draining",
+        (false, true) => "serving",
+        (false, false) => "starting",
+    };
+    let mut last = lately(&look.lately());
+    let errors = look.errors().into_iter().take(KINDS).map(|errors| {
+        let pool = Some(&*errors.pool).filter(|pool| !pool.is_empty());
+        object([
+            ("pool", pool.map(Into::into)),
+            ("code", Some(errors.code.into())),
+            ("cause", Some(errors.cause.token().into())),
+            ("count", Some(errors.count.into())),
+        ])
+    });
+    if let Some(last) = last.as_object_mut() {
+        last.insert("errors".into(), errors.collect());
+    }
+    let total: u64 = reading.requests.values().sum();
+    object([
+        ("name", Some(config.name.as_ref().into())),
+        ("version", Some(env!("CARGO_PKG_VERSION").into())),
+        ("started", Some(time(start.at.1))),
+        ("uptime_ms", Some(millis(now.saturating_duration_since(start.at.0)))),
+        ("state", Some(state.into())),
+        ("config", config.file.as_ref().map(|file| file.display().to_string().into())),
+        ("workers", Some(start.workers.into())),
+        ("listeners", Some(start.doors.iter().map(door).collect())),
+        (
+            "requests",
+            Some(json!({
+                "in_flight": admin.proxy.requests().in_flight(),
+                "total": total,
+                "per_second": tenths(look.per_second()),
+            })),
+        ),
+        ("last", Some(last)),
+        ("pools", Some(admin.pools.iter().map(|each| pool(each, &look, now)).collect())),
+    ])
+}
+
+fn door(door: &Door) -> Value {
+    let addresses: Vec<String> = door.addresses.iter().map(ToString::to_string).collect();
+    json!({ "name": &*door.name, "addresses": addresses, "connections": door.permits.taken() })
+}
+
+fn pool(pool: &Pool, look: &Look<'_>, now: Instant) -> Value {
+    let (config, members) = (&pool.config, pool.members());
+    json!({
+        "name": &*config.name,
+        "balance": config.balance.to_string(),
+        "usable": pool.usable(),
+        "total": members.len(),
+        "queue": pool.queue.waiting(),
+        "per_second": tenths(look.pool_per_second(&config.name)),
+        "last": lately(&look.pool_lately(&config.name)),
+        "upstreams": members.iter().map(|one| upstream(pool, one, look, now)).collect::<Vec<_>>(),
+    })
+}
+
+fn upstream(pool: &Pool, one: &Upstream, look: &Look<'_>, now: Instant) -> Value {
+    let health = one.health.snapshot(now);
+    let (times, trouble) = (one.recent.times(now), trouble(&health));
+    let finding = trouble.and_then(|(cause, _)| one.insight.of(*cause, now));
+    let failures = one.meter.failed_by_cause();
+    let failures = failures.iter().map(|(cause, count)| (cause.token().to_owned(), (*count).into()));
+    let by = match (health.state, health.eviction) {
+        (State::Draining | State::Disabled, _) => Some("operator"),
+        (_, eviction) => eviction.map(|eviction| eviction.by.token()),
+    };
+    object([
+        ("upstream", Some((&*one.id).into())),
+        ("address", Some(address(one).into())),
+        ("state", Some(health.state.token().into())),
+        ("since", Some(time(health.since))),
+        ("held_ms", Some(millis(health.held_for))),
+        ("by", by.map(Into::into)),
+        ("cause", trouble.map(|(cause, _)| cause.token().into())),
+        ("message", trouble.map(|(cause, sentence)| message(*cause, sentence).into())),
+        ("finding", finding.map(|finding| finding.sentence.clone().into())),
+        ("next_check_ms", health.next_check.map(millis)),
+        ("ends_in_ms", health.eviction.and_then(|eviction| eviction.ends_in).map(millis)),
+        ("in_flight", Some(one.in_flight.load(std::sync::atomic::Ordering::Relaxed).into())),
+        ("limit", one.most().map(Into::into)),
+        ("weight", pool.config.upstreams.get(one.entry).map(|entry| entry.weight.into())),
+        ("backup", Some(one.backup.into())),
+        ("per_second", Some(tenths(look.upstream_per_second(one.endpoint.key)))),
+        ("requests_total", Some(one.meter.answers().into())),
+        ("failures", Some(Value::Object(failures.collect()))),
+        ("p50_ms", times.p50.map(fine)),
+        ("p99_ms", times.p99.map(fine)),
+        ("idle_closes_ms", one.idle_age.learnt().map(|learnt| millis(learnt.age))),
+    ])
+}
+
+/// Why it is not ready, where a failure is the reason.
+fn trouble(health: &Snapshot) -> Option<&(Cause, String)> {
+    let failed = health.eviction.is_some() || health.state == State::Unknown;
+    health.last_failure.as_ref().filter(|_| failed)
+}
+
+/// The fact alone: what it is called stands beside it.
+fn message(cause: Cause, sentence: &str) -> String {
+    let sentence = sentence.strip_prefix(cause.token()).and_then(|rest| rest.strip_prefix(". ")).unwrap_or(sentence);
+    ascii(sentence.strip_prefix("health check ").unwrap_or(sentence))
+}
+
+fn address(one: &Upstream) -> String {
+    match &one.endpoint.dial {
+        Dial::Addresses(addresses) if addresses.len() == 1 => addresses[0].to_string(),
+        Dial::Addresses(_) | Dial::Unresolved(_) => one.endpoint.authority.to_string(),
+    }
+}
+
+fn lately(lately: &Lately) -> Value {
+    json!({
+        "window_ms": millis(lately.window),
+        "requests": lately.requests,
+        "rescued": lately.rescued,
+        "failed": lately.failed,
+    })
+}
+
+fn object<const N: usize>(fields: [(&str, Option<Value>); N]) -> Value {
+    let there = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    Value::Object(there.collect::<Map<_, _>>())
+}
+
+fn time(at: SystemTime) -> Value {
+    Utc::from(at).seconds().to_string().into()
+}
+
+fn millis(duration: Duration) -> Value {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).into()
+}
+
+/// With one digit behind the point: most answers take few milliseconds.
+fn fine(duration: Duration) -> Value {
+    tenths(duration.as_secs_f64() * 1000.0)
+}
+
+fn tenths(number: f64) -> Value {
+    ((number * 10.0).round() / 10.0).into()
+}
