@@ -10,6 +10,7 @@ mod cli;
 mod client;
 mod codec;
 mod config;
+mod dashboard;
 mod diagnose;
 mod docker;
 mod events;

@@ -7,6 +7,7 @@
 
 mod answer;
 mod config;
+mod dashboard;
 mod events;
 mod guard;
 mod incidents;

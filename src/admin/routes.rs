@@ -13,7 +13,7 @@ use crate::observe::metrics::text::Page;
 
 use super::answer::{self, Answer, Refusal, text};
 use super::switch::{self, Target};
-use super::{Admin, config, guard, incidents, metrics, openapi, ready, status};
+use super::{Admin, config, dashboard, guard, incidents, metrics, openapi, ready, status};
 
 /// What a path stands for.
 #[derive(Debug, PartialEq, Eq)]
@@ -32,6 +32,7 @@ enum Route<'p> {
 }
 
 const LIST: &str = "causeway admin
+  /                    this list; in a browser, a page that shows all of it
   /livez               200 while the process runs
   /readyz              200 from the first health checks on, until shutdown
   /readyz?pool=NAME    and while that pool has a usable upstream
@@ -92,6 +93,9 @@ pub(super) async fn answer(admin: &Admin, peer: IpAddr, request: Request<Incomin
     }
     let query = uri.query().unwrap_or("");
     let answered = match route {
+        Route::List if dashboard::wanted(request.headers()) => {
+            guard::may_look(admin.proxy.name(), request.headers()).map(|()| dashboard::page())
+        }
         Route::List => Ok(text(StatusCode::OK, LIST)),
         Route::Live => Ok(text(StatusCode::OK, "alive\n")),
         Route::Ready => {
@@ -135,7 +139,7 @@ mod tests {
     fn all_that_is_listed_is_there() {
         let words = LIST.split_ascii_whitespace();
         let paths: Vec<_> = words.filter(|word| word.starts_with('/')).map(|word| word.split('?').next()).collect();
-        assert_eq!(paths.len(), 13);
+        assert_eq!(paths.len(), 14);
         assert!(paths.iter().flatten().all(|path| Route::of(path).is_some()), "{paths:?}");
         assert!(LIST.lines().all(|line| line.len() <= 80) && LIST.is_ascii());
         assert_eq!(Route::of("/nothing"), None);
