@@ -11,6 +11,7 @@ mod client;
 mod codec;
 mod config;
 mod dashboard;
+mod deploy;
 mod diagnose;
 mod docker;
 mod events;
@@ -36,3 +37,5 @@ mod simulation;
 mod soak;
 mod stories;
 mod support;
+#[cfg(feature = "otlp")]
+mod traces;

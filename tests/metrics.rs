@@ -16,12 +16,12 @@ use crate::support::source;
 /// Series to value: `errors_total{pool="app",code="502",cause="connection_refused"}`.
 type Series = BTreeMap<String, f64>;
 
-fn observed(config: &str) -> Proxy {
+pub fn observed(config: &str) -> Proxy {
     let here = SocketAddr::from(([127, 0, 0, 1], 0));
     Proxy::changed_file(config, |config| config.admin = Some(ListenAddress::Exact(vec![here])))
 }
 
-async fn page(proxy: &Proxy, accept: &str) -> String {
+pub async fn page(proxy: &Proxy, accept: &str) -> String {
     let mut client = Raw::connect(proxy.server().admin_address().unwrap()).await;
     client.send(format!("GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\n\r\n")).await;
     let answer = client.response().await;
@@ -45,7 +45,7 @@ fn sum(series: &Series, family: &str, labels: &[&str]) -> f64 {
     series.iter().filter(|(name, _)| of(name)).map(|(_, value)| value).sum()
 }
 
-async fn get(proxy: &Proxy, target: &str) -> u16 {
+pub async fn get(proxy: &Proxy, target: &str) -> u16 {
     Raw::connect(proxy.address).await.get(target).await.status
 }
 

@@ -17,6 +17,7 @@ use crate::listen::bind::{Bound, bind};
 use crate::listen::{Asleep, Drain};
 use crate::observe::access_log::AccessLog;
 use crate::observe::metrics::shard;
+use crate::observe::trace::Traces;
 use crate::observe::{Incidents, events};
 use crate::pool::Pool;
 use crate::probe::diagnose::Looks;
@@ -30,6 +31,9 @@ use super::workers::{self, Crew, Ended};
 
 /// Memory that connections let go is handed to the system so much later, with all that follows in that time.
 const GIVE_BACK: Duration = Duration::from_secs(1);
+
+/// How long a collector may take for the last spans.
+const LAST_SPANS: Duration = Duration::from_secs(1);
 
 /// Why nothing was started: one sentence.
 #[derive(Debug)]
@@ -57,6 +61,7 @@ pub struct Server {
     admin: Option<SocketAddr>,
     pools: Vec<Arc<Pool>>,
     access_log: AccessLog,
+    traces: Traces,
     shutdown: Shutdown,
     admin_state: Arc<Admin>,
     drain: Drain,
@@ -105,7 +110,9 @@ impl Server {
         announce(&config, count, &addresses, admin);
 
         let (incidents, on_transition) = (Arc::new(Incidents::default()), hooks.on_transition.clone());
-        let proxy = Arc::new(Proxy::new(config, pools.clone(), access_log.clone(), incidents, hooks));
+        let traces = Traces::from_env(&config.name);
+        let proxy = Proxy::new(config, pools.clone(), access_log.clone(), incidents, hooks).tracing(traces.clone());
+        let proxy = Arc::new(proxy);
         let (doors, shares) = shares(listeners, count);
         let began = admin::Start { config: said, at: (now, started), workers: count, doors };
         let admin_state = Arc::new(Admin::new(pools.clone(), Arc::clone(&proxy), began));
@@ -135,6 +142,7 @@ impl Server {
             admin,
             pools,
             access_log,
+            traces,
             shutdown,
             admin_state,
             drain,
@@ -222,6 +230,7 @@ impl Server {
         if let Some(crew) = self.crew.take() {
             crew.join();
         }
+        self.traces.flush(LAST_SPANS);
         self.access_log.flush(Duration::from_secs(2));
     }
 }

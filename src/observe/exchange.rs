@@ -16,6 +16,7 @@ use http::{HeaderValue, Method, Uri, Version};
 use crate::cause::{Cause, Failure, Finding, Phase};
 use crate::health::State;
 
+use super::trace;
 use super::trace_id::TraceId;
 
 /// One request, from its complete head to the last byte of its answer.
@@ -75,6 +76,8 @@ pub struct Exchange {
     pub kept: bool,
     /// `route.access_log`.
     pub logged: bool,
+    /// Its place in a trace, where causeway exports those.
+    pub trace: Option<trace::Context>,
 }
 
 /// The id of a request: a field's value that reads as text, so that both share one allocation.
@@ -278,6 +281,7 @@ impl Exchange {
             waited: Duration::ZERO,
             kept: false,
             logged: true,
+            trace: None,
         }
     }
 

@@ -14,6 +14,7 @@ pub mod lines;
 pub mod metrics;
 pub mod time;
 pub mod told;
+pub mod trace;
 pub mod trace_id;
 
 pub use exchange::{Attempt, Exchange, NotTried, Outcome, Reason, RequestId};

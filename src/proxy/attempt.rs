@@ -13,6 +13,7 @@ use crate::cause::{self, Cause, Failure, Phase, spoken};
 use crate::client::{self, Head, Order, Outgoing, Progress};
 use crate::config::model::{Forward, HostHeader};
 use crate::health::State;
+use crate::observe::trace::Parent;
 use crate::observe::{Reason, events};
 use crate::pool::pick::{Choice, Pick};
 use crate::pool::{Pool, Upstream};
@@ -71,7 +72,8 @@ impl Setting<'_> {
     /// # Errors
     /// The failure that ended it; a failure of the client's own body is not in it (see [`Replay::failure`]).
     pub(super) async fn attempt(&self, running: &Running, choice: &Choice, tally: Tally) -> Result<Answer, Failure> {
-        let Running { pick: Pick { upstream, .. }, progress, .. } = running;
+        let Running { pick: Pick { upstream, .. }, progress, parent, .. } = running;
+        let parent = parent.as_ref();
         let order = Order {
             endpoint: &upstream.endpoint,
             timeouts: &self.forward.timeouts,
@@ -84,12 +86,13 @@ impl Setting<'_> {
             expects_continue: self.asked.passed.expects_continue,
         };
         let work = pin!(async {
-            let mut sent = self.service.client.send(order, self.request(upstream), progress).await;
+            let mut sent = self.service.client.send(order, self.request(upstream, parent), progress).await;
             if let Err(failure) = &sent
                 && self.replaces(failure, choice, tally)
             {
                 let before = failure.sent;
-                let again = self.service.client.send(Order { fresh: true, ..order }, self.request(upstream), progress);
+                let request = self.request(upstream, parent);
+                let again = self.service.client.send(Order { fresh: true, ..order }, request, progress);
                 // Rare, and as large as all the rest.
                 sent = Box::pin(again).await.map_err(|failure| {
                     let sent = failure.sent || before;
@@ -123,7 +126,7 @@ impl Setting<'_> {
         Failure::new(Cause::RequestTimeout).in_phase(progress.phase()).sent(progress.sent()).limit(spoken(limit))
     }
 
-    fn request(&self, upstream: &Upstream) -> Outgoing<super::replay::ReplayBody> {
+    fn request(&self, upstream: &Upstream, parent: Option<&Parent>) -> Outgoing<super::replay::ReplayBody> {
         let asked = self.asked;
         let client = asked.passed.host.as_deref();
         let literal;
@@ -143,6 +146,7 @@ impl Setting<'_> {
             upgrade: asked.passed.upgrade.as_ref(),
             max_forwards: asked.passed.max_forwards,
             prefix: self.prefix,
+            parent,
         };
         let mut head = Head::new(&asked.parts.method, self.target.path_and_query());
         let put = |name: &HeaderName, value: &HeaderValue| head.field(name, value);

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::config::model::Networks;
+use crate::observe::trace::{self, Parent};
 
 use super::notes::Notes;
 use super::respond::X_REQUEST_ID;
@@ -19,6 +20,7 @@ static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host"
 static X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 static X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 static X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// What causeway says of the request's origin to its upstream; the same for every attempt.
 #[derive(Debug)]
@@ -96,6 +98,8 @@ pub(super) struct Shape<'a> {
     pub(super) max_forwards: Option<u32>,
     /// The route's path, where it was replaced.
     pub(super) prefix: Option<&'a str>,
+    /// Its place in a trace that causeway exports.
+    pub(super) parent: Option<&'a Parent>,
 }
 
 /// The fields as the upstream gets them, each given to `put` once and for good. How the body is framed is the codec's to say:
@@ -117,6 +121,8 @@ pub(super) fn to_upstream(
             "host" => false,
             "forwarded" => ours.trusted(),
             "max-forwards" => shape.max_forwards.is_none(),
+            "traceparent" if trace::BUILT => shape.parent.is_none(),
+            "tracestate" if trace::BUILT => shape.parent.is_none_or(|parent| !parent.fresh()),
             _ => !hop_by_hop(text) && !is_ours(text) && !poses_as_another(text),
         };
         if passes && !named.contains(name) {
@@ -136,6 +142,9 @@ pub(super) fn to_upstream(
     put(&X_REAL_IP, client);
     put(&X_REQUEST_ID, shape.request_id);
     put(&header::VIA, shape.via);
+    if let Some(parent) = shape.parent {
+        put(&TRACEPARENT, parent.traceparent());
+    }
     match shape.prefix.map(HeaderValue::from_str) {
         Some(prefix) => drop(prefix.map(|prefix| put(&X_FORWARDED_PREFIX, &prefix))),
         None => drop(prefix.map(|prefix| put(&X_FORWARDED_PREFIX, prefix))),
@@ -316,7 +325,8 @@ mod tests {
         let (peer, text) = ("10.0.0.9".parse().unwrap(), HeaderValue::from_static("10.0.0.9"));
         let (notes, ours) = (Notes::of(&original), Ours::new(&original, (peer, &text), host, &trust));
         let (upgrade, max_forwards, prefix) = (None, None, None);
-        let shape = Shape { host, asked: host, request_id: &id, via: &via, upgrade, max_forwards, prefix };
+        let shape =
+            Shape { host, asked: host, request_id: &id, via: &via, upgrade, max_forwards, prefix, parent: None };
         let mut out = HeaderMap::new();
         let mut put = |name: &HeaderName, value: &HeaderValue| {
             out.append(name, value.clone());

@@ -47,6 +47,7 @@ use crate::listen::{ConnInfo, Handler, RequestBody};
 use crate::observe::access_log::AccessLog;
 use crate::observe::exchange::EndedBy;
 use crate::observe::metrics::Requests;
+use crate::observe::trace::Traces;
 use crate::observe::{Exchange, Incidents, RequestId, TraceId, events};
 use crate::pool::{Pool, Upstream};
 use crate::route::{self, Table};
@@ -91,6 +92,7 @@ pub struct Proxy {
     caps: Caps,
     access_log: AccessLog,
     incidents: Arc<Incidents>,
+    traces: Traces,
     requests: Requests,
     hooks: Hooks,
 }
@@ -117,8 +119,15 @@ impl Proxy {
         let routes = Table::compile(config.routes.iter().cloned().map(Arc::new));
         let annotator = Annotator::of(&config);
         let caps = Caps::new(&config.listeners);
-        let requests = meters(&config);
-        Self { config, routes, pools, annotator, via, via_token, caps, access_log, incidents, requests, hooks }
+        let (requests, traces) = (meters(&config), Traces::off());
+        Self { config, routes, pools, annotator, via, via_token, caps, access_log, incidents, traces, requests, hooks }
+    }
+
+    /// The same, with its requests told to these.
+    #[must_use]
+    pub fn tracing(mut self, traces: Traces) -> Self {
+        self.traces = traces;
+        self
     }
 
     /// The name of this deployment.
@@ -156,6 +165,7 @@ impl Proxy {
         if exchange.logged {
             self.access_log.write(exchange);
         }
+        self.traces.end(exchange);
         if let Some(on_exchange) = &self.hooks.on_exchange {
             on_exchange(exchange);
         }
@@ -324,6 +334,7 @@ impl Service {
         exchange.user_agent = notes.user_agent.cloned();
         exchange.referer = notes.referer.cloned();
         exchange.trace_id = notes.traceparent.and_then(|value| TraceId::of(value.as_bytes()));
+        exchange.trace = self.proxy.traces.begin(&parts.headers);
         (open, Asked { parts, conn, notes, passed, ours, request_id })
     }
 }

@@ -13,6 +13,7 @@ use crate::config::model::{Action, Balance};
 use crate::health::{By, Proof};
 use crate::listen::ConnInfo;
 use crate::observe::exchange::EndedBy;
+use crate::observe::trace::Parent;
 use crate::observe::{Attempt, Exchange, NotTried, Outcome, Reason, events};
 use crate::pool::balance::Latency;
 use crate::pool::pick::Pick;
@@ -66,6 +67,8 @@ pub(super) struct Running {
     pub(super) pick: Pick,
     started: Instant,
     pub(super) progress: Arc<Progress>,
+    /// What the upstream hears of the trace.
+    pub(super) parent: Option<Parent>,
 }
 
 impl Open {
@@ -75,7 +78,8 @@ impl Open {
 
     /// An attempt begins.
     pub(super) fn begin(&mut self, pick: Pick, now: Instant) -> &Running {
-        self.running.insert(Running { pick, started: now, progress: Arc::default() })
+        let parent = self.exchange.trace.as_mut().map(|trace| trace.attempt(now));
+        self.running.insert(Running { pick, started: now, progress: Arc::default(), parent })
     }
 
     /// The attempt has its head: the record gets its row, the upstream stays in flight until the body's end.

@@ -54,6 +54,7 @@ pub(crate) fn exchange() -> Exchange {
         waited: Duration::ZERO,
         kept: false,
         logged: true,
+        trace: None,
     }
 }
 

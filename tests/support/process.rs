@@ -46,6 +46,20 @@ impl Causeway {
         (causeway, address)
     }
 
+    /// The same, with these in its environment.
+    #[cfg(feature = "otlp")]
+    pub fn run_with_env(env: &[(&str, &str)], config: &str) -> (Self, SocketAddr) {
+        let folder = TempDir::new().unwrap();
+        let file = folder.path().join("causeway.toml");
+        std::fs::write(&file, config).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_causeway"));
+        command.envs(env.iter().copied());
+        let words = ["run", "--config", file.to_str().unwrap()];
+        let mut causeway = Self::spawn(folder, command, &words, Stdio::piped());
+        let address = causeway.address("listening on http://");
+        (causeway, address)
+    }
+
     /// The same, in a process that may have so many files open.
     pub fn run_with_files(files: usize, config: &str) -> (Self, SocketAddr) {
         let folder = TempDir::new().unwrap();

@@ -8,6 +8,7 @@ pub mod feed;
 mod request;
 pub mod sink;
 mod throttle;
+mod trace;
 mod upstream;
 
 use std::fmt::{Display, Write};
@@ -27,6 +28,7 @@ use throttle::Throttle;
 pub use feed::{Feed, Told};
 pub use request::{failures_held, request_failed, request_suspect, requests_failed};
 pub use sink::{Events, feed, init};
+pub use trace::{spans_lost, traces_off, traces_on};
 pub use upstream::{
     Check, Standing, addresses_changed, check_failed, name_not_resolved, unasked_bytes, upstream_back,
     upstream_back_by_traffic, upstream_diagnosed, upstream_evicted, upstream_evicted_by_traffic, upstream_idle_learnt,
