@@ -8,6 +8,7 @@ mod failure;
 mod finding;
 mod lore;
 mod oversize;
+pub mod protocol;
 mod table;
 
 use std::fmt;

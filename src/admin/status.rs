@@ -13,7 +13,7 @@ use crate::cause::Cause;
 use crate::config::Config;
 use crate::config::address::Dial;
 use crate::config::problem::ascii;
-use crate::health::{Snapshot, State};
+use crate::health::{By, Snapshot, State};
 use crate::listen::accept::Permits;
 use crate::observe::metrics::history::{History, Lately, Look, Reading};
 use crate::observe::time::Utc;
@@ -131,7 +131,9 @@ fn pool(pool: &Pool, look: &Look<'_>, now: Instant) -> Value {
 fn upstream(pool: &Pool, one: &Upstream, look: &Look<'_>, now: Instant) -> Value {
     let health = one.health.snapshot(now);
     let (times, trouble) = (one.recent.times(now), trouble(&health));
-    let finding = trouble.and_then(|(cause, _)| one.insight.of(*cause, now));
+    let by_traffic = health.eviction.is_some_and(|eviction| eviction.by == By::Traffic);
+    let asker = pool.asker(one, by_traffic);
+    let finding = trouble.zip(asker).and_then(|((cause, _), asker)| one.insight.of(asker, *cause, now));
     let failures = one.meter.failed_by_cause();
     let failures = failures.iter().map(|(cause, count)| (cause.token().to_owned(), (*count).into()));
     let by = match (health.state, health.eviction) {

@@ -10,8 +10,8 @@ use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Admin};
-use crate::config::Config;
 use crate::config::model::{Listener, Shutdown};
+use crate::config::{Config, ListenAddress, here};
 use crate::listen::accept::{self, Permits};
 use crate::listen::bind::{Bound, bind};
 use crate::listen::{Asleep, Drain};
@@ -104,6 +104,10 @@ impl Server {
         let addresses: Vec<_> =
             listeners.iter().map(|(listener, bound)| (Arc::clone(&listener.name), bound.addresses.clone())).collect();
         let admin = admin_bound.as_ref().and_then(|bound| bound.addresses.first().copied());
+        let own = own(listeners
+            .iter()
+            .map(|(listener, bound)| (&listener.address, bound))
+            .chain(config.admin.iter().zip(&admin_bound)));
         let admin_sockets = admin_bound.into_iter().flat_map(|bound| bound.workers).flatten().collect();
         let (shutdown, from_file) = (config.shutdown, config.file.is_some());
         let notify = Notify::new(config.notify.clone());
@@ -117,7 +121,7 @@ impl Server {
         let began = admin::Start { config: said, at: (now, started), workers: count, doors };
         let admin_state = Arc::new(Admin::new(pools.clone(), Arc::clone(&proxy), began));
         let control = Control {
-            looks: Arc::new(Looks::new(pools.clone(), own(&addresses, admin))),
+            looks: Arc::new(Looks::new(pools.clone(), own)),
             pools: pools.clone(),
             admin_sockets,
             admin: Arc::clone(&admin_state),
@@ -250,9 +254,10 @@ fn start_threads(crew: &mut Crew, control: Control, workers: Vec<Worker>) -> io:
 /// The first lines of the log: before any thread has something to say.
 fn announce(config: &Config, workers: usize, listeners: &[(Arc<str>, Vec<SocketAddr>)], admin: Option<SocketAddr>) {
     events::starting(config.file.as_deref(), workers);
-    for (name, addresses) in listeners {
+    for (listener, (name, addresses)) in config.listeners.iter().zip(listeners) {
         for address in addresses {
-            events::listening(name, *address, address.is_ipv6() && address.ip().is_unspecified());
+            let both = address.is_ipv6() && matches!(listener.address, ListenAddress::Any(_));
+            events::listening(name, *address, both);
         }
     }
     if let Some(address) = admin {
@@ -260,9 +265,10 @@ fn announce(config: &Config, workers: usize, listeners: &[(Arc<str>, Vec<SocketA
     }
 }
 
-/// Where causeway itself listens. (`[::]` stands for both families, as `":8080"` binds it.)
-fn own(listeners: &[(Arc<str>, Vec<SocketAddr>)], admin: Option<SocketAddr>) -> Vec<SocketAddr> {
-    listeners.iter().flat_map(|(_, addresses)| addresses).copied().chain(admin).collect()
+/// Where causeway itself listens.
+fn own<'a>(all: impl Iterator<Item = (&'a ListenAddress, &'a Bound)>) -> Vec<SocketAddr> {
+    let port = |bound: &Bound| bound.addresses.first().map_or(0, SocketAddr::port);
+    all.flat_map(|(address, bound)| here::sockets(address, port(bound))).collect()
 }
 
 /// What runs on a worker thread.

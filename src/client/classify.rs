@@ -3,7 +3,7 @@
 
 use std::error::Error;
 
-use crate::cause::{Cause, Failure, Phase, escape, sized};
+use crate::cause::{Cause, Failure, Phase, escape, protocol, sized};
 
 use super::h1::{End, Facts};
 
@@ -67,7 +67,7 @@ pub(super) fn no_head(
 }
 
 fn named(facts: &Facts, codec: Codec, on: On) -> Failure {
-    let head = skip_empty_lines(&facts.head);
+    let head = protocol::skip_empty_lines(&facts.head);
     let beginning = &head[..head.len().min(TOLD)];
     if facts.body_error.is_some() || codec.short_body {
         Failure::new(Cause::ClientClosed)
@@ -88,9 +88,9 @@ fn named(facts: &Facts, codec: Codec, on: On) -> Failure {
             (false, true) => Cause::ResetBeforeHead,
             (false, false) => Cause::ClosedWithoutResponse,
         })
-    } else if head.starts_with(&[0x15, 0x03]) {
+    } else if protocol::is_tls(head) {
         Failure::new(Cause::SpeaksTls).seen(beginning)
-    } else if is_h2(head) {
+    } else if protocol::is_h2(head) {
         Failure::new(Cause::SpeaksH2).seen(beginning)
     } else if !head.iter().zip(b"HTTP/").all(|(a, b)| a == b) {
         Failure::new(Cause::NotHttp).seen(beginning)
@@ -121,17 +121,6 @@ pub(super) fn cut_body(
         Some(error) => failure.from(error),
         None => failure.from(source),
     }
-}
-
-fn skip_empty_lines(head: &[u8]) -> &[u8] {
-    let start = head.iter().position(|b| !matches!(b, b'\r' | b'\n')).unwrap_or(head.len());
-    &head[start..]
-}
-
-/// An HTTP/2 frame in place of a status line: SETTINGS on stream 0 (RFC 9113 §3.4), or GOAWAY; or HTTP/2 by its name.
-fn is_h2(head: &[u8]) -> bool {
-    let frame = head.len() >= 9 && head[0] == 0 && matches!(head[3], 0x04 | 0x07) && head[5..9] == [0, 0, 0, 0];
-    frame || head.starts_with(b"HTTP/2") || head.starts_with(b"PRI * HTTP/2")
 }
 
 /// What of a head cannot be right, by its place: the line of status, or the name of the field. Printable

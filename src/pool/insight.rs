@@ -3,14 +3,18 @@
 //! Who meets a failure asks ([`Insight::ask`]); `probe::diagnose` looks, off the request path, and tells; whoever explains a
 //! failure reads. Asked as often as anybody likes, a look is wanted only now and then. Nothing here opens a socket or reads a clock.
 
+mod asker;
+
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::cause::{Cause, Finding, Phase};
 use crate::health::Proof;
+
+pub use asker::Asker;
 
 /// A failure that goes on is looked at again so much later, at the earliest.
 const AGAIN: Duration = Duration::from_secs(10);
@@ -20,154 +24,249 @@ const HOLDS: Duration = Duration::from_secs(60);
 const PROVEN: Duration = Duration::from_secs(15);
 /// What was said is news again after so long without the failure.
 const FORGOTTEN: Duration = Duration::from_secs(600);
-/// Failures of this many kinds are told apart at a time.
-const KINDS: usize = 4;
 
 /// It has taken a connection.
 const CONNECTED: u8 = 1;
 /// It has answered.
 const ANSWERED: u8 = 2;
-/// There is something to put aside when it works.
+/// It fails in some way or is being looked at, and has not worked since: there is something to put aside when it does.
 const TROUBLE: u8 = 4;
+/// A look is wanted.
+const WANTED: u8 = 8;
 
 /// See the module.
 #[derive(Debug)]
 pub struct Insight {
     inner: Mutex<Inner>,
-    /// [`CONNECTED`], [`ANSWERED`], [`TROUBLE`].
+    /// [`CONNECTED`], [`ANSWERED`], [`TROUBLE`], [`WANTED`]. Written under the lock.
     flags: AtomicU8,
     /// Of the pool: rings when a look is wanted.
     bell: Arc<Notify>,
+    /// How many looks have ended.
+    changes: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// A few kinds of failure, the oldest question first.
+    /// The kinds of failure that there were: at most one for each cause and who met it.
     kinds: Vec<Kind>,
+    /// How often it has taken a connection again.
+    connects: u32,
+    /// How often it has answered again.
+    answers: u32,
 }
 
-/// What is known of one kind of failure.
+/// What is known of one kind of failure. It stays when it is over: how seldom to look, and what was said, is not forgotten.
 #[derive(Debug)]
 struct Kind {
+    asker: Asker,
     cause: Cause,
     /// When a look was wanted last.
     asked: Instant,
     wanted: bool,
     /// Since when it fails like this, and has not worked in between.
     since: Option<Instant>,
-    found: Option<(Arc<Finding>, Instant)>,
+    found: Option<Known>,
     /// What people were told of it.
     said: Option<String>,
 }
 
+#[derive(Debug)]
+struct Known {
+    finding: Arc<Finding>,
+    when: Instant,
+    until: Option<Proof>,
+}
+
+/// What a look has found.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// For people.
+    pub finding: Finding,
+    /// The same without figures that change from look to look.
+    pub gist: String,
+    /// What shows that it holds no longer: of an app that is gone, a connection. `None`: it may be as true when it works.
+    pub until: Option<Proof>,
+}
+
+/// A look that is wanted.
+#[derive(Clone, Copy, Debug)]
+pub struct Question {
+    /// Who met the failure.
+    pub asker: Asker,
+    /// The failure.
+    pub cause: Cause,
+    /// When the look was asked for, as counted by what worked until then.
+    connects: u32,
+    answers: u32,
+}
+
 impl Kind {
-    /// Whether it is this one. Whether a connection that is dropped ends or breaks is a matter of moments.
-    fn is(&self, cause: Cause) -> bool {
-        let dropped = |cause| {
-            matches!(
-                cause,
-                Cause::ConnectReset | Cause::ClosedWithoutResponse | Cause::ResetBeforeHead | Cause::TruncatedHead
-            )
-        };
-        self.cause == cause || dropped(self.cause) && dropped(cause)
+    /// Whether it is this one.
+    fn is(&self, asker: Asker, cause: Cause) -> bool {
+        let same = self.cause == cause || asker::is_dropped(self.cause) && asker::is_dropped(cause);
+        same && self.asker.stands_for(asker, cause)
+    }
+
+    /// It has failed like this once more. Says whether a look is wanted for it.
+    fn again(&mut self, now: Instant) -> bool {
+        self.since.get_or_insert(now);
+        let ago = now.saturating_duration_since(self.asked);
+        if ago < AGAIN {
+            return false;
+        }
+        self.said.take_if(|_| ago >= FORGOTTEN);
+        (self.asked, self.wanted) = (now, true);
+        true
+    }
+}
+
+impl Inner {
+    fn kind(&mut self, asker: Asker, cause: Cause) -> Option<&mut Kind> {
+        self.kinds.iter_mut().find(|kind| kind.is(asker, cause))
+    }
+
+    /// It works, as far as that: what that disproves is gone.
+    fn works(&mut self, proof: Proof) {
+        let answers = proof == Proof::Answers;
+        self.connects = self.connects.wrapping_add(1);
+        self.answers = self.answers.wrapping_add(u32::from(answers));
+        for kind in &mut self.kinds {
+            let over = is_before_the_answer(kind.cause);
+            let disproved = |until| answers || until == Proof::Connects;
+            kind.wanted &= !over;
+            kind.found.take_if(|found| over || found.until.is_some_and(disproved));
+            kind.since.take_if(|_| over || answers);
+        }
+    }
+
+    /// Whether that has worked since the look was asked for.
+    const fn has_worked(&self, proof: Proof, since: &Question) -> bool {
+        match proof {
+            Proof::Connects => self.connects != since.connects,
+            Proof::Answers => self.answers != since.answers,
+        }
+    }
+
+    /// What of [`Insight::flags`] follows from the kinds.
+    fn flags(&self) -> u8 {
+        let any = |is: fn(&Kind) -> bool, flag| if self.kinds.iter().any(is) { flag } else { 0 };
+        any(|kind| kind.since.is_some(), TROUBLE) | any(|kind| kind.wanted, WANTED)
     }
 }
 
 impl Insight {
     pub(super) fn new(bell: Arc<Notify>) -> Self {
-        Self { inner: Mutex::default(), flags: AtomicU8::new(0), bell }
+        Self { inner: Mutex::default(), flags: AtomicU8::new(0), bell, changes: watch::Sender::new(0) }
     }
 
     /// A look would help to explain this failure; the same one is wanted again after a while.
-    pub fn ask(&self, cause: Cause, now: Instant) {
+    pub fn ask(&self, asker: Asker, cause: Cause, now: Instant) {
         let mut inner = self.lock();
-        self.flags.fetch_or(TROUBLE, Ordering::Relaxed);
-        let known = inner.kinds.iter().position(|kind| kind.is(cause));
-        if let Some(kind) = known.and_then(|index| inner.kinds.get_mut(index))
-            && now.saturating_duration_since(kind.asked) < AGAIN
-        {
-            kind.since.get_or_insert(now);
-            return;
-        }
-        let fresh = || Kind { cause, asked: now, wanted: false, since: None, found: None, said: None };
-        let mut kind = known.map_or_else(fresh, |index| inner.kinds.remove(index));
-        kind.since.get_or_insert(now);
-        if now.saturating_duration_since(kind.asked) >= FORGOTTEN {
-            kind.said = None;
-        }
-        (kind.asked, kind.wanted) = (now, true);
-        if inner.kinds.len() >= KINDS {
-            inner.kinds.remove(0);
-        }
-        inner.kinds.push(kind);
+        let wanted = match inner.kind(asker, cause) {
+            Some(kind) => kind.again(now),
+            None => {
+                let since = Some(now);
+                inner.kinds.push(Kind { asker, cause, asked: now, wanted: true, since, found: None, said: None });
+                true
+            }
+        };
+        self.set(&inner, 0);
         drop(inner);
-        self.bell.notify_one();
+        if wanted {
+            self.bell.notify_one();
+        }
     }
 
-    /// A failure that a look is wanted for; asked once, it is not wanted any more.
+    /// A look that is wanted; asked once, it is not wanted any more. One atomic load while none is.
     #[must_use]
-    pub fn wanted(&self) -> Option<Cause> {
-        if self.flags.load(Ordering::Relaxed) & TROUBLE == 0 {
+    pub fn wanted(&self) -> Option<Question> {
+        if self.flags.load(Ordering::Relaxed) & WANTED == 0 {
             return None;
         }
         let mut inner = self.lock();
-        let kind = inner.kinds.iter_mut().find(|kind| kind.wanted)?;
+        let kind = inner.kinds.iter_mut().filter(|kind| kind.wanted).min_by_key(|kind| kind.asked)?;
         kind.wanted = false;
-        Some(kind.cause)
+        let (asker, cause) = (kind.asker, kind.cause);
+        Some(self.begins(&inner, asker, cause))
     }
 
-    /// A look at this failure has ended with this; with nothing, what was found before about it is gone.
-    pub fn tell(&self, cause: Cause, finding: Option<Finding>, now: Instant) {
-        let mut inner = self.lock();
-        let Some(kind) = inner.kinds.iter_mut().find(|kind| kind.is(cause)) else { return };
-        kind.found = finding.map(|finding| (Arc::new(finding), now));
+    /// A look at this failure that begins now, wanted or not.
+    #[must_use]
+    pub fn question(&self, asker: Asker, cause: Cause) -> Question {
+        self.begins(&self.lock(), asker, cause)
     }
 
-    /// Whether people have not been told this of the failure yet; from now on they have.
-    pub fn is_news(&self, cause: Cause, gist: &str) -> bool {
-        let mut inner = self.lock();
-        let Some(kind) = inner.kinds.iter_mut().find(|kind| kind.is(cause)) else { return false };
-        let news = kind.said.as_deref() != Some(gist);
-        if news {
-            kind.said = Some(gist.to_owned());
-        }
+    /// What works from now on may disprove what that look finds.
+    fn begins(&self, inner: &Inner, asker: Asker, cause: Cause) -> Question {
+        self.set(inner, TROUBLE);
+        Question { asker, cause, connects: inner.connects, answers: inner.answers }
+    }
+
+    /// The look has ended with this; with nothing, what was found before is gone. What has been disproved in the meantime is
+    /// put aside. Says whether it is news to people; from now on they know.
+    pub fn tell(&self, question: &Question, found: Option<Found>, now: Instant) -> bool {
+        let news = self.told(question, found, now).unwrap_or(false);
+        self.changes.send_modify(|looks| *looks += 1);
         news
+    }
+
+    fn told(&self, question: &Question, found: Option<Found>, now: Instant) -> Option<bool> {
+        let mut inner = self.lock();
+        let over = is_before_the_answer(question.cause) && inner.has_worked(Proof::Connects, question);
+        let found = found.filter(|found| !over && !found.until.is_some_and(|proof| inner.has_worked(proof, question)));
+        let kind = inner.kind(question.asker, question.cause)?;
+        kind.found = None;
+        let Found { finding, gist, until } = found?;
+        kind.found = Some(Known { finding: Arc::new(finding), when: now, until });
+        let news = kind.said.as_ref() != Some(&gist);
+        kind.said = Some(gist);
+        Some(news)
     }
 
     /// What was found about this failure lately.
     #[must_use]
-    pub fn of(&self, cause: Cause, now: Instant) -> Option<Arc<Finding>> {
-        let inner = self.lock();
-        let (found, when) = inner.kinds.iter().find(|kind| kind.is(cause))?.found.as_ref()?;
-        (now.saturating_duration_since(*when) < HOLDS).then(|| Arc::clone(found))
+    pub fn of(&self, asker: Asker, cause: Cause, now: Instant) -> Option<Arc<Finding>> {
+        let mut inner = self.lock();
+        let known = inner.kind(asker, cause)?.found.as_ref()?;
+        (now.saturating_duration_since(known.when) < HOLDS).then(|| Arc::clone(&known.finding))
     }
 
-    /// It works, as far as that: what was found about failures to connect holds no longer. One atomic load while nothing is amiss.
+    /// It works, as far as that: what was found holds no longer, where that disproves it. One atomic load while nothing is amiss.
     pub fn works(&self, proof: Proof) {
         let proven = match proof {
             Proof::Connects => CONNECTED,
             Proof::Answers => CONNECTED | ANSWERED,
         };
-        let flags = self.flags.load(Ordering::Relaxed);
-        if flags & (proven | TROUBLE) == proven {
+        if self.flags.load(Ordering::Relaxed) & (proven | TROUBLE) == proven {
             return;
         }
         let mut inner = self.lock();
-        inner.kinds.retain(|kind| !is_before_the_answer(kind.cause));
-        if proof == Proof::Answers {
-            inner.kinds.iter_mut().for_each(|kind| kind.since = None);
-        }
-        let trouble = inner.kinds.iter().any(|kind| kind.wanted || kind.since.is_some());
-        self.flags.store(flags & !TROUBLE | proven | if trouble { TROUBLE } else { 0 }, Ordering::Relaxed);
+        inner.works(proof);
+        self.set(&inner, proven);
+        drop(inner);
+        self.changes.send_modify(|_| {});
     }
 
     /// That far it has worked, and until lately: so its address is right.
     #[must_use]
-    pub fn is_proven(&self, cause: Cause, now: Instant) -> bool {
-        let proof = if is_before_the_answer(cause) { CONNECTED } else { ANSWERED };
+    pub fn is_proven(&self, question: &Question, now: Instant) -> bool {
+        let proof = if is_before_the_answer(question.cause) { CONNECTED } else { ANSWERED };
         let long = |since: Instant| now.saturating_duration_since(since) >= PROVEN;
-        let since = || self.lock().kinds.iter().find(|kind| kind.is(cause)).and_then(|kind| kind.since);
+        let since = || self.lock().kind(question.asker, question.cause).and_then(|kind| kind.since);
         self.flags.load(Ordering::Relaxed) & proof != 0 && !since().is_some_and(long)
+    }
+
+    /// How many looks have ended; changes also when something works again.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// The flags, as the kinds have them now; and these besides; what was proven stays so. The caller holds the lock.
+    fn set(&self, inner: &Inner, besides: u8) {
+        let kept = self.flags.load(Ordering::Relaxed) & (CONNECTED | ANSWERED);
+        self.flags.store(kept | besides | inner.flags(), Ordering::Relaxed);
     }
 
     /// A panic under this lock leaves at worst a look unmade.
@@ -186,22 +285,38 @@ mod tests {
     use super::*;
 
     const REFUSED: Cause = Cause::ConnectionRefused;
+    const TRAFFIC: Asker = Asker::Traffic;
 
     fn insight() -> (Insight, Instant) {
         (Insight::new(Arc::default()), Instant::now())
+    }
+
+    fn found(cause: Cause, said: &str, until: Option<Proof>) -> Option<Found> {
+        Some(Found { finding: Finding::new(cause, said), gist: said.to_owned(), until })
+    }
+
+    fn causes(insight: &Insight) -> Vec<Cause> {
+        std::iter::from_fn(|| insight.wanted()).map(|question| question.cause).collect()
+    }
+
+    /// It fails like this, and a look ends with that; says whether it was news.
+    fn looked(insight: &Insight, cause: Cause, said: &str, until: Option<Proof>, now: Instant) -> bool {
+        insight.ask(TRAFFIC, cause, now);
+        let question = insight.wanted().expect("a look is wanted");
+        insight.tell(&question, found(cause, said, until), now)
     }
 
     #[test]
     fn a_storm_of_failures_is_one_look() {
         let (insight, start) = insight();
         for millis in 0..9_000 {
-            insight.ask(REFUSED, start + Duration::from_millis(millis));
+            insight.ask(TRAFFIC, REFUSED, start + Duration::from_millis(millis));
         }
-        assert_eq!((insight.wanted(), insight.wanted()), (Some(REFUSED), None));
-        insight.ask(Cause::ReadTimeout, start);
-        assert_eq!(insight.wanted(), Some(Cause::ReadTimeout), "another failure is another question");
-        insight.ask(Cause::ReadTimeout, start + AGAIN);
-        assert_eq!(insight.wanted(), Some(Cause::ReadTimeout));
+        assert_eq!(causes(&insight), [REFUSED]);
+        insight.ask(TRAFFIC, Cause::ReadTimeout, start);
+        assert_eq!(causes(&insight), [Cause::ReadTimeout], "another failure is another question");
+        insight.ask(TRAFFIC, Cause::ReadTimeout, start + AGAIN);
+        assert_eq!(causes(&insight), [Cause::ReadTimeout]);
     }
 
     #[test]
@@ -209,56 +324,125 @@ mod tests {
         let (insight, start) = insight();
         let mut looks = 0;
         for millis in 0..9_000 {
-            let cause = if millis % 2 == 0 { REFUSED } else { Cause::ReadTimeout };
-            insight.ask(cause, start + Duration::from_millis(millis));
-            looks += usize::from(insight.wanted().is_some());
+            let now = start + Duration::from_millis(millis);
+            for cause in [REFUSED, Cause::ReadTimeout, Cause::NotHttp, Cause::Unreachable, Cause::ConnectTimeout] {
+                insight.ask(TRAFFIC, cause, now);
+            }
+            looks += causes(&insight).len();
+            insight.works(if millis % 2 == 0 { Proof::Answers } else { Proof::Connects });
         }
-        assert_eq!(looks, 2);
-        for cause in Cause::ALL {
-            insight.ask(*cause, start);
+        assert_eq!(looks, 5, "nor does an upstream that works in between get more");
+        for cause in Cause::ALL.iter().chain(Cause::ALL) {
+            insight.ask(TRAFFIC, *cause, start);
+            insight.ask(Asker::Check, *cause, start);
         }
-        assert_eq!(insight.lock().kinds.len(), KINDS);
+        assert!(insight.lock().kinds.len() <= 2 * Cause::ALL.len());
+    }
+
+    #[test]
+    fn what_was_said_of_one_that_comes_and_goes_is_said_once() {
+        let (insight, start) = insight();
+        let mut said = 0;
+        for round in 0..20 {
+            let now = start + round * AGAIN;
+            said += u32::from(looked(&insight, REFUSED, "Its queue is full.", None, now));
+            insight.works(Proof::Answers);
+        }
+        assert_eq!(said, 1);
     }
 
     #[test]
     fn what_was_found_explains_that_failure_for_a_while() {
         let (insight, start) = insight();
-        let finding = Finding::new(REFUSED, "But port 3000 answers.");
-        insight.ask(REFUSED, start);
-        insight.tell(REFUSED, Some(finding.clone()), start);
-        assert_eq!(insight.of(REFUSED, start).as_deref(), Some(&finding));
-        assert_eq!(insight.of(Cause::ReadTimeout, start), None);
-        assert_eq!(insight.of(REFUSED, start + HOLDS), None);
-        insight.tell(Cause::ReadTimeout, None, start);
-        assert!(insight.of(REFUSED, start).is_some(), "that look was at something else");
-        insight.tell(REFUSED, None, start);
-        assert_eq!(insight.of(REFUSED, start), None);
+        looked(&insight, REFUSED, "But port 3000 answers.", None, start);
+        assert_eq!(insight.of(TRAFFIC, REFUSED, start).unwrap().sentence, "But port 3000 answers.");
+        assert_eq!(insight.of(TRAFFIC, Cause::ReadTimeout, start), None);
+        assert_eq!(insight.of(TRAFFIC, REFUSED, start + HOLDS), None);
+        insight.ask(TRAFFIC, REFUSED, start + AGAIN);
+        let question = insight.wanted().unwrap();
+        assert!(insight.of(TRAFFIC, REFUSED, start + AGAIN).is_some());
+        assert!(!insight.tell(&question, None, start + AGAIN));
+        assert_eq!(insight.of(TRAFFIC, REFUSED, start + AGAIN), None);
+    }
+
+    #[test]
+    fn what_a_check_wants_is_not_what_requests_want() {
+        let (insight, start) = insight();
+        insight.ask(Asker::Check, Cause::ReadTimeout, start);
+        insight.tell(&insight.wanted().unwrap(), found(Cause::ReadTimeout, "Raise health.timeout.", None), start);
+        assert_eq!(insight.of(TRAFFIC, Cause::ReadTimeout, start), None);
+        assert!(insight.of(Asker::Check, Cause::ReadTimeout, start).is_some());
+        insight.ask(TRAFFIC, Cause::ReadTimeout, start);
+        assert_eq!(insight.wanted().unwrap().asker, TRAFFIC);
+        // But nobody listens there for both.
+        looked(&insight, REFUSED, "But port 3000 answers.", None, start);
+        insight.ask(Asker::Check, REFUSED, start);
+        assert!(insight.wanted().is_none() && insight.of(Asker::Check, REFUSED, start).is_some());
     }
 
     #[test]
     fn an_upstream_that_answers_again_is_not_refused_any_more() {
         let (insight, start) = insight();
-        for cause in [REFUSED, Cause::ReadTimeout] {
-            insight.ask(cause, start);
-            insight.tell(cause, Some(Finding::new(cause, "Found.")), start);
-        }
+        looked(&insight, REFUSED, "Found.", None, start);
+        looked(&insight, Cause::ReadTimeout, "Found.", None, start);
+        insight.ask(TRAFFIC, REFUSED, start + AGAIN);
+        insight.ask(TRAFFIC, Cause::ReadTimeout, start + AGAIN);
+        let late = insight.wanted().unwrap();
         insight.works(Proof::Connects);
-        assert!(insight.of(REFUSED, start).is_none() && insight.of(Cause::ReadTimeout, start).is_some());
-        assert_eq!(insight.wanted(), Some(Cause::ReadTimeout));
-        insight.tell(REFUSED, Some(Finding::new(REFUSED, "A look that began before.")), start);
-        assert!(insight.of(REFUSED, start).is_none());
+        let of = |cause| insight.of(TRAFFIC, cause, start);
+        assert!(of(REFUSED).is_none() && of(Cause::ReadTimeout).is_some());
+        assert_eq!(causes(&insight), [Cause::ReadTimeout]);
+        // A look that began before tells nothing, not even where it has failed anew since.
+        insight.ask(TRAFFIC, REFUSED, start + AGAIN);
+        assert!(!insight.tell(&late, found(REFUSED, "Late.", None), start) && of(REFUSED).is_none());
+    }
+
+    #[test]
+    fn what_was_true_of_a_moment_goes_with_it() {
+        for (until, after_connect, after_answer) in
+            [(Some(Proof::Connects), false, false), (Some(Proof::Answers), true, false), (None, true, true)]
+        {
+            let cause = Cause::ClosedWithoutResponse;
+            for (proof, stays) in [(Proof::Connects, after_connect), (Proof::Answers, after_answer)] {
+                let (insight, start) = insight();
+                looked(&insight, cause, "By now nothing listens there.", until, start);
+                insight.works(proof);
+                assert_eq!(insight.of(TRAFFIC, cause, start).is_some(), stays, "{until:?} {proof:?}");
+                // The same for a look that has not ended yet.
+                insight.ask(TRAFFIC, cause, start + AGAIN);
+                let question = insight.wanted().unwrap();
+                insight.works(proof);
+                let news = insight.tell(&question, found(cause, "Gone, really.", until), start + AGAIN);
+                assert_eq!((news, insight.of(TRAFFIC, cause, start + AGAIN).is_some()), (stays, stays));
+            }
+        }
+    }
+
+    #[test]
+    fn what_works_pays_for_a_failure_once() {
+        let (insight, start) = insight();
+        let slow = || insight.flags.load(Ordering::Relaxed) & TROUBLE != 0;
+        insight.ask(TRAFFIC, Cause::ReadTimeout, start);
+        assert!(slow());
+        insight.works(Proof::Answers);
+        assert!(!slow(), "though a look is still wanted");
+        assert_eq!(causes(&insight), [Cause::ReadTimeout]);
+        assert!(slow(), "once more: that look may be disproved");
+        insight.works(Proof::Answers);
+        assert_eq!(insight.flags.load(Ordering::Relaxed), CONNECTED | ANSWERED);
     }
 
     #[test]
     fn what_has_worked_is_at_its_right_address_for_a_while() {
         let (insight, start) = insight();
-        let proven = |after| insight.is_proven(REFUSED, start + after);
-        insight.ask(REFUSED, start);
+        insight.ask(TRAFFIC, REFUSED, start);
+        let question = insight.wanted().unwrap();
+        let proven = |after| insight.is_proven(&question, start + after);
         assert!(!proven(Duration::ZERO));
         insight.works(Proof::Connects);
         assert!(proven(PROVEN * 100));
-        insight.ask(REFUSED, start + PROVEN);
-        insight.ask(REFUSED, start + PROVEN + AGAIN);
+        insight.ask(TRAFFIC, REFUSED, start + PROVEN);
+        insight.ask(TRAFFIC, REFUSED, start + PROVEN + AGAIN);
         assert!(proven(PROVEN + AGAIN) && !proven(2 * PROVEN));
         insight.works(Proof::Answers);
         assert!(proven(2 * PROVEN));
@@ -267,35 +451,45 @@ mod tests {
     #[test]
     fn a_connection_proves_no_answer() {
         let (insight, start) = insight();
+        insight.ask(TRAFFIC, REFUSED, start);
+        insight.ask(TRAFFIC, Cause::NotHttp, start + Duration::from_secs(1));
+        let (refused, strange) = (insight.wanted().unwrap(), insight.wanted().unwrap());
         insight.works(Proof::Connects);
-        assert!(insight.is_proven(REFUSED, start) && !insight.is_proven(Cause::NotHttp, start));
+        assert!(insight.is_proven(&refused, start) && !insight.is_proven(&strange, start));
         insight.works(Proof::Answers);
-        insight.ask(Cause::NotHttp, start);
+        insight.ask(TRAFFIC, Cause::NotHttp, start);
         insight.works(Proof::Answers);
-        insight.ask(Cause::NotHttp, start + PROVEN);
-        assert!(insight.is_proven(Cause::NotHttp, start + PROVEN), "it answers in between");
+        insight.ask(TRAFFIC, Cause::NotHttp, start + PROVEN);
+        assert!(insight.is_proven(&strange, start + PROVEN), "it answers in between");
     }
 
     #[test]
     fn a_dropped_connection_is_one_kind_of_failure() {
         let (insight, start) = insight();
-        insight.ask(Cause::ResetBeforeHead, start);
-        insight.ask(Cause::ClosedWithoutResponse, start);
-        assert_eq!((insight.wanted(), insight.wanted()), (Some(Cause::ResetBeforeHead), None));
-        insight.tell(Cause::ResetBeforeHead, Some(Finding::new(Cause::ResetBeforeHead, "Found.")), start);
-        assert!(insight.of(Cause::ClosedWithoutResponse, start).is_some());
+        looked(&insight, Cause::ResetBeforeHead, "Found.", None, start);
+        insight.ask(TRAFFIC, Cause::ClosedWithoutResponse, start);
+        assert!(insight.wanted().is_none() && insight.of(TRAFFIC, Cause::ClosedWithoutResponse, start).is_some());
     }
 
     #[test]
     fn only_news_are_told() {
         let (insight, start) = insight();
-        assert!(!insight.is_news(REFUSED, "a"), "it has answered since");
-        insight.ask(REFUSED, start);
-        let news = ["a", "a", "b", "b", "a"].map(|gist| insight.is_news(REFUSED, gist));
-        assert_eq!(news, [true, false, true, false, true]);
-        insight.ask(REFUSED, start + AGAIN);
-        assert!(!insight.is_news(REFUSED, "a"));
-        insight.ask(REFUSED, start + AGAIN + FORGOTTEN);
-        assert!(insight.is_news(REFUSED, "a"));
+        let news = |round, gist| looked(&insight, REFUSED, gist, None, start + round * AGAIN);
+        let told = [(0, "a"), (1, "a"), (2, "b"), (3, "b"), (4, "a")].map(|(round, gist)| news(round, gist));
+        assert_eq!(told, [true, false, true, false, true]);
+        assert!(!looked(&insight, REFUSED, "a", None, start + 5 * AGAIN));
+        assert!(looked(&insight, REFUSED, "a", None, start + 5 * AGAIN + FORGOTTEN));
+    }
+
+    #[test]
+    fn the_end_of_a_look_can_be_awaited() {
+        let (insight, start) = insight();
+        let mut changes = insight.changes();
+        looked(&insight, REFUSED, "Found.", None, start);
+        assert!(changes.has_changed().unwrap() && *changes.borrow_and_update() == 1);
+        insight.works(Proof::Answers);
+        assert!(changes.has_changed().unwrap() && *changes.borrow_and_update() == 1);
+        insight.works(Proof::Answers);
+        assert!(!changes.has_changed().unwrap());
     }
 }

@@ -34,6 +34,7 @@ use crate::health::{Health, State};
 use balance::{Balancer, Member};
 use budget::Budget;
 use due::Due;
+use insight::Asker;
 use queue::Queue;
 use room::Room;
 use switch::Words;
@@ -204,6 +205,15 @@ impl Pool {
         }
         self.members.store(Arc::new(Members::new(members, &self.config, Some(&old))));
         self.touch();
+    }
+
+    /// Who met the failure that took this upstream out; see [`Asker::of_checks`].
+    #[must_use]
+    pub fn asker(&self, upstream: &Upstream, by_traffic: bool) -> Option<Asker> {
+        match &self.config.health {
+            Some(health) if !by_traffic => Asker::of_checks(health, &upstream.endpoint),
+            _ => Some(Asker::Traffic),
+        }
     }
 
     /// Resolves when a closer look at one of its upstreams is wanted (see [`insight::Insight::wanted`]); heard once.

@@ -119,10 +119,10 @@ where
         Err(failed) => (Event::CheckFailed(failed.failure.cause), Some(failed.sentence.clone())),
     };
     let now = Instant::now();
-    match (outcome, event) {
-        (Err(failed), _) => upstream.insight.ask(failed.failure.cause, now),
-        (Ok(_), Event::CheckPassed(proof)) => upstream.insight.works(proof),
-        (Ok(_), _) => {}
+    match (pool.asker(upstream, false), outcome, event) {
+        (Some(asker), Err(failed), _) => upstream.insight.ask(asker, failed.failure.cause, now),
+        (Some(_), Ok(_), Event::CheckPassed(proof)) => upstream.insight.works(proof),
+        _ => {}
     }
     upstream.meter.checked(outcome.is_ok());
     let change = upstream.health.record(event, why, Policy::from(health), now);

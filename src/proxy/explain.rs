@@ -19,7 +19,7 @@ use crate::observe::exchange::EndedBy;
 use crate::observe::time::Utc;
 use crate::observe::told::{self, spoken};
 use crate::observe::{Attempt, Exchange, Incident, Outcome};
-use crate::pool::Upstream;
+use crate::pool::{Pool, Upstream};
 use crate::route::{self, Miss};
 
 use super::Proxy;
@@ -79,7 +79,7 @@ impl Proxy {
         for (row, skip) in
             trail.get_mut("not_tried").and_then(Value::as_array_mut).into_iter().flatten().zip(&exchange.not_tried)
         {
-            let cause = skip.trouble().map(|(cause, _)| *cause);
+            let cause = skip.trouble().map(|(cause, _)| (*cause, skip.by_traffic));
             let known = self.now(exchange, &skip.upstream, cause, skip.finding.as_ref(), now);
             if let Some(row) = row.as_object_mut() {
                 row.insert("held_ms".into(), millis(skip.held_for));
@@ -115,7 +115,7 @@ impl Proxy {
         }
         let digits = exchange.attempts.len().to_string().len();
         for (index, attempt) in exchange.attempts.iter().enumerate() {
-            let cause = failure(attempt);
+            let cause = failure(attempt).map(|cause| (cause, true));
             let known = self.now(exchange, &attempt.upstream, cause, attempt.finding.as_ref(), now);
             let (number, upstream) = (index + 1, escape(attempt.upstream.as_bytes()));
             let indent = digits + 4;
@@ -193,7 +193,8 @@ impl Proxy {
                 row.insert(name.into(), millis(time));
             }
         }
-        self.now(exchange, &attempt.upstream, failure(attempt), attempt.finding.as_ref(), now).put(&mut row);
+        let cause = failure(attempt).map(|cause| (cause, true));
+        self.now(exchange, &attempt.upstream, cause, attempt.finding.as_ref(), now).put(&mut row);
         row.into()
     }
 
@@ -227,22 +228,25 @@ impl Proxy {
     }
 
     /// The upstream that had this id then, if it is there still.
-    fn member(&self, exchange: &Exchange, id: &str) -> Option<Arc<Upstream>> {
+    fn member(&self, exchange: &Exchange, id: &str) -> Option<(&Pool, Arc<Upstream>)> {
         let name = exchange.pool.as_deref()?;
         let pool = self.pools.iter().find(|pool| *pool.config.name == *name)?;
-        pool.members().iter().find(|upstream| *upstream.id == *id).cloned()
+        let upstream = pool.members().iter().find(|upstream| *upstream.id == *id).cloned()?;
+        Some((pool, upstream))
     }
 
+    /// `cause`: of the failure, and whether a request met it.
     fn now(
         &self,
         exchange: &Exchange,
         id: &str,
-        cause: Option<Cause>,
+        cause: Option<(Cause, bool)>,
         told: Option<&Arc<Finding>>,
         now: Instant,
     ) -> Now {
-        let Some(upstream) = self.member(exchange, id) else { return Now::default() };
-        let found = cause.and_then(|cause| upstream.insight.of(cause, now));
+        let Some((pool, upstream)) = self.member(exchange, id) else { return Now::default() };
+        let found =
+            cause.and_then(|(cause, by_traffic)| upstream.insight.of(pool.asker(&upstream, by_traffic)?, cause, now));
         let found = found.filter(|found| told.is_none_or(|told| told.sentence != found.sentence));
         Now { state: Some(upstream.health.state().token()), found }
     }
@@ -251,7 +255,7 @@ impl Proxy {
     fn since_then(&self, out: &mut String, exchange: &Exchange, now: Instant) {
         let mut first = true;
         for skip in &exchange.not_tried {
-            let cause = skip.trouble().map(|(cause, _)| *cause);
+            let cause = skip.trouble().map(|(cause, _)| (*cause, skip.by_traffic));
             let known = self.now(exchange, &skip.upstream, cause, skip.finding.as_ref(), now);
             let Some(state) = known.state else { continue };
             if std::mem::take(&mut first) {

@@ -9,6 +9,7 @@ use crate::config::units::duration_text;
 use crate::health::IdleAge;
 use crate::observe::told::spoken;
 use crate::pool::Upstream;
+use crate::pool::insight::Asker;
 
 /// The route of the request, and how long it waits for a head.
 #[derive(Clone, Copy, Debug)]
@@ -23,8 +24,8 @@ pub(super) fn of(upstream: &Upstream, cause: Cause, waits: Option<Waits<'_>>, no
     if !matches!(cause.row().fault, Fault::Upstream | Fault::Network) {
         return None;
     }
-    let found = upstream.insight.of(cause, now);
-    upstream.insight.ask(cause, now);
+    let found = upstream.insight.of(Asker::Traffic, cause, now);
+    upstream.insight.ask(Asker::Traffic, cause, now);
     let learnt = match (cause, waits) {
         (Cause::StaleConnection, _) => closes_idle(&upstream.idle_age),
         (Cause::ReadTimeout, Some(waits)) => {
@@ -55,7 +56,7 @@ fn usual(p99: Duration, waits: &Waits<'_>, found: Option<&Finding>) -> Finding {
         ));
     }
     match found {
-        Some(found) => Finding { sentence: format!("{its}. {}", first(&found.sentence)), ..found.clone() },
+        Some(found) => Finding { sentence: format!("{its}. {}", found.sentence), ..found.clone() },
         None if p99 <= waits.read / 5 => said(format!("{its}, so it is probably stuck rather than slow.")),
         None => said(format!("{its}.")).besides(),
     }
@@ -66,12 +67,6 @@ fn longer(limit: Duration) -> Duration {
     const STEPS: [u64; 8] = [10, 30, 60, 120, 300, 600, 1800, 3600];
     let longer = STEPS.into_iter().map(Duration::from_secs).find(|step| *step >= 4 * limit);
     longer.unwrap_or_else(|| Duration::from_secs(4 * limit.as_secs()))
-}
-
-/// The first of some sentences.
-fn first(sentences: &str) -> &str {
-    let end = sentences.find(". ").into_iter().chain(sentences.find("? ")).min();
-    end.map_or(sentences, |end| &sentences[..=end])
 }
 
 /// A figure that is known about: `3.8 ms`, `38 ms`, `4.6 s`.
@@ -108,10 +103,9 @@ mod tests {
     #[test]
     fn what_is_certain_stands_before_what_a_look_has_found() {
         let look = "But a new GET / gives 200 in 1.8 ms: the app runs. If it has to be slow, raise timeouts.read.";
-        assert_eq!(
-            told(38, 5_000, Some(look)).0,
-            "Its p99 is 38 ms. But a new GET / gives 200 in 1.8 ms: the app runs."
-        );
+        assert_eq!(told(38, 5_000, Some(look)).0, format!("Its p99 is 38 ms. {look}"));
+        let strange = "It does not speak HTTP (-ERR wrong. password): this is not the app's port.";
+        assert_eq!(told(38, 5_000, Some(strange)).0, format!("Its p99 is 38 ms. {strange}"));
         assert!(told(4_600, 5_000, Some(look)).0.starts_with("Its p99 is 4.6 s: it is slow"));
     }
 

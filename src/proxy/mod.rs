@@ -49,6 +49,7 @@ use crate::observe::exchange::EndedBy;
 use crate::observe::metrics::Requests;
 use crate::observe::trace::Traces;
 use crate::observe::{Exchange, Incidents, RequestId, TraceId, events};
+use crate::pool::insight::Asker;
 use crate::pool::{Pool, Upstream};
 use crate::route::{self, Table};
 
@@ -192,9 +193,11 @@ impl Proxy {
 
     /// A request of ours came in at this address of ours: an upstream that dials it points back here, and people should know.
     fn came_back(&self, local: SocketAddr) {
-        let members = self.pools.iter().flat_map(|pool| pool.members().to_vec());
-        for upstream in members.filter(|upstream| upstream.endpoint.dial.has(local)) {
-            upstream.insight.ask(Cause::LoopDetected, Instant::now());
+        let now = Instant::now();
+        for pool in &self.pools {
+            for upstream in pool.members().iter().filter(|upstream| upstream.endpoint.dial.has(local)) {
+                upstream.insight.ask(Asker::Traffic, Cause::LoopDetected, now);
+            }
         }
     }
 }

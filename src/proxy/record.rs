@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::cause::{Cause, Failure, Fault};
 use crate::client::Progress;
 use crate::config::model::{Action, Balance};
-use crate::health::{By, Proof};
+use crate::health::{By, Proof, State};
 use crate::listen::ConnInfo;
 use crate::observe::exchange::EndedBy;
 use crate::observe::trace::Parent;
@@ -142,19 +142,24 @@ impl Open {
                 continue;
             }
             let health = upstream.health.snapshot(now);
+            let by_traffic = health.eviction.is_some_and(|eviction| eviction.by == By::Traffic);
+            let by_health = matches!(reason, Reason::Evicted | Reason::Unknown) && health.state != State::Ready;
+            let trouble = health.last_failure.as_ref().filter(|_| by_health);
+            let asker = self.proxy.pools.get(self.pool).and_then(|pool| pool.asker(upstream, by_traffic));
+            let known = trouble.zip(asker).and_then(|((cause, _), asker)| upstream.insight.of(asker, *cause, now));
             self.exchange.not_tried.push(NotTried {
                 upstream: Arc::clone(&upstream.id),
                 ordinal: upstream.ordinal,
                 authority: Arc::clone(&upstream.endpoint.authority),
                 reason,
                 state: health.state,
-                finding: health.last_failure.as_ref().and_then(|(cause, _)| upstream.insight.of(*cause, now)),
+                finding: known,
                 last_failure: health.last_failure,
                 since: health.since,
                 held_for: health.held_for,
                 in_flight_limit: upstream.most(),
                 next_check: health.next_check,
-                by_traffic: health.eviction.is_some_and(|eviction| eviction.by == By::Traffic),
+                by_traffic,
                 ends_in: health.eviction.and_then(|eviction| eviction.ends_in),
             });
         }

@@ -2,17 +2,21 @@
 //! on. A look is seldom, short, and bothers nobody but the upstream and its neighbours.
 
 mod around;
+mod checks;
 mod hostile;
 mod seldom;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use causeway::cause::{Cause, Finding};
 use causeway::config::Endpoint;
 use causeway::config::address::Dial;
 use causeway::health::State;
+use causeway::pool::insight::{Asker, Insight};
+use causeway::probe::diagnose::{Around, look_around};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -24,18 +28,24 @@ use crate::support::raw::{Raw, Response};
 
 pub(crate) const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
-/// A port with nobody on it, and a listener on the port beside it.
+/// A loopback address that no other test uses: whoever knocks at ports there meets nobody else's servers.
+pub(crate) fn alone() -> IpAddr {
+    static NEXT: AtomicU8 = AtomicU8::new(1);
+    Ipv4Addr::new(127, 77, 0, NEXT.fetch_add(1, Ordering::Relaxed)).into()
+}
+
+/// A port with nobody on it, and a listener on the port beside it, at an address of their own.
 pub(crate) async fn next_door() -> (SocketAddr, TcpListener) {
-    let (closed, listener) = closed_next_door().await;
+    let (closed, listener) = closed_next_door(alone()).await;
     let nobody = closed.local_addr().unwrap().as_socket().unwrap();
     std::mem::forget(closed); // nobody else gets it, for as long as the tests run
     (nobody, listener)
 }
 
 /// The same, with the socket that could listen on the first one.
-async fn closed_next_door() -> (socket2::Socket, TcpListener) {
+async fn closed_next_door(ip: IpAddr) -> (socket2::Socket, TcpListener) {
     loop {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind((ip, 0)).await.unwrap();
         let mut beside = listener.local_addr().unwrap();
         beside.set_port(beside.port() - 1);
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
@@ -78,18 +88,34 @@ pub(crate) async fn get(proxy: &Proxy, path: &str) -> Response {
     Raw::connect(proxy.address).await.get(path).await
 }
 
-/// What is known of this failure of the first upstream, once it is.
-pub(crate) async fn found(proxy: &Proxy, cause: Cause) -> Arc<Finding> {
+/// A look on behalf of a request, at an upstream that nothing is known of, where causeway listens on these addresses.
+pub(crate) async fn look(endpoint: &Endpoint, cause: Cause, own: &[SocketAddr]) -> Option<Finding> {
+    look_around(endpoint, cause, Around { own, ..Around::default() }).await.map(|found| found.finding)
+}
+
+pub(crate) fn insight(proxy: &Proxy) -> Arc<Insight> {
+    Arc::clone(&proxy.server().pools()[0].members()[0].insight)
+}
+
+/// What that says of it, once it says something: asked anew whenever a look has ended, or it works again.
+pub(crate) async fn until<T>(insight: &Insight, mut says: impl FnMut(&Insight) -> Option<T>) -> Option<T> {
+    let mut changes = insight.changes();
     let there = async {
         loop {
-            let members = proxy.server().pools()[0].members();
-            if let Some(found) = members[0].insight.of(cause, Instant::now()) {
-                return found;
+            changes.borrow_and_update();
+            if let Some(said) = says(insight) {
+                return Some(said);
             }
-            tokio::task::yield_now().await;
+            changes.changed().await.ok()?;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), there).await.unwrap_or_else(|_| panic!("nothing about {cause}"))
+    tokio::time::timeout(Duration::from_secs(20), there).await.ok()?
+}
+
+/// What is known of this failure of the first upstream, once it is.
+pub(crate) async fn found(proxy: &Proxy, cause: Cause) -> Arc<Finding> {
+    let found = until(&insight(proxy), |insight| insight.of(Asker::Traffic, cause, Instant::now())).await;
+    found.unwrap_or_else(|| panic!("nothing about {cause}"))
 }
 
 /// The hint of the only attempt's row, from the second failure on: when the look at the first one has ended.
@@ -122,14 +148,16 @@ async fn a_port_beside_the_right_one() {
     let port = listener.local_addr().unwrap().port();
     serve_ok(listener);
     let said = hint(&proxy(nobody), Cause::ConnectionRefused).await;
-    let wanted =
-        format!("Nothing listens on {nobody}. But 127.0.0.1:{port} answers HTTP (200, N ms). Did you mean {port}?");
+    let wanted = format!(
+        "Nothing listens on {nobody}. But {}:{port} answers HTTP (200, N ms). Did you mean {port}?",
+        nobody.ip()
+    );
     assert_eq!(plain(&said), wanted);
 }
 
 #[tokio::test]
 async fn the_app_listens_on_the_other_family() {
-    let (nobody, _listener) = next_door().await;
+    let nobody = Origin::nobody();
     let Ok(six) = TcpListener::bind(("::1", nobody.port())).await else { return }; // no IPv6 here
     serve_ok(six);
     let said = plain(&hint(&proxy(nobody), Cause::ConnectionRefused).await);
@@ -227,13 +255,13 @@ async fn an_upstream_that_points_back_is_named() {
     let answer = get(&proxy, "/").await;
     assert_eq!(answer.status, 502);
     let said = found(&proxy, Cause::LoopDetected).await;
-    assert!(said.sentence.contains("is causeway's own listener"), "{said:?}");
+    assert!(said.sentence.contains("is causeway's own address"), "{said:?}");
 }
 
 /// Not even where the upstream stays evicted for some more checks.
 #[tokio::test]
 async fn what_was_found_goes_when_the_port_opens() {
-    let (closed, listener) = closed_next_door().await;
+    let (closed, listener) = closed_next_door(alone()).await;
     serve_ok(listener);
     let nobody = closed.local_addr().unwrap().as_socket().unwrap();
     let health = "health = { type = \"tcp\", interval = \"50ms\", healthy_after = 100 }";
@@ -246,13 +274,8 @@ async fn what_was_found_goes_when_the_port_opens() {
     assert!(told.contains(&finding.sentence), "{told}");
 
     closed.listen(100).unwrap();
-    let insight = Arc::clone(&proxy.server().pools()[0].members()[0].insight);
-    let gone = async {
-        while insight.of(Cause::ConnectionRefused, Instant::now()).is_some() {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), gone).await.unwrap();
+    let gone = |insight: &Insight| insight.of(Asker::Traffic, Cause::ConnectionRefused, Instant::now()).is_none();
+    until(&insight(&proxy), |insight| gone(insight).then_some(())).await.expect("it is gone");
     let answer = get(&proxy, "/").await;
     assert!(answer.status == 502 && !answer.text().contains("Did you mean"), "{}", answer.text());
 }
@@ -270,7 +293,7 @@ fn the_log_says_it_once_behind_the_eviction() {
     let (mut causeway, address) = Causeway::run(&config);
     causeway.event("evicted: connection_refused. Nothing listens there. Is the app running, and is the port right?");
     let said = causeway.event("\"event\":\"upstream_diagnosed\"");
-    let wanted = format!("app/{nobody}: nothing listens there, but 127.0.0.1:{port} answers HTTP (200, ");
+    let wanted = format!("app/{nobody}: nothing listens there, but {}:{port} answers HTTP (200, ", nobody.ip());
     assert!(said.contains(&wanted) && said.contains("\"level\":\"warn\""), "{said}");
     assert!(said.contains(&format!("Did you mean {port}?")), "{said}");
     runtime.block_on(async {

@@ -1,6 +1,6 @@
 //! A look is seldom, and counts for nobody.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 
 use super::*;
 
@@ -54,7 +54,7 @@ async fn the_second_failure_is_explained() {
     assert_eq!(get(&proxy, "/").await.status, 502);
     let started = Instant::now();
     found(&proxy, Cause::ConnectionRefused).await;
-    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
 }
 
 #[tokio::test]
@@ -68,12 +68,7 @@ async fn an_upstream_that_has_worked_is_not_sought_next_door() {
     app.stop().await;
     let answer = get(&proxy, "/").await;
     assert_eq!(answer.status, 502);
-    // The look has come and gone when another one of another upstream has.
-    let (nobody, other) = next_door().await;
-    serve_ok(other);
-    let second = super::proxy(nobody);
-    get(&second, "/").await;
-    found(&second, Cause::ConnectionRefused).await;
+    insight(&proxy).changes().wait_for(|looks| *looks > 0).await.unwrap();
     assert!(!knocked.is_finished());
     knocked.abort();
     assert!(TcpStream::connect(app.address()).await.is_err());

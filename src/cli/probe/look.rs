@@ -55,7 +55,8 @@ impl Room {
     async fn explains(&self, endpoint: &Endpoint, failure: &Failure) -> Option<Finding> {
         let one_less = |left: usize| left.checked_sub(1);
         self.diagnoses.fetch_update(Relaxed, Relaxed, one_less).ok()?;
-        timeout(DIAGNOSIS, diagnose::look(endpoint, failure.cause, &[])).await.ok().flatten()
+        let found = timeout(DIAGNOSIS, diagnose::look_around(endpoint, failure.cause, diagnose::Around::default()));
+        found.await.ok().flatten().map(|found| found.finding)
     }
 }
 

@@ -1,12 +1,12 @@
 //! Addresses that lead back to causeway itself: an upstream that is one of its own listeners, or two sockets of its own
 //! that cannot stand beside one another.
-//!
-//! Asks the kernel which way a packet would go; sends none.
+//! Sends nothing.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::super::address::{Address, Host, ListenAddress};
 use super::super::context::Context;
+use super::super::here;
 use super::super::model::Listener;
 use super::super::problem::Place;
 
@@ -35,31 +35,8 @@ fn reaches(upstream: &Address, listener: &ListenAddress) -> bool {
         Host::Ip(ip) => vec![*ip],
         Host::Name(_) => return false,
     };
-    if upstream.port != listener.port() {
-        return false;
-    }
-    match listener {
-        ListenAddress::Any(_) => ways.into_iter().any(is_ours),
-        ListenAddress::Exact(bound) => ways.iter().any(|way| {
-            bound.iter().any(|bound| bound.ip() == *way || (bound.ip().is_unspecified() && is_ours_for(*way, bound)))
-        }),
-    }
-}
-
-/// `0.0.0.0` takes no IPv6, and `[::]` as an exact address no IPv4.
-fn is_ours_for(ip: IpAddr, bound: &SocketAddr) -> bool {
-    ip.is_ipv4() == bound.is_ipv4() && is_ours(ip)
-}
-
-/// Is this an address of this machine? A packet to one of its own has that very address as its source.
-fn is_ours(ip: IpAddr) -> bool {
-    let any: SocketAddr = match ip {
-        _ if ip.is_loopback() => return true,
-        IpAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-        IpAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-    };
-    let way = UdpSocket::bind(any).and_then(|socket| socket.connect((ip, 9)).and_then(|()| socket.local_addr()));
-    way.is_ok_and(|source| source.ip() == ip)
+    let sockets = here::sockets(listener, listener.port());
+    ways.iter().any(|way| sockets.iter().any(|bound| here::takes(*bound, SocketAddr::new(*way, upstream.port))))
 }
 
 /// Can two sockets of one process not listen on these two? They share a port, and an address of it.
@@ -100,6 +77,7 @@ mod tests {
             ("127.0.0.1:8080", "192.0.2.1:8080", false),
             ("127.0.0.1:8080", "[::1]:8080", false),
             ("[::1]:8080", "0.0.0.0:8080", false),
+            ("127.0.0.1:8080", "[::]:8080", false),
             ("app:8080", ":8080", false),
         ] {
             let (address, bound) = (Address::parse(upstream).unwrap(), ListenAddress::parse(listener).unwrap());

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use crate::cause::Cause;
-use crate::config::Endpoint;
+use crate::config::{Endpoint, here};
 
 use super::knock::{Heard, Say, knock};
 use super::verdict::{Answer, Answers, Verdict};
@@ -54,7 +54,7 @@ pub(super) async fn road(target: SocketAddr, cause: Cause, around: Around<'_>) -
             _ => None,
         };
     }
-    if place::is_here(target.ip()) {
+    if here::is_here(target.ip()) {
         return (connect(target).await == Heard::NotTaken).then_some(Verdict::ThisMachine);
     }
     let same_host = around.named.iter().filter(|other| other.ip() == target.ip()).map(SocketAddr::port);
@@ -67,19 +67,19 @@ pub(super) async fn road(target: SocketAddr, cause: Cause, around: Around<'_>) -
         let address = SocketAddr::new(target.ip(), port);
         knocks.spawn(async move { (port, knock(vec![address], Say::Nothing, AT_ONCE, AT_ONCE).await) });
     }
-    if knocks.is_empty() {
-        return None;
-    }
+    let mut silent = false;
     while let Some(heard) = knocks.join_next().await {
         match heard {
             Ok((port, Heard::Refused)) => return Some(Verdict::HostUp { port, taken: false }),
             Ok((port, Heard::Silent | Heard::Dropped | Heard::Answered { .. } | Heard::Said(_))) => {
                 return Some(Verdict::HostUp { port, taken: true });
             }
+            Ok((_, Heard::NotTaken)) => silent = true,
+            // A limit of our own, or no way there: nothing was learnt of the host.
             _ => {}
         }
     }
-    Some(Verdict::HostSilent)
+    silent.then_some(Verdict::HostSilent)
 }
 
 /// The likeliest neighbour that an app answers on: the other family of loopback at the same port, then other ports.
@@ -191,4 +191,18 @@ impl Door {
 /// Would requests be at home there? A port of TLS answers 400 to plain HTTP, and a proxy without an app 502 to 504.
 fn is_an_apps(answer: Answer) -> bool {
     (200..500).contains(&answer.status) && answer.status != 400
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// No connection goes out to a broadcast address.
+    #[tokio::test]
+    async fn what_cannot_be_asked_is_not_silent() {
+        let at = |port| SocketAddr::new(Ipv4Addr::BROADCAST.into(), port);
+        let around = Around { named: &[at(81)], ..Around::default() };
+        assert_eq!(road(at(80), Cause::ConnectTimeout, around).await, None);
+        assert_eq!(road(at(80), Cause::ConnectTimeout, Around::default()).await, None);
+    }
 }

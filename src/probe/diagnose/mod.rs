@@ -1,6 +1,6 @@
 //! A closer look at an upstream that failed: what answers there, and next to it, that would explain the failure.
 //!
-//! Off the request path, now and then, and only at hosts of the config: [`watch`] sees to that. [`look`] opens a few connections
+//! Off the request path, now and then, and only at hosts of the config: [`watch`] sees to that. [`look_around`] opens a few connections
 //! of its own, asks for `GET /` at the most, and never changes health. What to try is [`plan`]'s, what somebody's first bytes mean
 //! [`speech`]'s, what it all comes to [`verdict`]'s, and how that is said [`words`]': all pure. [`knock`], [`names`] and [`place`]
 //! have the sockets and the files.
@@ -18,13 +18,14 @@ mod words;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::cause::{Cause, Finding};
+use crate::cause::Cause;
 use crate::config::Endpoint;
 use crate::config::address::Dial;
+use crate::pool::insight::{Asker, Found};
 
 use verdict::Verdict;
 
-pub use speech::Speech;
+pub use place::is_own;
 pub use watch::{Looks, watch};
 
 /// The most that a look takes, whatever answers.
@@ -33,50 +34,37 @@ pub const CLOCK: Duration = Duration::from_secs(2);
 /// What is known of the upstream's surroundings.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Around<'a> {
-    /// Where causeway itself listens. `0.0.0.0` stands for every IPv4 address of this machine, `[::]` for every address.
+    /// Where causeway itself listens, by socket family: see [`crate::config::here::sockets`].
     pub own: &'a [SocketAddr],
     /// Addresses that the config has for upstreams already: they say whether a host is up, and are never suggested.
     pub named: &'a [SocketAddr],
-    /// It has answered lately at its address, which is right then: no other one is tried.
+    /// It has answered lately at its address, which is right then; or the address is none where requests go, as that of
+    /// `health.port`. No other one is tried.
     pub proven: bool,
+    /// Who met the failure: what cures one that took too long.
+    pub asker: Asker,
 }
 
-/// What a look has found.
-#[derive(Clone, Debug)]
-pub struct Found {
-    /// For people.
-    pub finding: Finding,
-    /// The same without figures that change from look to look.
-    pub gist: String,
-}
-
-/// Looks for what explains this failure. `own`: the addresses that causeway itself listens on.
-pub async fn look(endpoint: &Endpoint, cause: Cause, own: &[SocketAddr]) -> Option<Finding> {
-    look_around(endpoint, cause, Around { own, ..Around::default() }).await.map(|found| found.finding)
-}
-
-/// The same, with all that is known of its surroundings.
+/// Looks for what explains this failure.
 pub async fn look_around(endpoint: &Endpoint, cause: Cause, around: Around<'_>) -> Option<Found> {
     let verdict = tokio::time::timeout(CLOCK, conclude(endpoint, cause, around)).await.ok()??;
-    let finding = words::finding(cause, &endpoint.authority, &verdict);
-    let gist = words::finding(cause, &endpoint.authority, &verdict.timeless()).sentence;
-    Some(Found { finding, gist })
+    let finding = words::finding(around.asker, cause, &endpoint.authority, &verdict);
+    let until = verdict.until();
+    let gist = words::finding(around.asker, cause, &endpoint.authority, &verdict.timeless()).sentence;
+    Some(Found { finding, gist, until })
 }
 
 /// The steps of a look, one after the other; each may know enough.
 async fn conclude(endpoint: &Endpoint, cause: Cause, around: Around<'_>) -> Option<Verdict> {
-    let steps = plan::steps(cause);
+    let steps = plan::steps(around.asker, cause);
     if steps.names {
         let (host, _) = plan::split(&endpoint.authority);
         return names::look(host, cause).await;
     }
     let Dial::Addresses(addresses) = &endpoint.dial else { return None };
     let &target = addresses.first()?;
-    if steps.own && addresses.iter().any(|address| place::is_own(*address, around.own)) {
+    if steps.own && addresses.iter().any(|address| is_own(*address, around.own)) {
         return Some(Verdict::OwnListener);
-    }
-    if cause == Cause::LoopDetected {
-        return Some(Verdict::SentBack);
     }
     if steps.road {
         return ask::road(target, cause, around).await;
@@ -93,6 +81,8 @@ async fn conclude(endpoint: &Endpoint, cause: Cause, around: Around<'_>) -> Opti
     if let Some(next_door) = ask::neighbours(addresses, endpoint, cause, around).await {
         return Some(verdict::with_neighbour(found, next_door));
     }
-    let inside = || target.ip().is_loopback() && place::is_contained();
-    found.or_else(|| (cause == Cause::ConnectionRefused && inside()).then_some(Verdict::Contained))
+    if found.is_none() && cause == Cause::ConnectionRefused && target.ip().is_loopback() {
+        return place::is_contained().await.then_some(Verdict::Contained);
+    }
+    found
 }

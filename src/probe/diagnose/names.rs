@@ -42,9 +42,10 @@ pub(super) enum Trouble {
 /// What explains this failure of the host's name.
 pub(super) async fn look(host: &str, cause: Cause) -> Option<super::Verdict> {
     let trouble = if cause == Cause::DnsNotFound {
-        not_found(host, place::is_contained())
+        not_found(host, place::is_contained().await)
     } else {
-        let file = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+        let read = tokio::task::spawn_blocking(|| std::fs::read_to_string("/etc/resolv.conf"));
+        let file = read.await.ok().and_then(Result::ok).unwrap_or_default();
         let servers: Vec<_> = servers(&file).into_iter().map(|ip| SocketAddr::new(ip, 53)).collect();
         of_servers(&servers, cause).await
     };

@@ -1,6 +1,7 @@
 //! What a look tries for which failure, and which ports stand next to one. Pure.
 
 use crate::cause::Cause;
+use crate::pool::insight::Asker;
 
 /// Ports where apps and their development servers listen by default, the usual ones first.
 const COMMON: [u16; 10] = [3000, 8000, 8080, 5000, 4000, 80, 8888, 9000, 5173, 4200];
@@ -23,9 +24,20 @@ pub(super) struct Steps {
 }
 
 /// The steps for this failure; none where nothing that can be seen from here would explain it.
-pub(super) const fn steps(cause: Cause) -> Steps {
+pub(super) const fn steps(asker: Asker, cause: Cause) -> Steps {
     let none = Steps { own: false, speech: false, road: false, misplaced: false, names: false };
     match cause {
+        Cause::ClosedWithoutResponse
+        | Cause::ResetBeforeHead
+        | Cause::TruncatedHead
+        | Cause::ReadTimeout
+        | Cause::NotHttp
+        | Cause::SpeaksTls
+        | Cause::SpeaksH2
+            if matches!(asker, Asker::GrpcCheck) =>
+        {
+            none
+        }
         Cause::ConnectionRefused | Cause::SpeaksTls | Cause::SpeaksH2 => Steps { own: true, misplaced: true, ..none },
         Cause::NotHttp => Steps { own: true, speech: true, misplaced: true, ..none },
         Cause::ConnectReset
@@ -41,8 +53,8 @@ pub(super) const fn steps(cause: Cause) -> Steps {
 }
 
 /// Whether a look at this failure does anything.
-pub(super) fn is_worth_it(cause: Cause) -> bool {
-    steps(cause) != Steps::default()
+pub(super) fn is_worth_it(asker: Asker, cause: Cause) -> bool {
+    steps(asker, cause) != Steps::default()
 }
 
 /// The ports next to this one, the likeliest first: one beside it, then where apps usually are.
@@ -80,10 +92,18 @@ mod tests {
     #[test]
     fn what_is_our_own_or_the_clients_needs_no_look() {
         use crate::cause::Fault;
-        for &cause in Cause::ALL.iter().filter(|cause| is_worth_it(**cause)) {
+        for &cause in Cause::ALL.iter().filter(|cause| is_worth_it(Asker::Traffic, **cause)) {
             let fault = cause.row().fault;
             assert!(matches!(fault, Fault::Upstream | Fault::Network) || cause == Cause::LoopDetected, "{cause}");
         }
-        assert!(!is_worth_it(Cause::PortsExhausted) && !is_worth_it(Cause::ClientClosed));
+        let worth_it = |cause| is_worth_it(Asker::Traffic, cause);
+        assert!(!worth_it(Cause::PortsExhausted) && !worth_it(Cause::ClientClosed));
+    }
+
+    #[test]
+    fn no_look_speaks_grpc() {
+        let worth_it = |cause| is_worth_it(Asker::GrpcCheck, cause);
+        assert!(worth_it(Cause::ConnectionRefused) && worth_it(Cause::ConnectTimeout) && worth_it(Cause::DnsNotFound));
+        assert!(!worth_it(Cause::ReadTimeout) && !worth_it(Cause::ClosedWithoutResponse));
     }
 }

@@ -2,14 +2,14 @@
 
 use std::fmt;
 
-use crate::cause::escape;
+use crate::cause::{escape, protocol};
 
 /// So many bytes are enough to tell.
 pub(super) const ENOUGH: usize = 64;
 
 /// A protocol, by its first bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Speech {
+pub(super) enum Speech {
     /// A status line of HTTP/1.0 or HTTP/1.1, with this status.
     Http(u16),
     /// A record of a TLS handshake, or an alert.
@@ -46,15 +46,14 @@ const BEGINNINGS: &[(&[u8], &str)] = &[
 /// Whose first bytes these are; `None` while there are too few to tell and more may come.
 #[must_use]
 pub(super) fn of(bytes: &[u8], ended: bool) -> Option<Speech> {
-    let bytes = skip_empty_lines(bytes);
+    let bytes = protocol::skip_empty_lines(bytes);
     if let Some(status) = http_status(bytes) {
         return Some(Speech::Http(status));
     }
-    if matches!(bytes, [0x15 | 0x16, 0x03, 0..=4, ..]) {
+    if protocol::is_tls(bytes) {
         return Some(Speech::Tls);
     }
-    let frame = bytes.len() >= 9 && bytes[0] == 0 && matches!(bytes[3], 0x04 | 0x07) && bytes[5..9] == [0; 4];
-    if frame || bytes.starts_with(b"HTTP/2") || bytes.starts_with(b"PRI * HTTP/2") {
+    if protocol::is_h2(bytes) {
         return Some(Speech::Http2);
     }
     if let Some(name) = named(bytes) {
@@ -117,11 +116,6 @@ fn told(bytes: &[u8]) -> String {
     escape(&line[..line.len().min(ENOUGH)])
 }
 
-fn skip_empty_lines(bytes: &[u8]) -> &[u8] {
-    let start = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(bytes.len());
-    &bytes[start..]
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -178,7 +172,7 @@ mod tests {
                 }
                 Some(Speech::Http(status)) => prop_assert!((100..1000).contains(&status)),
                 Some(Speech::Tls | Speech::Http2) => {}
-                None => prop_assert!(bytes.len() < ENOUGH || skip_empty_lines(&bytes).len() < ENOUGH),
+                None => prop_assert!(bytes.len() < ENOUGH || protocol::skip_empty_lines(&bytes).len() < ENOUGH),
             }
         }
     }

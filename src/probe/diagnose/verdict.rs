@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::cause::Cause;
+use crate::health::Proof;
 
 use super::knock::Heard;
 use super::names::Trouble;
@@ -35,8 +36,6 @@ pub(super) struct Answers {
 pub(super) enum Verdict {
     /// The address is causeway's own.
     OwnListener,
-    /// It is not, but what is there sends requests back here.
-    SentBack,
     /// The same port of the other family is open.
     OtherFamily { at: SocketAddr, answer: Option<Answer> },
     /// An app answers on another port of that host; `speaks`: what is on this one.
@@ -77,6 +76,28 @@ impl Verdict {
     /// What is there is not what was meant: the app may be next to it.
     pub(super) const fn is_wrong_port(&self) -> bool {
         matches!(self, Self::Speaks(_))
+    }
+
+    /// What shows that it holds no longer. What is slow in an app that runs, or causeway itself, is so although there are answers.
+    pub(super) const fn until(&self) -> Option<Proof> {
+        match self {
+            Self::OwnListener | Self::Runs(_) | Self::Name(_) => None,
+            Self::Gone
+            | Self::TakesNone
+            | Self::ThisMachine
+            | Self::HostUp { .. }
+            | Self::HostSilent
+            | Self::NoRoute
+            | Self::NoHost
+            | Self::Forbidden => Some(Proof::Connects),
+            Self::OtherFamily { .. }
+            | Self::Neighbour { .. }
+            | Self::Contained
+            | Self::Speaks(_)
+            | Self::Stuck
+            | Self::DropsAll
+            | Self::EndsAgain => Some(Proof::Answers),
+        }
     }
 
     /// The same, without what is another each time.

@@ -1,7 +1,7 @@
 //! Who looks when: a task for each pool, and one pace for them all. It asks nothing itself.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,9 +9,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::cause::Cause;
 use crate::config::address::Dial;
 use crate::observe::events;
+use crate::pool::insight::Question;
 use crate::pool::{Pool, Upstream};
 
 use super::{Around, look_around, plan};
@@ -61,18 +61,22 @@ impl Looks {
         later
     }
 
-    /// The addresses on these hosts that the config has for any upstream.
+    /// The addresses on these hosts that the config has for any upstream. The loopbacks of both families are one host.
     fn named(&self, of: &[SocketAddr]) -> Vec<SocketAddr> {
         let mut named = Vec::new();
         for pool in &self.pools {
             for upstream in pool.members().iter() {
                 if let Dial::Addresses(addresses) = &upstream.endpoint.dial {
-                    named.extend(addresses.iter().filter(|other| of.iter().any(|one| one.ip() == other.ip())));
+                    named.extend(addresses.iter().filter(|other| of.iter().any(|one| same_host(one.ip(), other.ip()))));
                 }
             }
         }
         named
     }
+}
+
+fn same_host(one: IpAddr, other: IpAddr) -> bool {
+    one == other || one.is_loopback() && other.is_loopback()
 }
 
 /// Looks at the upstreams of this pool where somebody wants to know more of a failure, until `stop`.
@@ -86,9 +90,10 @@ pub async fn watch(pool: Arc<Pool>, looks: Arc<Looks>, stop: CancellationToken) 
             () = pool.look_wanted() => {}
             Some(ended) = running.join_next() => { well(ended); continue }
         }
-        while let Some((at, upstream, cause)) = next(&pool, from) {
+        while let Some((at, upstream, question)) = next(&pool, from) {
             from = at + 1;
-            if !plan::is_worth_it(cause) {
+            if !plan::is_worth_it(question.asker, question.cause) {
+                upstream.insight.tell(&question, None, Instant::now());
                 continue;
             }
             let turn = tokio::select! {
@@ -100,7 +105,7 @@ pub async fn watch(pool: Arc<Pool>, looks: Arc<Looks>, stop: CancellationToken) 
             }
             let (pool, looks) = (Arc::clone(&pool), Arc::clone(&looks));
             running.spawn(async move {
-                one(&pool, &upstream, cause, &looks).await;
+                one(&pool, &upstream, question, &looks).await;
                 drop(turn);
             });
         }
@@ -117,33 +122,31 @@ fn well(ended: Result<(), JoinError>) {
 }
 
 /// The next upstream of which more is wanted, from this place on and round.
-fn next(pool: &Pool, from: usize) -> Option<(usize, Arc<Upstream>, Cause)> {
+fn next(pool: &Pool, from: usize) -> Option<(usize, Arc<Upstream>, Question)> {
     let members = pool.members();
     let from = if from < members.len() { from } else { 0 };
     (from..members.len()).chain(0..from).find_map(|at| {
         let upstream = members.get(at)?;
-        upstream.insight.wanted().map(|cause| (at, Arc::clone(upstream), cause))
+        upstream.insight.wanted().map(|question| (at, Arc::clone(upstream), question))
     })
 }
 
 /// One look, and what follows: who explains the failure knows more, and people are told once.
-async fn one(pool: &Pool, upstream: &Upstream, cause: Cause, looks: &Looks) {
+async fn one(pool: &Pool, upstream: &Upstream, question: Question, looks: &Looks) {
     let addresses = match &upstream.endpoint.dial {
         Dial::Addresses(addresses) => &addresses[..],
         Dial::Unresolved(_) => &[],
     };
+    let Question { asker, cause, .. } = question;
     let named = looks.named(addresses);
-    let proven = upstream.insight.is_proven(cause, Instant::now());
-    let found = look_around(&upstream.endpoint, cause, Around { own: &looks.own, named: &named, proven }).await;
-    let now = Instant::now();
-    let Some(found) = found else {
-        upstream.insight.tell(cause, None, now);
-        return;
-    };
-    if upstream.insight.is_news(cause, &found.gist) {
-        events::upstream_diagnosed(&pool.config.name, &upstream.id, cause, &found.finding.sentence);
+    let proven = upstream.insight.is_proven(&question, Instant::now());
+    let around = Around { own: &looks.own, named: &named, proven, asker };
+    let found = look_around(&upstream.endpoint, cause, around).await;
+    let sentence = found.as_ref().map(|found| found.finding.sentence.clone());
+    let news = upstream.insight.tell(&question, found, Instant::now());
+    if let Some(sentence) = sentence.filter(|_| news) {
+        events::upstream_diagnosed(&pool.config.name, &upstream.id, cause, &sentence);
     }
-    upstream.insight.tell(cause, Some(found.finding), now);
 }
 
 #[cfg(test)]

@@ -3,26 +3,23 @@
 use std::net::IpAddr;
 
 use crate::cause::{Cause, Finding, spoken};
+use crate::pool::insight::Asker;
 
 use super::names::Trouble;
 use super::plan;
 use super::speech::Speech;
 use super::verdict::{Answer, Verdict};
 
-/// The finding about this failure of the upstream at this authority.
-pub(super) fn finding(cause: Cause, authority: &str, verdict: &Verdict) -> Finding {
+/// The finding about this failure, met by this one, of the upstream at this authority.
+pub(super) fn finding(asker: Asker, cause: Cause, authority: &str, verdict: &Verdict) -> Finding {
     let (host, port) = plan::split(authority);
     let said = |sentence: String| Finding::new(cause, sentence);
     let upstreams = |address: &str| format!("upstreams = [\"{address}\"]");
     match verdict {
         Verdict::OwnListener => {
-            said(format!("{authority} is causeway's own listener: write the app's address in its place."))
+            said(format!("{authority} is causeway's own address: write the app's address in its place."))
                 .command("causeway check")
         }
-        Verdict::SentBack => said(format!(
-            "What answers on {authority} sends requests back here. Is it a proxy or load balancer in front of causeway? \
-             Write the app's own address."
-        )),
         Verdict::OtherFamily { at, answer } => {
             let both = format!("localhost:{port}");
             let (answers, family) = (takes(*answer), if at.is_ipv6() { "IPv6" } else { "IPv4" });
@@ -57,14 +54,19 @@ pub(super) fn finding(cause: Cause, authority: &str, verdict: &Verdict) -> Findi
         }
         Verdict::Runs(Answer { status, took }) => {
             let took = spoken(*took);
-            let runs = format!("But a new GET / gives {status} in {took}: the app runs, and");
+            let this = match asker {
+                Asker::Traffic | Asker::Probe(_) => "this request",
+                Asker::Check | Asker::GrpcCheck => "this check",
+            };
+            let runs = format!("But a new GET / gives {status} in {took}: the app runs, and {this}");
+            let raise = match asker {
+                Asker::Traffic => "timeouts.read for its route",
+                Asker::Check | Asker::GrpcCheck => "health.timeout",
+                Asker::Probe(limit) => limit,
+            };
             said(match cause {
-                Cause::ReadTimeout => {
-                    format!(
-                        "{runs} this request is slow or stuck in it. If it has to be slow, raise timeouts.read for its route."
-                    )
-                }
-                _ => format!("{runs} this request, or this moment, made it break off. Its own log should say why."),
+                Cause::ReadTimeout => format!("{runs} is slow or stuck in it. If it has to be slow, raise {raise}."),
+                _ => format!("{runs}, or this moment, made it break off. Its own log should say why."),
             })
         }
         _ => said(plain(verdict, host, port)),
@@ -207,7 +209,6 @@ mod tests {
         ];
         let mut all = vec![
             Verdict::OwnListener,
-            Verdict::SentBack,
             Verdict::OtherFamily { at, answer: Some(ANSWER) },
             Verdict::OtherFamily { at, answer: None },
             Verdict::Neighbour { port: 3000, answer: ANSWER, speaks: None },
@@ -240,7 +241,7 @@ mod tests {
     fn every_verdict_is_whole_sentences_in_plain_words() {
         for verdict in every() {
             for cause in [Cause::ConnectionRefused, Cause::ReadTimeout, Cause::NotHttp] {
-                let said = finding(cause, "app:3001", &verdict).sentence;
+                let said = finding(Asker::Check, cause, "app:3001", &verdict).sentence;
                 assert!(said.ends_with(['.', '?']) && said.chars().all(|c| (' '..='~').contains(&c)), "{said}");
                 assert!(!said.contains("  ") && !said.contains('!') && !said.contains(".."), "{said}");
                 assert!(
@@ -252,14 +253,29 @@ mod tests {
     }
 
     #[test]
+    fn who_has_no_patience_is_told_which_limit_is_his() {
+        let said = |asker| finding(asker, Cause::ReadTimeout, "app:3001", &Verdict::Runs(ANSWER)).sentence;
+        for (asker, end) in [
+            (
+                Asker::Traffic,
+                "this request is slow or stuck in it. If it has to be slow, raise timeouts.read for its route.",
+            ),
+            (Asker::Check, "this check is slow or stuck in it. If it has to be slow, raise health.timeout."),
+            (Asker::Probe("--timeout"), "this request is slow or stuck in it. If it has to be slow, raise --timeout."),
+        ] {
+            assert_eq!(said(asker), format!("But a new GET / gives 200 in 1.8 ms: the app runs, and {end}"));
+        }
+    }
+
+    #[test]
     fn another_port_is_a_question_with_a_line_to_write() {
         let next_door = Verdict::Neighbour { port: 3000, answer: ANSWER, speaks: None };
-        let said = finding(Cause::ConnectionRefused, "127.0.0.1:3001", &next_door);
+        let said = finding(Asker::Traffic, Cause::ConnectionRefused, "127.0.0.1:3001", &next_door);
         assert_eq!(said.sentence, "But 127.0.0.1:3000 answers HTTP (200, 1.8 ms). Did you mean 3000?");
         assert_eq!(said.write.as_deref(), Some("upstreams = [\"127.0.0.1:3000\"]"));
         assert_eq!(said.command.as_deref(), Some("causeway probe 127.0.0.1:3000"));
         let both = Verdict::Neighbour { port: 3000, answer: ANSWER, speaks: Some(Speech::Tls) };
-        let said = finding(Cause::ReadTimeout, "[::1]:3443", &both).sentence;
+        let said = finding(Asker::Traffic, Cause::ReadTimeout, "[::1]:3443", &both).sentence;
         assert_eq!(said, "It speaks TLS, but [::1]:3000 answers HTTP (200, 1.8 ms). Did you mean 3000?");
     }
 }
