@@ -145,6 +145,13 @@ impl Failure {
         self.fill(self.cause.row().short, "it")
     }
 
+    /// The first half of [`Failure::hint`]: what is the matter, without what to do.
+    #[must_use]
+    pub fn matter(&self, address: &str) -> String {
+        let hint = self.hint_template();
+        self.fill(hint.split_once(". ").map_or(&*hint, |(matter, _)| matter), address)
+    }
+
     /// The second half of [`Failure::hint`]: what to do, without what is the matter; empty where there is none.
     #[must_use]
     pub fn remedy(&self, address: &str) -> String {
@@ -158,7 +165,7 @@ impl Failure {
     pub fn explained(&self, address: &str, finding: Option<&Finding>) -> String {
         let hint = self.hint(address);
         match finding {
-            Some(finding) => finding.behind(&hint),
+            Some(finding) => finding.behind(&self.matter(address), &hint),
             None => hint,
         }
     }
@@ -335,6 +342,23 @@ mod tests {
         let besides = finding.besides();
         assert_eq!(refused.explained("app:1", Some(&besides)), format!("{} {found}", refused.hint("app:1")));
         assert_eq!(refused.explained("app:1", None), refused.hint("app:1"));
+    }
+
+    /// What an upstream sent may hold the end of a sentence.
+    #[test]
+    fn a_hint_is_cut_where_its_template_ends_a_sentence() {
+        for cause in Cause::ALL {
+            let failure = Failure::new(*cause).seen("-ERR wrong. password? yes. no").limit("5 s");
+            let (hint, matter, remedy) = (failure.hint("app:1"), failure.matter("app:1"), failure.remedy("app:1"));
+            let whole = if remedy.is_empty() { matter.clone() } else { format!("{matter}. {remedy}") };
+            assert_eq!(whole, hint, "{cause}");
+            let finding = Finding::new(*cause, "Found.");
+            let told = failure.explained("app:1", Some(&finding));
+            assert_eq!(
+                told,
+                format!("{}{} Found.", matter.trim_end_matches('.'), if matter.ends_with('?') { "" } else { "." })
+            );
+        }
     }
 
     #[test]

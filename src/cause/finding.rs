@@ -45,14 +45,12 @@ impl Finding {
         self
     }
 
-    /// Behind the sentences about the failure: in place of all but the first, or as one more.
+    /// Behind the sentence that says what is the `matter`, or behind the `whole` of what is said of the failure. Where the one ends
+    /// in the other only a template can tell: what an upstream sent may look like the end of a sentence.
     #[must_use]
-    pub fn behind(&self, told: &str) -> String {
-        let matter = match told.split_once(". ") {
-            Some((matter, _)) if self.answers => matter,
-            _ => told.trim_end_matches('.'),
-        };
-        let stop = if matter.ends_with(['?', '!']) { "" } else { "." };
-        format!("{matter}{stop} {}", self.sentence)
+    pub fn behind(&self, matter: &str, whole: &str) -> String {
+        let before = if self.answers { matter } else { whole }.trim_end_matches(['.', ' ']);
+        let stop = if before.ends_with(['?', '!']) { "" } else { "." };
+        format!("{before}{stop} {}", self.sentence)
     }
 }

@@ -157,7 +157,7 @@ causes! {
         "its health check {seen}", "health check {seen}",
         "Health check {seen}.", "curl -i http://{address}/";
     Evicted = "evicted", "destination_unavailable", 502, Queue, Upstream, Any, false,
-        "the upstream's health checks fail, so it gets no traffic",
+        "the upstream is evicted: its checks or requests to it failed, so it gets no traffic",
         "its health checks failed while it had the request", "evicted while it had the request",
         "Its health checks failed while it had the request.", "causeway probe {address}";
     Draining = "draining", "destination_unavailable", 502, Queue, Proxy, Any, false,

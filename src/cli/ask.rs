@@ -4,17 +4,15 @@
 
 use std::fmt;
 use std::io::{self, Read as _, Write as _};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use crate::config::address::ADMIN;
 use crate::config::model::Token;
-use crate::config::{self, Flags, ListenAddress};
+use crate::config::{self, Flags};
 
 use super::run::variable;
-
-/// Where the admin is unless somebody says otherwise.
-const DEFAULT_ADMIN: &str = "127.0.0.1:9901";
 
 /// A question.
 #[derive(Clone, Debug)]
@@ -139,10 +137,10 @@ fn address(flag: Option<&str>) -> Result<String, Unasked> {
     let said = flag.map(str::to_owned).or_else(|| variable("CAUSEWAY_ADMIN")).filter(|said| !said.is_empty());
     let Some(said) = said else {
         return match config::load(&Flags::default(), &variable).map(|loaded| loaded.config.admin) {
-            Ok(Some(admin)) => Ok(dial(&admin)),
+            Ok(Some(admin)) => Ok(admin.reached_at().to_string()),
             Ok(None) => Err(Unasked("the config has the admin address off, so there is nobody to ask".to_owned())),
             // A proxy started with flags alone has no config to be found here.
-            Err(_) => Ok(DEFAULT_ADMIN.to_owned()),
+            Err(_) => Ok(ADMIN.to_string()),
         };
     };
     let said = said.strip_prefix("http://").unwrap_or(&said).trim_end_matches('/');
@@ -153,22 +151,6 @@ fn address(flag: Option<&str>) -> Result<String, Unasked> {
         Ok(format!("{}:{bare}", Ipv4Addr::LOCALHOST))
     } else {
         Ok(said.to_owned())
-    }
-}
-
-/// Where a listening address is reached from this machine.
-fn dial(admin: &ListenAddress) -> String {
-    match admin {
-        ListenAddress::Any(port) => format!("{}:{port}", Ipv4Addr::LOCALHOST),
-        ListenAddress::Exact(addresses) => addresses.first().map_or_else(String::new, |address| {
-            let mut address = *address;
-            match address.ip() {
-                IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
-                IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
-                IpAddr::V4(_) | IpAddr::V6(_) => {}
-            }
-            address.to_string()
-        }),
     }
 }
 
@@ -188,6 +170,7 @@ pub(super) fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ListenAddress;
 
     #[test]
     fn an_address_may_be_short() {
@@ -204,8 +187,8 @@ mod tests {
 
     #[test]
     fn every_address_is_asked_at_its_loopback() {
-        assert_eq!(dial(&ListenAddress::Any(9901)), "127.0.0.1:9901");
-        let exact = |text: &str| dial(&ListenAddress::Exact(vec![text.parse().unwrap()]));
+        assert_eq!(ListenAddress::Any(9901).reached_at(), ADMIN);
+        let exact = |text: &str| ListenAddress::Exact(vec![text.parse().unwrap()]).reached_at().to_string();
         assert_eq!(exact("0.0.0.0:1"), "127.0.0.1:1");
         assert_eq!(exact("[::]:1"), "[::1]:1");
         assert_eq!(exact("10.0.0.1:1"), "10.0.0.1:1");

@@ -101,6 +101,9 @@ impl Endpoint {
     }
 }
 
+/// Where the admin listens, and is asked, unless somebody says otherwise.
+pub const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9901);
+
 /// Where a listener binds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListenAddress {
@@ -117,6 +120,20 @@ impl ListenAddress {
         match self {
             Self::Any(port) => *port,
             Self::Exact(addresses) => addresses[0].port(),
+        }
+    }
+
+    /// Where it is reached from this machine: a wildcard at its own family's loopback.
+    #[must_use]
+    pub fn reached_at(&self) -> SocketAddr {
+        let at = match self {
+            Self::Any(port) => SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), *port),
+            Self::Exact(addresses) => addresses[0],
+        };
+        match at.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), at.port()),
+            IpAddr::V6(ip) if ip.is_unspecified() => SocketAddr::new(Ipv6Addr::LOCALHOST.into(), at.port()),
+            IpAddr::V4(_) | IpAddr::V6(_) => at,
         }
     }
 }

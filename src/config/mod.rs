@@ -3,7 +3,7 @@
 //! `source` gathers text (file, flags, environment) into one tree in which every value knows where it came from;
 //! `compile` turns the tree into the [`model`], or into **all** its [`problem`]s at once. Nothing here sends a byte,
 //! and nothing is accepted and ignored: a key that no line of `compile` reads is an error, and a variable that nobody
-//! reads is told by [`strangers`].
+//! reads is told by [`strangers()`].
 
 pub mod address;
 mod advice;

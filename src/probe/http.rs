@@ -24,6 +24,9 @@ use super::{AGENT, BodySeen, HeadSeen, Seen, late};
 /// The most of a body that is read.
 const BODY: usize = 64 << 10;
 
+/// What proxies say of an answer (RFC 9209).
+const PROXY_STATUS: &str = "proxy-status";
+
 /// So much of a `Location` is kept.
 const TOLD: usize = 200;
 
@@ -145,8 +148,15 @@ pub(super) async fn ask(
         fields: fields.len(),
         bytes: progress.head_bytes(),
         location: fields.get(LOCATION).map(|to| escape(&to.as_bytes()[..to.len().min(TOLD)])),
+        proxys_own: fields.get_all(PROXY_STATUS).iter().any(says_error),
     });
     Ok(response)
+}
+
+/// Whether a member has the parameter `error`; between quotes it is a word like others.
+fn says_error(members: &HeaderValue) -> bool {
+    let mut bare = members.as_bytes().split(|byte| *byte == b'"').step_by(2);
+    bare.any(|part| part.windows(6).any(|word| word == b"error="))
 }
 
 /// The whole body, or its first 64 KiB: the rest is nobody's business.
@@ -213,6 +223,13 @@ mod tests {
     use http::HeaderMap;
 
     use super::*;
+
+    #[test]
+    fn a_proxy_that_passes_an_answer_on_has_not_made_it() {
+        let says = |text: &'static str| says_error(&HeaderValue::from_static(text));
+        assert!(says("edge; error=connection_refused") && says("a, b; details=\"x\"; error=dns_timeout"));
+        assert!(!says("edge; received-status=503") && !says("edge; details=\"error=none\""));
+    }
 
     fn check() -> HttpCheck {
         HttpCheck {

@@ -60,6 +60,52 @@ fn nobody_listens() {
     assert!(said.ends_with("\n0 of 1 usable. Next: causeway explain connection_refused\n"), "{said}");
 }
 
+/// A port with nobody on it right above one where an app answers.
+async fn next_to_an_app() -> (Origin, String) {
+    loop {
+        let app = Origin::start(Behaviour::Ok(b"hello".to_vec())).await;
+        let above = SocketAddr::new(app.address().ip(), app.port().saturating_add(1));
+        if let Ok(free) = TcpListener::bind(above) {
+            drop(free);
+            return (app, above.to_string());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_config_has_already_is_not_suggested() {
+    let (app, nobody) = next_to_an_app().await;
+    let suggests = |said: &str| said.contains(&format!("Did you mean {}?", app.port()));
+    let (code, said) = probe(&[&nobody], None);
+    assert!(code == 1 && suggests(&said), "{said}");
+    for more in [format!("\"{}\"", app.address()), format!("\"{}\"", app.port())] {
+        let (code, said) = probe(&[], Some(&format!("[pool.app]\nupstreams = [\"{nobody}\", {more}]\n")));
+        assert!(code == 1 && said.contains("nothing listens on this port") && !suggests(&said), "{said}");
+    }
+    // Nor is a listener of causeway's own.
+    let config = format!("[listener.main]\naddress = \"{}\"\n[pool.app]\nupstreams = [\"{nobody}\"]\n", app.address());
+    let (code, said) = probe(&[], Some(&config));
+    assert!(code == 1 && !suggests(&said), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_that_is_causeway_itself_is_told_so() {
+    let own = Origin::start(Behaviour::Status(502)).await;
+    let at = own.address().to_string();
+    let config = format!("[listener.main]\naddress = \"{at}\"\n[pool.app]\nupstreams = [\"{at}\"]\n");
+    let (code, said) = probe(&[], Some(&config));
+    let flat = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        flat.contains(&format!("{at} is causeway's own listener: write the app's address in its place.")),
+        "{said}"
+    );
+    assert!(code == 1 && said.ends_with("Next: causeway explain loop_detected\n"), "{said}");
+    // Somebody who asks for that listener wants to know whether it answers.
+    let config = config.replace(&format!("upstreams = [\"{at}\"]"), "upstreams = [\"127.0.0.1:1\"]");
+    let (code, said) = probe(&[&at], Some(&config));
+    assert!(code == 0 && !said.contains("own listener"), "{said}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn each_failure_has_its_phase_and_its_cause() {
     for (behaviour, line) in [
@@ -125,7 +171,11 @@ async fn what_the_check_does_not_want_is_explained() {
         (status(404, ""), "404: the app answers, but has no /healthz. Set health.path to one that it has"),
         (status(401, ""), "401: the app wants a login for /healthz. Set health.headers"),
         (status(403, ""), "403: the app refuses /healthz."),
-        (status(503, ""), "503: the app says itself that it is not well."),
+        (status(503, ""), "503: the app says itself that it is not well, or a proxy there has no app behind it."),
+        (
+            status(503, "Proxy-Status: edge; error=connection_refused\r\n"),
+            "503: that is another proxy, which got no answer",
+        ),
     ] {
         let origin = Origin::start(behaviour).await;
         let at = origin.address().to_string();
@@ -186,12 +236,11 @@ async fn json_has_the_same_facts() {
     let good = Origin::start(Behaviour::Ok(b"hello".to_vec())).await;
     let (good, dead) = (good.address().to_string(), Origin::nobody().to_string());
     let config = format!("[pool.app]\nupstreams = [\"{good}\", {{ address = \"{dead}\", name = \"b\" }}]\n");
-    let _kept = Origin::start(Behaviour::Ok(vec![])).await;
     let (code, said) = probe(&["--json"], Some(&config));
     assert_eq!(code, 1);
     let all: Vec<Value> = serde_json::from_str(&said).unwrap();
     let dead_one = &all[1];
-    assert_eq!(dead_one["upstream"], format!("b ({dead})"));
+    assert_eq!(dead_one["upstream"], "b");
     assert_eq!((&dead_one["address"], &dead_one["pool"]), (&Value::from(dead.as_str()), &Value::from("app")));
     assert_eq!((&dead_one["usable"], &dead_one["cause"]), (&Value::from(false), &Value::from("connection_refused")));
     assert_eq!(dead_one["phase"], "connect");

@@ -101,3 +101,13 @@ fn help_is_ascii_and_narrow() {
         assert!(help.lines().all(|line| line.len() <= 80), "{help}");
     }
 }
+
+#[test]
+fn an_id_can_look_like_anything() {
+    // Nobody listens there: so somebody was asked.
+    for words in [["explain", "--id", "read_timeout"], ["explain", "--id=--version-1", "--json"]] {
+        assert_eq!(code(&[&words[..], &["--admin", "127.0.0.1:1"]].concat()), 69);
+    }
+    assert_eq!(code(&["explain", "read_timeout"]), 0);
+    assert_eq!(code(&["explain", "--id", "a", "read_timeout"]), 2);
+}

@@ -1,5 +1,7 @@
 //! The command to type next, where it is none of the simple ones: gRPC checks, names with several addresses, ports of checks.
 
+use causeway::cause::Finding;
+
 use super::*;
 
 /// The row of an evicted upstream of this id, whose check says this; the first as text, in one line.
@@ -42,6 +44,43 @@ fn a_check_at_a_port_of_its_own_is_repeated_there() {
     let (text, command) = row("a:1", "a:1", Cause::ConnectionRefused, said);
     assert!(text.contains("Health check: nothing listens on a:9000. Is the app"), "{text}");
     assert_eq!(command, "causeway probe a:9000");
+}
+
+#[test]
+fn why_it_got_no_turn_decides_before_what_was_found_there() {
+    let found =
+        Finding::new(Cause::ConnectionRefused, "But 127.0.0.1:3001 answers HTTP.").command("causeway probe found");
+    let row = |reason, state| {
+        let mut exchange = exchange();
+        let last_failure = Some((Cause::ConnectionRefused, "connection_refused. Nothing listens there.".to_owned()));
+        let skip = NotTried { state, last_failure, finding: Some(Arc::new(found.clone())), ..skipped(1, reason) };
+        exchange.not_tried = vec![skip];
+        let json: serde_json::Value = serde_json::from_str(&body(&exchange, Form::Json, true)).unwrap();
+        json["not_tried"][0]["command"].as_str().unwrap_or_default().to_owned()
+    };
+    assert_eq!(row(Reason::Draining, State::Draining), "causeway explain draining");
+    assert_eq!(row(Reason::Disabled, State::Disabled), "causeway explain disabled");
+    assert_eq!(row(Reason::Attempts, State::Ready), "");
+    assert_eq!(row(Reason::Evicted, State::Evicted), "causeway probe found");
+}
+
+#[test]
+fn what_an_upstream_said_does_not_end_a_sentence_of_ours() {
+    let said = "not_http. What it answered is not HTTP: -ERR wrong. password. Is 127.0.0.1:3000 the port of another service, a \
+                database perhaps?";
+    let mut exchange = exchange();
+    let found = Finding::new(Cause::NotHttp, "It speaks like Redis: this is not the app's port.");
+    let last_failure = Some((Cause::NotHttp, said.to_owned()));
+    exchange.not_tried = vec![NotTried { last_failure, finding: Some(Arc::new(found)), ..skipped(2, Reason::Evicted) }];
+    exchange.not_tried[0].authority = "127.0.0.1:3000".into();
+    exchange.not_tried[0].upstream = "127.0.0.1:3000".into();
+    let json: serde_json::Value = serde_json::from_str(&body(&exchange, Form::Json, true)).unwrap();
+    let row = &json["not_tried"][0];
+    let message = "health check: what it answered is not HTTP: -ERR wrong. password";
+    assert_eq!(row["message"], message);
+    let text = body(&exchange, Form::Text, true).split_whitespace().collect::<Vec<_>>().join(" ");
+    let told = "Health check: what it answered is not HTTP: -ERR wrong. password. It speaks like Redis: this is not the app's port.";
+    assert!(text.contains(told), "{text}");
 }
 
 #[test]

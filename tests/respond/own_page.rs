@@ -71,6 +71,26 @@ fn a_page_with_a_fault_does_not_load() {
     assert!(said.contains("502.html is too large") && said.contains("a page may have 1MiB"), "{said}");
 }
 
+#[test]
+fn a_page_in_which_a_client_could_run_code_does_not_load() {
+    let said =
+        loaded(b"<p>{{hint}}</p>\n<p onclick=\"f('{{path}}')\">\n<a title=\"a>b\" href={{host}}>\n").unwrap_err();
+    assert_eq!(
+        said,
+        "DIR/502.html:2:16: a placeholder in onclick: what a client sends is code there\n  <p onclick=\"f('{{path}}')\">\n\
+         \x20                ^^^^^^^^\n  put it into the text of the page, or into title, alt, value, class or data-...\n\
+         DIR/502.html:3:21: a placeholder in a tag, without quotes around it\n  <a title=\"a>b\" href={{host}}>\n\
+         \x20                     ^^^^^^^^ put quotes around it\n\
+         2 problems. Nothing was started or changed.\n"
+    );
+    for page in ["<iframe srcdoc=\"{{hint}}\">", "<p style=\"{{path}}\">", "<a href=\"{{path}}\">", "<!-- {{path}} -->"]
+    {
+        assert!(loaded(page.as_bytes()).unwrap_err().contains("a placeholder "), "{page}");
+    }
+    let fine = loaded(b"<title>{{status}}</title><a title=\"{{path}}\" href=\"/help?cause={{cause}}\">{{hint}}</a>");
+    assert!(fine.is_ok(), "{fine:?}");
+}
+
 #[tokio::test]
 async fn browsers_get_it_and_nobody_else() {
     let folder = TempDir::new().unwrap();

@@ -94,7 +94,7 @@ pub(super) const LORE: &[Lore] = &[
     },
     Lore {
         token: "evicted",
-        brief: "its health checks fail, so it gets no traffic",
+        brief: "its checks or requests failed: it gets no traffic",
         limits: &[
             ("when_all_evicted", "whether evicted ones are tried when nobody else is left"),
             ("health.unhealthy_after", "checks in a row that evict"),

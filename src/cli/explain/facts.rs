@@ -91,6 +91,10 @@ pub(super) fn failover(cause: Cause) -> String {
         Retry::Never if row.timeout => "none: no time is left".to_owned(),
         Retry::Never => "none: another upstream would probably do the same".to_owned(),
         Retry::Any if row.phase == Phase::Queue => "another upstream gets the request, if one is left".to_owned(),
+        // The upstream's word for it (RFC 9113 §8.7).
+        Retry::Any if row.phase == Phase::Head => {
+            "any method: it promises that it did nothing with the request, so another upstream is tried".to_owned()
+        }
         Retry::Any => "any method, any size: nothing was sent, so another upstream is tried".to_owned(),
         Retry::Idempotent => {
             let held = if row.phase == Phase::Body { " and the answer is held back" } else { "" };
@@ -172,5 +176,7 @@ mod tests {
         assert_eq!(health(Cause::ConnectionRefused), "3 failures to connect in a row evict (passive.connect_failures)");
         assert_eq!(health(Cause::StaleConnection), "says nothing of any upstream's health");
         assert_eq!(failover(Cause::RequestTimeout), "none: no time is left");
+        assert!(failover(Cause::ConnectionRefused).contains("nothing was sent"));
+        assert!(failover(Cause::H2StreamRefused).contains("it promises that it did nothing"));
     }
 }

@@ -33,7 +33,7 @@ pub(super) fn meaning(words: &str) -> Meaning {
     let near = || nearest(&name);
     among(|cause| cause.token() == name)
         .or_else(|| among(|cause| codes(cause.lore()).any(|code| code == words)))
-        .or_else(|| among(|cause| words.parse() == Ok(cause.row().status)))
+        .or_else(|| among(|cause| words.len() == 3 && words.parse() == Ok(cause.row().status)))
         .or_else(|| among(|cause| codes(cause.lore()).any(|code| code.eq_ignore_ascii_case(words))))
         .or_else(|| among(|cause| cause.row().rfc9209 == name))
         .or_else(|| hex.then_some(Meaning::Request))
@@ -120,6 +120,12 @@ mod tests {
             Meaning::Several(causes) => causes.into_iter().map(Cause::token).collect(),
             other => panic!("{words}: {other:?}"),
         }
+    }
+
+    #[test]
+    fn digits_of_an_id_are_no_status() {
+        assert_eq!(meaning("00000502"), Meaning::Request);
+        assert!(matches!(meaning("502"), Meaning::Several(_)));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `causeway explain`: what a cause means and what to do, by any word that people have for it; or the whole trail of a failed
 //! request, asked of the running proxy.
 //!
-//! [`meaning`] finds out what a word means, `facts` reads the table of causes and the defaults, `page` writes one cause,
+//! [`mod@meaning`] finds out what a word means, `facts` reads the table of causes and the defaults, `page` writes one cause,
 //! `list` several. What comes from the proxy is printed without anything that could speak to a terminal.
 
 mod facts;
@@ -35,6 +35,9 @@ pub struct ExplainArgs {
     /// Nothing: all causes
     #[arg(value_name = "CAUSE|REQUEST-ID")]
     words: Vec<String>,
+    /// This is a request id, whatever it looks like
+    #[arg(long, value_name = "REQUEST-ID", conflicts_with = "words")]
+    id: Option<String>,
     /// The running proxy's admin address; else CAUSEWAY_ADMIN, the config's, 127.0.0.1:9901
     #[arg(long, value_name = "ADDR")]
     admin: Option<String>,
@@ -46,6 +49,9 @@ pub struct ExplainArgs {
 /// 0: explained; 1: nothing has that name or id; 69: no proxy to ask.
 #[must_use]
 pub fn run(args: &ExplainArgs) -> ExitCode {
+    if let Some(id) = &args.id {
+        return request(args, id);
+    }
     let words = args.words.join(" ");
     match meaning(&words) {
         Meaning::All => causes(args, Cause::ALL, ""),

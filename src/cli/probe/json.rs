@@ -16,7 +16,7 @@ pub(super) fn render(reports: &[Report]) -> String {
 fn object(report: &Report) -> Value {
     let trouble = report.trouble.as_ref();
     let mut object = json!({
-        "upstream": report.name,
+        "upstream": report.id,
         "address": report.address,
         "pool": report.pool.as_deref(),
         "usable": report.usable(),
@@ -66,7 +66,8 @@ mod tests {
         let failure = Failure::new(Cause::ConnectionRefused);
         let finding = Finding::new(failure.cause, "But b:2 answers HTTP.").write("upstreams = [\"b:2\"]");
         let report = Report {
-            name: "b:1".to_owned(),
+            id: "b:1".to_owned(),
+            name: "shown".to_owned(),
             address: "b:1".to_owned(),
             steps: vec![Step::new("connect", Duration::from_micros(249), "no").because(failure.cause)],
             trouble: Some(Trouble::of(&failure, "b:1", "", Some(finding))),

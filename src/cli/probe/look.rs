@@ -11,16 +11,17 @@ use std::time::{Duration, Instant};
 use http::uri::PathAndQuery;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
 
 use crate::cause::{Cause, Failure, Finding, sized};
 use crate::config::address::Dial;
 use crate::config::model::{Buffers, Check, Health, HostHeader, HttpCheck};
 use crate::config::{Endpoint, Host};
+use crate::pool::insight::Asker;
 use crate::pool::resolve;
-use crate::probe::{self, Seen, Visit, diagnose};
+use crate::probe::{self, Seen, Visit};
 
 use super::How;
+use super::around::{self, Around};
 use super::further;
 use super::meaning::{Answer, surprising, unwanted};
 use super::report::{Report, Step, Trouble, matter};
@@ -36,8 +37,6 @@ const MOST: usize = 1024;
 const CONNECT: Duration = Duration::from_secs(5);
 /// Nor is an answer, unless somebody says `--timeout`.
 const ANSWER: Duration = Duration::from_secs(5);
-/// A look for what explains a failure.
-const DIAGNOSIS: Duration = Duration::from_secs(5);
 /// What sets the time of a check.
 const CHECK: &str = "limit: health.timeout";
 /// So many failures are looked at more closely.
@@ -48,21 +47,28 @@ struct Room {
     places: Semaphore,
     /// Diagnoses that may still be made: where many fail, the first ones say it.
     diagnoses: AtomicUsize,
+    around: Around,
 }
 
 impl Room {
     /// A closer look: what answers there, or next to it.
-    async fn explains(&self, endpoint: &Endpoint, failure: &Failure) -> Option<Finding> {
+    async fn explains(&self, target: &Target, wrong: &Wrong) -> Option<Finding> {
         let one_less = |left: usize| left.checked_sub(1);
         self.diagnoses.fetch_update(Relaxed, Relaxed, one_less).ok()?;
-        let found = timeout(DIAGNOSIS, diagnose::look_around(endpoint, failure.cause, diagnose::Around::default()));
-        found.await.ok().flatten().map(|found| found.finding)
+        let seen = around::Seen {
+            cause: wrong.failure.cause,
+            configured: target.configured,
+            asker: wrong.asker(target),
+            elsewhere: *wrong.at.authority != target.address.to_string(),
+        };
+        self.around.explains(&wrong.at, seen).await
     }
 }
 
 /// Looks at all of them, in their order.
-pub(super) async fn all(targets: Vec<Target>, how: How) -> Vec<Report> {
-    let room = Arc::new(Room { places: Semaphore::new(AT_ONCE), diagnoses: AtomicUsize::new(DIAGNOSES) });
+pub(super) async fn all(targets: Vec<Target>, how: How, around: Around) -> Vec<Report> {
+    let room = Room { places: Semaphore::new(AT_ONCE), diagnoses: AtomicUsize::new(DIAGNOSES), around };
+    let room = Arc::new(room);
     in_order(targets.into_iter().map(|target| each(Arc::new(target), how, Arc::clone(&room))))
         .await
         .into_iter()
@@ -84,7 +90,7 @@ async fn in_order<T: Send + 'static>(all: impl Iterator<Item = impl Future<Outpu
 /// Each address of a name is an upstream (CONTRACT §2).
 async fn each(target: Arc<Target>, how: How, room: Arc<Room>) -> Vec<Report> {
     let (resolved, endpoints) = match Endpoint::literal(&target.address) {
-        Some(endpoint) => (None, vec![(target.name.clone(), endpoint)]),
+        Some(endpoint) => (None, vec![(None, endpoint)]),
         None => {
             let _place = room.places.acquire().await;
             match addresses(&target, &room).await {
@@ -93,11 +99,12 @@ async fn each(target: Arc<Target>, how: How, room: Arc<Room>) -> Vec<Report> {
             }
         }
     };
-    let looks = endpoints.into_iter().map(|(name, endpoint)| {
+    let looks = endpoints.into_iter().map(|(ip, endpoint)| {
         let (target, room, resolved) = (Arc::clone(&target), Arc::clone(&room), resolved.clone());
         async move {
             let _place = room.places.acquire().await;
-            let blank = Report { name, elapsed: elapsed(resolved.as_ref()), ..blank(&target) };
+            let (id, name) = named(&target, ip);
+            let blank = Report { id, name, elapsed: elapsed(resolved.as_ref()), ..blank(&target) };
             look(Look { target: &target, how, endpoint: Arc::new(endpoint) }, &room, blank, resolved).await
         }
     });
@@ -110,11 +117,23 @@ fn elapsed(step: Option<&Step>) -> Duration {
 
 fn blank(target: &Target) -> Report {
     let pool = target.configured.then(|| Arc::clone(&target.pool.name));
-    Report { pool, name: target.name.clone(), address: target.address.to_string(), ..Report::default() }
+    let (id, name) = (target.id.clone(), target.name.clone());
+    Report { pool, id, name, address: target.address.to_string(), ..Report::default() }
+}
+
+/// The id and the name of one of several addresses that the target has.
+fn named(target: &Target, ip: Option<IpAddr>) -> (String, String) {
+    let Some(ip) = ip else { return (target.id.clone(), target.name.clone()) };
+    let id = format!("{}@{ip}", target.id);
+    let name = match target.name.strip_prefix(&target.id) {
+        Some(behind) => format!("{id}{behind}"),
+        None => format!("{}@{ip}", target.name),
+    };
+    (id, name)
 }
 
 /// What the name service says of the target's name.
-async fn addresses(target: &Target, room: &Room) -> Result<(Step, Vec<(String, Endpoint)>), Box<Report>> {
+async fn addresses(target: &Target, room: &Room) -> Result<(Step, Vec<(Option<IpAddr>, Endpoint)>), Box<Report>> {
     let (authority, port) = (target.address.to_string(), target.address.port);
     let Host::Name(name) = &target.address.host else { return Ok((Step::new("resolve", Duration::ZERO, ""), vec![])) };
     let limit = target.pool.timeouts.resolve;
@@ -127,9 +146,8 @@ async fn addresses(target: &Target, room: &Room) -> Result<(Step, Vec<(String, E
             let failure = resolve::failure(&why, limit);
             let step =
                 Step::new("resolve", elapsed, matter(&failure, "limit: timeouts.resolve")).because(failure.cause);
-            let endpoint = Endpoint::new(authority.as_str().into(), Dial::Unresolved(Some(why)));
-            let finding = room.explains(&endpoint, &failure).await;
-            let trouble = Trouble::of(&failure, &authority, "limit: timeouts.resolve", finding);
+            let endpoint = Arc::new(Endpoint::new(authority.as_str().into(), Dial::Unresolved(Some(why))));
+            let trouble = Wrong::new(failure, "limit: timeouts.resolve", &endpoint).told(target, room).await;
             return Err(Box::new(Report { steps: vec![step], trouble: Some(trouble), elapsed, ..blank(target) }));
         }
     };
@@ -141,8 +159,10 @@ async fn addresses(target: &Target, room: &Room) -> Result<(Step, Vec<(String, E
     let several = ips.len() > 1;
     let ips = ips.into_iter().filter(|ip| target.only.is_none_or(|only| only == *ip));
     let endpoints = ips.map(|ip| {
-        let name = if several && target.only.is_none() { format!("{}@{ip}", target.name) } else { target.name.clone() };
-        (name, Endpoint::new(authority.as_str().into(), Dial::Addresses(vec![SocketAddr::new(ip, port)])))
+        (
+            Some(ip).filter(|_| several && target.only.is_none()),
+            Endpoint::new(authority.as_str().into(), Dial::Addresses(vec![SocketAddr::new(ip, port)])),
+        )
     });
     let endpoints: Vec<_> = endpoints.collect();
     if endpoints.is_empty() {
@@ -211,9 +231,20 @@ impl Wrong {
         Self { failure, limit, at: Arc::clone(at), advice: None }
     }
 
-    async fn told(self, room: &Room) -> Trouble {
+    /// Whose clock ran out, or would have: what a finding names to be changed.
+    fn asker(&self, target: &Target) -> Asker {
+        let grpc = target.pool.health.as_ref().is_some_and(|health| matches!(health.check, Check::Grpc(_)));
+        match self.limit {
+            CHECK if grpc => Asker::GrpcCheck,
+            CHECK => Asker::Check,
+            limit if limit.contains("--timeout") => Asker::Probe("--timeout"),
+            _ => Asker::Traffic,
+        }
+    }
+
+    async fn told(self, target: &Target, room: &Room) -> Trouble {
+        let finding = if is_checks_own(self.failure.cause) { None } else { room.explains(target, &self).await };
         let Self { failure, limit, at, advice } = self;
-        let finding = if is_checks_own(failure.cause) { None } else { room.explains(&at, &failure).await };
         let trouble = Trouble::of(&failure, &at.authority, limit, finding);
         match advice {
             Some(advice) => trouble.advised(advice),
@@ -225,6 +256,10 @@ impl Wrong {
 async fn look(look: Look<'_>, room: &Room, mut report: Report, resolved: Option<Step>) -> Report {
     report.steps.extend(resolved);
     let mut wrong = connects(&look, &mut report).await;
+    // Whoever listens there now, requests would come back.
+    if look.target.configured && room.around.is_own(&look.endpoint) {
+        wrong = Some(Wrong::new(Failure::new(Cause::LoopDetected), "", &look.endpoint));
+    }
     if wrong.is_none() {
         wrong = match look.check() {
             Some(health) => checked(&look, health, &mut report).await,
@@ -241,7 +276,7 @@ async fn look(look: Look<'_>, room: &Room, mut report: Report, resolved: Option<
         }
     }
     if let Some(wrong) = wrong {
-        report.trouble = Some(wrong.told(room).await);
+        report.trouble = Some(wrong.told(look.target, room).await);
     }
     report
 }
@@ -328,8 +363,7 @@ async fn checked(look: &Look<'_>, health: &Health, report: &mut Report) -> Optio
 
 fn answer<'a>(seen: &'a Seen, check: &'a HttpCheck) -> Option<Answer<'a>> {
     let head = seen.head.as_ref()?;
-    let location = head.location.as_deref();
-    Some(Answer { status: head.status, method: check.method.as_str(), path: &check.path, location })
+    Some(Answer::of(head, check.method.as_str(), &check.path))
 }
 
 /// What to do where the check does not want what it got.
@@ -354,8 +388,7 @@ async fn visited(look: &Look<'_>, report: &mut Report) -> Option<Wrong> {
         return Some(Wrong::new(failure, limit, &look.endpoint));
     }
     let head = seen.head.as_ref()?;
-    let (path, location) = (visit.target.as_str(), head.location.as_deref());
-    report.notes.extend(surprising(Answer { status: head.status, method: "GET", path, location }));
+    report.notes.extend(surprising(Answer::of(head, "GET", visit.target.as_str())));
     let most = visit.buffers.response_head as u64;
     if head.bytes > most / 4 * 3 {
         let (bytes, most) = (approximate(head.bytes), sized(most));
@@ -387,4 +420,21 @@ async fn check_elsewhere(look: &Look<'_>, report: &mut Report) -> Option<Wrong> 
         Check::Tcp | Check::Grpc(_) => None,
     };
     Some(Wrong { advice, ..Wrong::new(failure, CHECK, &at) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::probe::target::targets;
+    use crate::config::Config;
+
+    #[test]
+    fn one_of_several_addresses_has_the_id_that_the_proxy_gives_it() {
+        let text = "[pool.app]\nupstreams = [{ address = \"app:3000\", name = \"b\" }, \"app:3001\"]\n";
+        let all = targets(&[], Some(&Config::from_toml(text).unwrap())).unwrap();
+        let of = |at: usize, ip: Option<&str>| named(&all[at], ip.map(|ip| ip.parse().unwrap()));
+        assert_eq!(of(0, Some("10.0.0.1")), ("b@10.0.0.1".to_owned(), "b@10.0.0.1 (app:3000)".to_owned()));
+        assert_eq!(of(1, Some("10.0.0.1")), ("app:3001@10.0.0.1".to_owned(), "app:3001@10.0.0.1".to_owned()));
+        assert_eq!(of(0, None), ("b".to_owned(), "b (app:3000)".to_owned()));
+    }
 }

@@ -1,5 +1,7 @@
 //! What a status of the app means for checks and traffic, and what to change. Pure.
 
+use crate::probe::HeadSeen;
+
 /// A status, and what was asked.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Answer<'a> {
@@ -8,11 +10,21 @@ pub(super) struct Answer<'a> {
     pub(super) path: &'a str,
     /// `Location`, printable ASCII.
     pub(super) location: Option<&'a str>,
+    /// Its Proxy-Status says that a proxy made it.
+    pub(super) proxys_own: bool,
+}
+
+impl<'a> Answer<'a> {
+    /// The answer with this head.
+    pub(super) fn of(head: &'a HeadSeen, method: &'a str, path: &'a str) -> Self {
+        let (status, location) = (head.status, head.location.as_deref());
+        Self { status, method, path, location, proxys_own: head.proxys_own }
+    }
 }
 
 /// A health check does not want this status.
 pub(super) fn unwanted(answer: Answer<'_>) -> String {
-    let Answer { status, method, path, location } = answer;
+    let Answer { status, method, path, location, .. } = answer;
     match status {
         404 | 410 => format!(
             "{status}: the app answers, but has no {path}. Set health.path to one that it has, or leave it out for a TCP check."
@@ -31,6 +43,7 @@ pub(super) fn unwanted(answer: Answer<'_>) -> String {
             format!("{status}: the app does not take {method} for {path}. Set health.method to one that it takes.")
         }
         429 => format!("429: the app limits how often {path} is asked. Leave checks out of that limit."),
+        502..=504 => format!("{} Until then it gets no requests.", gateway(answer)),
         500..=599 => format!(
             "{status}: the app says itself that it is not well. Its own log should say why. Until then it gets no requests."
         ),
@@ -40,7 +53,7 @@ pub(super) fn unwanted(answer: Answer<'_>) -> String {
 
 /// No check asked: requests would get this answer as it is. `None`: nothing to say.
 pub(super) fn surprising(answer: Answer<'_>) -> Option<String> {
-    let Answer { status, method, path, location } = answer;
+    let Answer { status, method, path, location, .. } = answer;
     Some(match status {
         300..=399 if status != 304 => return location.map(|location| redirected(answer, location, false)),
         404 | 410 => {
@@ -52,12 +65,23 @@ pub(super) fn surprising(answer: Answer<'_>) -> Option<String> {
             format!("{status}: the app does not take the request. Does it know this Host? Clients send their own.")
         }
         405 | 501 => format!("{status}: the app does not take {method} for {path}."),
-        502..=504 => format!(
-            "{status} comes from there, not from causeway. Is that another proxy, with nothing behind it? Enough of them in a row evict (passive.gateway_failures)."
-        ),
+        502..=504 => format!("{} Enough of them in a row evict (passive.gateway_failures).", gateway(answer)),
         500..=599 => format!("{status}: the app answers, with an error of its own. Clients get it as it is."),
         _ => return None,
     })
+}
+
+/// Both an app and a proxy in front of it give these.
+fn gateway(Answer { status, proxys_own, .. }: Answer<'_>) -> String {
+    if proxys_own {
+        format!(
+            "{status}: that is another proxy, which got no answer from behind it (its Proxy-Status says so). Is the app running there?"
+        )
+    } else {
+        format!(
+            "{status}: the app says itself that it is not well, or a proxy there has no app behind it. The log of either should say why."
+        )
+    }
 }
 
 fn redirected(Answer { status, path, .. }: Answer<'_>, location: &str, checked: bool) -> String {
@@ -96,7 +120,7 @@ mod tests {
     use super::*;
 
     fn of(status: u16, location: Option<&'static str>) -> Answer<'static> {
-        Answer { status, method: "GET", path: "/healthz", location }
+        Answer { status, method: "GET", path: "/healthz", location, proxys_own: false }
     }
 
     #[test]
@@ -130,6 +154,23 @@ mod tests {
     #[test]
     fn a_good_answer_is_no_surprise() {
         assert_eq!([200, 204, 206, 304].map(|status| surprising(of(status, None))), [None, None, None, None]);
-        assert!(surprising(of(502, None)).unwrap().contains("another proxy"));
+    }
+
+    #[test]
+    fn a_check_and_a_request_are_told_the_same_of_a_gateways_status() {
+        for (status, proxys_own, same) in [
+            (502, false, "502: the app says itself that it is not well, or a proxy there has no app behind it."),
+            (503, true, "503: that is another proxy, which got no answer from behind it"),
+            (504, true, "504: that is another proxy"),
+        ] {
+            let answer = Answer { proxys_own, ..of(status, None) };
+            let (checked, asked) = (unwanted(answer), surprising(answer).unwrap());
+            assert!(checked.starts_with(same) && asked.starts_with(same), "{checked} {asked}");
+            assert!(
+                checked.ends_with("Until then it gets no requests.") && asked.contains("gateway_failures"),
+                "{asked}"
+            );
+        }
+        assert!(unwanted(of(500, None)).starts_with("500: the app says itself that it is not well. Its own log"));
     }
 }

@@ -1,9 +1,10 @@
 //! `causeway probe`: one live look at each upstream, phase by phase, with what is wrong and what to change.
 //!
 //! It asks with the code of the running checks (`crate::probe`) under the pool's own settings, so that it finds what they
-//! find. `target` says what is asked, `look` asks, `further` asks on (`--deep`), `meaning` explains statuses; a [`Report`]
+//! find. `target` says what is asked, `look` asks, `further` asks on (`--deep`), `around` knows the neighbours, `meaning` explains statuses; a [`Report`]
 //! is then written by `text` or `json`. It changes nothing and needs no running proxy.
 
+mod around;
 mod further;
 mod json;
 mod look;
@@ -23,6 +24,7 @@ use clap::Args;
 use crate::config::{self, Config, Flags, LoadError, units};
 
 use super::run::variable;
+use around::Around;
 use report::Report;
 
 /// The words of `causeway probe`.
@@ -80,7 +82,8 @@ pub fn run(args: &ProbeArgs) -> ExitCode {
     };
     let started = Instant::now();
     let how = How { deep: args.deep, timeout: args.timeout };
-    let reports = runtime.block_on(look::all(targets, how));
+    let around = config.as_ref().map(Around::of).unwrap_or_default();
+    let reports = runtime.block_on(look::all(targets, how, around));
     let text = if args.json {
         json::render(&reports)
     } else {

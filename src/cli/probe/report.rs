@@ -12,7 +12,9 @@ use crate::cause::{Cause, Failure, Finding, Phase};
 pub(super) struct Report {
     /// Whose settings applied.
     pub(super) pool: Option<Arc<str>>,
-    /// What it was asked for as; printable ASCII.
+    /// As the running proxy calls it (CONTRACT §9), for scripts; printable ASCII.
+    pub(super) id: String,
+    /// What it was asked for as, for people; printable ASCII.
     pub(super) name: String,
     /// `host:port`.
     pub(super) address: String,
@@ -115,11 +117,7 @@ pub(super) fn matter(failure: &Failure, limit: &str) -> String {
         (Cause::ConnectionRefused, _) => "nothing listens on this port".to_owned(),
         (Cause::HealthStatus | Cause::HealthBody, Some(seen)) => seen.clone(),
         // Its hint begins with all that is known of the size.
-        (Cause::ResponseHeadTooLarge, _) => {
-            let hint = failure.hint("");
-            let first = hint.split_once(". ").map_or(hint.as_str(), |(first, _)| first);
-            first.trim_end_matches('.').replacen("Its ", "its ", 1)
-        }
+        (Cause::ResponseHeadTooLarge, _) => failure.matter("").trim_end_matches('.').replacen("Its ", "its ", 1),
         _ if cause.row().message.contains("{seen}") => failure.message().into_owned(),
         _ => failure.short(),
     };

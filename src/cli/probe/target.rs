@@ -19,6 +19,8 @@ pub(super) struct Target {
     pub(super) pool: Arc<Pool>,
     /// They are of the config.
     pub(super) configured: bool,
+    /// As the running proxy calls it (CONTRACT §9); printable ASCII.
+    pub(super) id: String,
     /// As the user knows it; printable ASCII.
     pub(super) name: String,
     pub(super) address: Address,
@@ -62,6 +64,7 @@ impl Of<'_> {
         Target {
             pool: Arc::clone(self.pool),
             configured: true,
+            id: ascii(&entry.id()),
             name: ascii(&name),
             address: entry.address.clone(),
             only: None,
@@ -96,7 +99,9 @@ fn named(word: &str, config: Option<&Config>) -> Result<Vec<Target>, Wrong> {
         && let Ok(ip) = ip.parse::<IpAddr>()
     {
         found = known(&|_, entry| *entry.id() == *id);
-        found.iter_mut().for_each(|target| (target.only, target.name) = (Some(ip), ascii(word)));
+        for target in &mut found {
+            (target.only, target.id, target.name) = (Some(ip), ascii(word), ascii(word));
+        }
     }
     if !found.is_empty() {
         return Ok(found);
@@ -107,6 +112,7 @@ fn named(word: &str, config: Option<&Config>) -> Result<Vec<Target>, Wrong> {
         found.push(Target {
             pool: Arc::new(Pool::new(NO_POOL, vec![Entry::new(address.clone())])),
             configured: false,
+            id: address.to_string(),
             name: address.to_string(),
             address,
             only: None,

@@ -159,7 +159,14 @@ mod tests {
         let seen = Seen {
             connect: Some(ms(6)),
             request: Some(ms(1)),
-            head: Some(HeadSeen { took: ms(119), status: 200, fields: 14, bytes: 1270, location: None }),
+            head: Some(HeadSeen {
+                took: ms(119),
+                status: 200,
+                fields: 14,
+                bytes: 1270,
+                location: None,
+                proxys_own: false,
+            }),
             body: Some(BodySeen { took: ms(4), bytes: 5120, complete: true }),
         };
         exchange(

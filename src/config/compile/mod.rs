@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::address::ListenAddress;
+use super::address::{ADMIN, ListenAddress};
 use super::context::{Context, Known};
 use super::model::{AccessFormat, Config, Detail, Errors, Level, Listener, Log, LogTarget, Shutdown, Token};
 use super::problem::{Origin, Place, Problem, Severity, Wrong};
@@ -121,7 +121,7 @@ fn admin(root: &Section<'_>, listeners: &[(Listener, Place)]) -> (Option<ListenA
 fn admin_address(section: &Section<'_>, listeners: &[(Listener, Place)]) -> Option<ListenAddress> {
     let said = section.text("address", "127.0.0.1:9901", "");
     let address = match said {
-        None => ListenAddress::Exact(vec![([127, 0, 0, 1], 9901).into()]),
+        None => ListenAddress::Exact(vec![ADMIN]),
         Some(("off", _)) => return None,
         Some((text, place)) => section.cx.take(place, ListenAddress::parse(text))?,
     };

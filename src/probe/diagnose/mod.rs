@@ -1,6 +1,6 @@
 //! A closer look at an upstream that failed: what answers there, and next to it, that would explain the failure.
 //!
-//! Off the request path, now and then, and only at hosts of the config: [`watch`] sees to that. [`look_around`] opens a few connections
+//! Off the request path, now and then, and only at hosts of the config: [`mod@watch`] sees to that. [`look_around`] opens a few connections
 //! of its own, asks for `GET /` at the most, and never changes health. What to try is [`plan`]'s, what somebody's first bytes mean
 //! [`speech`]'s, what it all comes to [`verdict`]'s, and how that is said [`words`]': all pure. [`knock`], [`names`] and [`place`]
 //! have the sockets and the files.

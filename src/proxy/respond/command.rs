@@ -28,14 +28,15 @@ pub(super) fn after_attempt(exchange: &Exchange, attempt: &Attempt, failure: &Fa
     of_cause(failure, &attempt.upstream, &attempt.authority, target)
 }
 
-/// The check's own request where it got an answer that is not wanted, else what the cause says.
+/// The operator's word first; then what a finding has, the check's own request where it got an answer that is not wanted, or
+/// what the cause says.
 pub(super) fn after_check(skip: &NotTried, check: Option<&(Cause, String)>) -> Option<String> {
-    if let Some(command) = skip.finding.as_ref().and_then(|finding| finding.command.clone()) {
-        return Some(command);
-    }
+    let found = skip.finding.as_ref().and_then(|finding| finding.command.as_ref());
     match (skip.reason, check) {
+        // What is the matter with it besides is not why it got no turn.
         (Reason::Draining, _) => Failure::new(Cause::Draining).command(""),
         (Reason::Disabled, _) => Failure::new(Cause::Disabled).command(""),
+        (_, Some(_)) if found.is_some() => found.cloned(),
         (_, Some((cause, sentence))) => grpcurl(skip, sentence).or_else(|| {
             let authority = at_port(&skip.authority, checked_port(sentence, &skip.authority));
             let target = match cause {

@@ -21,9 +21,9 @@ pub(super) fn row_of_skip<'a>(exchange: &Exchange, skip: &'a NotTried, lead: Cau
     let check = skip.trouble();
     let reason = reason(skip, exchange, lead);
     let (why, told) = check.map(|(cause, sentence)| why(skip, *cause, sentence)).unzip();
-    let told: Option<String> = match &skip.finding {
-        Some(finding) => told.map(|told: String| finding.behind(&told)),
-        None => told,
+    let told: Option<String> = match (&skip.finding, &why) {
+        (Some(finding), Some(why)) => told.map(|told: String| finding.behind(&capitalised(why), &told)),
+        _ => told,
     };
     let by_health = matches!(skip.reason, Reason::Evicted | Reason::Unknown);
     let mut hint = match told {
@@ -80,7 +80,13 @@ fn why(skip: &NotTried, cause: Cause, sentence: &str) -> (String, String) {
     // `connection_refused. Nothing listens there. Is the app running, …`: it says what to do itself.
     if let Some(rest) = sentence.strip_prefix(cause.token()).and_then(|rest| rest.strip_prefix(". ")) {
         let rest = small(rest);
-        let fact = rest.split(". ").next().unwrap_or_default().trim_end_matches(['.', '?']);
+        let remedy = Failure::new(cause).remedy(&dialled(&skip.upstream, &skip.authority));
+        // Not at the first full stop: that may be one of the upstream's.
+        let fact = match rest.strip_suffix(&remedy) {
+            Some(fact) if !remedy.is_empty() => fact.trim_end(),
+            _ => rest.split(". ").next().unwrap_or_default(),
+        };
+        let fact = fact.trim_end_matches(['.', '?']);
         return (format!("{who}: {fact}"), format!("{}: {rest}", capitalised(who)));
     }
     let sentence = sentence.trim_end_matches('.');

@@ -1,14 +1,11 @@
 //! Where the whole trail of a failed request can be read afterwards: the last words of every page.
 
 use crate::config::Config;
-use crate::config::address::ListenAddress;
+use crate::config::address::{ADMIN, ListenAddress};
 use crate::config::model::AccessFormat;
 use crate::observe::Exchange;
 
 use super::words::short_id;
-
-/// Where commands ask, unless they are told otherwise.
-const USUAL: &str = "127.0.0.1:9901";
 
 /// What a deployment keeps of its failed requests.
 #[derive(Clone, Debug)]
@@ -42,12 +39,12 @@ impl Keeps {
     }
 
     pub(super) fn of(config: &Config) -> Self {
-        let flag = |address: &ListenAddress| match (address.to_string(), address.port()) {
-            (_, 0) => None,
-            (address, _) if address == USUAL => Some(String::new()),
-            // A bare port binds every address of this machine.
-            (address, port) if address.starts_with(':') => Some(format!(" --admin 127.0.0.1:{port}")),
-            (address, _) => Some(format!(" --admin {address}")),
+        let flag = |address: &ListenAddress| match address.reached_at() {
+            at if at.port() == 0 => None,
+            ADMIN => Some(String::new()),
+            // A shell could take the brackets for a pattern.
+            at if at.is_ipv6() => Some(format!(" --admin '{at}'")),
+            at => Some(format!(" --admin {at}")),
         };
         Self {
             admin: config.admin.as_ref().and_then(flag),
@@ -67,13 +64,15 @@ impl Keeps {
     }
 }
 
-/// Of our own ids 8 characters are enough. One that a trusted peer sent may share those with others, look like a flag, or
-/// be the name of a cause.
+/// Of our own ids 8 characters are enough. One that a trusted peer sent may share those with others, look like a flag, or be the
+/// name of a cause: that one is said to be an id.
 fn command(flag: &str, id: &str) -> String {
     let ours = id.len() == 32 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    let id = if ours { short_id(id) } else { id };
-    let guard = if id.starts_with('-') { "-- " } else { "" };
-    format!("causeway explain{flag} {guard}{id}")
+    match id {
+        id if ours => format!("causeway explain{flag} {}", short_id(id)),
+        id if id.starts_with('-') => format!("causeway explain{flag} --id={id}"),
+        id => format!("causeway explain{flag} --id {id}"),
+    }
 }
 
 #[cfg(test)]
@@ -83,8 +82,9 @@ mod tests {
     #[test]
     fn ids_from_elsewhere_stay_whole() {
         assert_eq!(command("", "4f6c2a91b07de358c1a4e9d2637f8b05"), "causeway explain 4f6c2a91");
-        assert_eq!(command("", "req-2026-11-20.17"), "causeway explain req-2026-11-20.17");
-        assert_eq!(command(" --admin a:1", "--version-1"), "causeway explain --admin a:1 -- --version-1");
+        assert_eq!(command("", "req-2026-11-20.17"), "causeway explain --id req-2026-11-20.17");
+        assert_eq!(command("", "read_timeout"), "causeway explain --id read_timeout");
+        assert_eq!(command(" --admin a:1", "--version-1"), "causeway explain --admin a:1 --id=--version-1");
     }
 
     #[test]
@@ -106,6 +106,9 @@ mod tests {
         };
         assert_eq!(told(""), explain(""));
         assert_eq!(told("admin.address = \"127.0.0.1:9902\""), explain(" --admin 127.0.0.1:9902"));
+        assert_eq!(told("admin.address = \":9901\""), explain(""));
+        assert_eq!(told("admin.address = \"0.0.0.0:9902\""), explain(" --admin 127.0.0.1:9902"));
+        assert_eq!(told("admin.address = \"[::]:9902\""), explain(" --admin '[::1]:9902'"));
         assert_eq!(told("admin.address = \"off\""), Trail::Log);
         assert_eq!(told("admin.address = \"off\"\nlog.access = \"combined\""), Trail::Lost);
     }
