@@ -96,14 +96,14 @@ async fn an_upstream_that_is_causeway_itself_is_told_so() {
     let (code, said) = probe(&[], Some(&config));
     let flat = said.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(
-        flat.contains(&format!("{at} is causeway's own listener: write the app's address in its place.")),
+        flat.contains(&format!("{at} is causeway's own address: write the app's address in its place.")),
         "{said}"
     );
     assert!(code == 1 && said.ends_with("Next: causeway explain loop_detected\n"), "{said}");
     // Somebody who asks for that listener wants to know whether it answers.
     let config = config.replace(&format!("upstreams = [\"{at}\"]"), "upstreams = [\"127.0.0.1:1\"]");
     let (code, said) = probe(&[&at], Some(&config));
-    assert!(code == 0 && !said.contains("own listener"), "{said}");
+    assert!(code == 0 && !said.contains("own address"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -57,7 +57,7 @@ pub(super) async fn serve(stream: TcpStream, shared: &Shared) -> io::Result<()> 
         let body = wire.read_body(&head).await?;
         let echo = body.clone();
         // A closer look at a failure is nobody's request; tests/diagnose has its own servers.
-        if !head.contains("(diagnosis)") {
+        if !(head.contains("(diagnosis)") || head.starts_with("PRI * HTTP/2.0")) {
             shared.record.send_modify(|record| record.requests.push(Received { head, body }));
         }
         if answered > 0 && matches!(behaviour, Behaviour::StaleOnNext) {
