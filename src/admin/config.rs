@@ -272,6 +272,7 @@ fn errors(errors: &Errors) -> Value {
     json!({
         "detail": detail,
         "full_for": networks(&errors.full_for),
+        "diagnosis": errors.diagnosis,
         "proxy_status": if errors.proxy_status_on_all { "all" } else { "errors" },
         "page": if errors.page.is_some() { "a page of your own" } else { "" },
     })

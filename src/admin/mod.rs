@@ -32,6 +32,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tower::ServiceBuilder;
@@ -71,6 +72,8 @@ pub struct Admin {
     /// All pools had their first results once.
     checked: AtomicBool,
     streams: Streams,
+    /// Whoever wants a long document: one at a time, so that checks and probes of this proxy get their turn in between.
+    desk: Semaphore,
 }
 
 impl Admin {
@@ -87,6 +90,7 @@ impl Admin {
             draining: AtomicBool::new(false),
             checked: AtomicBool::new(false),
             streams: Streams::new(),
+            desk: Semaphore::new(1),
         }
     }
 

@@ -71,6 +71,11 @@ impl<'p> Route<'p> {
         })
     }
 
+    /// Milliseconds of work, with a thousand upstreams or incidents.
+    const fn is_long(&self) -> bool {
+        matches!(self, Self::Metrics | Self::Status | Self::Incidents | Self::Incident(_))
+    }
+
     /// As in Allow.
     const fn methods(&self) -> &'static str {
         match self {
@@ -92,6 +97,7 @@ pub(super) async fn answer(admin: &Admin, peer: IpAddr, request: Request<Incomin
         return answer::only(methods);
     }
     let query = uri.query().unwrap_or("");
+    let _turn = if route.is_long() { admin.desk.acquire().await.ok() } else { None };
     let answered = match route {
         Route::List if dashboard::wanted(request.headers()) => {
             guard::may_look(admin.proxy.name(), request.headers()).map(|()| dashboard::page())

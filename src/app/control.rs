@@ -24,7 +24,8 @@ const FAILURES: Duration = Duration::from_secs(1);
 /// What runs on the control thread.
 pub(super) struct Control {
     pub(super) pools: Vec<Arc<Pool>>,
-    pub(super) looks: Arc<Looks>,
+    /// `None`: nothing is looked at more closely.
+    pub(super) looks: Option<Arc<Looks>>,
     pub(super) admin_sockets: Vec<std::net::TcpListener>,
     pub(super) admin: Arc<Admin>,
     pub(super) notify: Notify,
@@ -37,7 +38,9 @@ impl Control {
         let mut tasks = tokio::task::JoinSet::new();
         for pool in self.pools {
             tasks.spawn(resolve::run(Arc::clone(&pool), self.stop.clone()));
-            tasks.spawn(diagnose::watch(Arc::clone(&pool), Arc::clone(&self.looks), self.stop.clone()));
+            if let Some(looks) = &self.looks {
+                tasks.spawn(diagnose::watch(Arc::clone(&pool), Arc::clone(looks), self.stop.clone()));
+            }
             let on_transition = self.on_transition.clone();
             let report =
                 move |pool: &Pool, upstream: &Upstream, outcome: &probe::Outcome, transition: Option<&Transition>| {

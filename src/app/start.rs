@@ -110,6 +110,7 @@ impl Server {
             .chain(config.admin.iter().zip(&admin_bound)));
         let admin_sockets = admin_bound.into_iter().flat_map(|bound| bound.workers).flatten().collect();
         let (shutdown, from_file) = (config.shutdown, config.file.is_some());
+        let diagnosis = config.errors.diagnosis;
         let notify = Notify::new(config.notify.clone());
         announce(&config, count, &addresses, admin);
 
@@ -121,7 +122,7 @@ impl Server {
         let began = admin::Start { config: said, at: (now, started), workers: count, doors };
         let admin_state = Arc::new(Admin::new(pools.clone(), Arc::clone(&proxy), began));
         let control = Control {
-            looks: Arc::new(Looks::new(pools.clone(), own)),
+            looks: diagnosis.then(|| Arc::new(Looks::new(pools.clone(), own))),
             pools: pools.clone(),
             admin_sockets,
             admin: Arc::clone(&admin_state),

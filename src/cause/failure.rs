@@ -3,12 +3,17 @@
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
+use std::net::IpAddr;
 
 use super::{Cause, Finding, Oversize, Phase, oversize};
 
 /// The hint of [`Cause::ResponseHeadTooLarge`] where the limit is one of fields: that one cannot be raised.
 const TOO_MANY_FIELDS: &str =
     "Its response head has more than {limit}, the most that causeway takes. Find what adds them: usually Set-Cookie.";
+
+/// The hint of [`Cause::ConnectTimeout`] on this machine: no network is between, so nothing got lost on it.
+const STUCK_HERE: &str = "{address} did not take the connection within {limit} (limit: timeouts.connect). That is this machine, \
+     so the app is there and takes no connections: stuck, stopped, or more busy than it can be?";
 
 /// One failure: its cause, where it happened, and what was seen. The source chain goes to the log, never to a client.
 #[derive(Debug)]
@@ -136,7 +141,7 @@ impl Failure {
     /// The hint for the operator, about `address` (`host:port`): what is the matter, and what to do.
     #[must_use]
     pub fn hint(&self, address: &str) -> String {
-        self.fill(&self.hint_template(), address)
+        self.fill(&self.hint_template(address), address)
     }
 
     /// What is the matter, as a clause about an upstream named just before: `nothing listens there`.
@@ -148,14 +153,14 @@ impl Failure {
     /// The first half of [`Failure::hint`]: what is the matter, without what to do.
     #[must_use]
     pub fn matter(&self, address: &str) -> String {
-        let hint = self.hint_template();
+        let hint = self.hint_template(address);
         self.fill(hint.split_once(". ").map_or(&*hint, |(matter, _)| matter), address)
     }
 
     /// The second half of [`Failure::hint`]: what to do, without what is the matter; empty where there is none.
     #[must_use]
     pub fn remedy(&self, address: &str) -> String {
-        let hint = self.hint_template();
+        let hint = self.hint_template(address);
         let remedy = hint.split_once(". ").map_or("", |(_, remedy)| remedy);
         self.fill(remedy, address)
     }
@@ -212,8 +217,9 @@ impl Failure {
         told
     }
 
-    fn hint_template(&self) -> Cow<'static, str> {
+    fn hint_template(&self, address: &str) -> Cow<'static, str> {
         match (self.cause, &self.limit, &self.oversize) {
+            (Cause::ConnectTimeout, ..) if is_here(address) => STUCK_HERE.into(),
             (Cause::ResponseHeadTooLarge, Some(limit), _) if limit.ends_with(" fields") => TOO_MANY_FIELDS.into(),
             (Cause::ResponseHeadTooLarge, Some(limit), Some(over)) => oversize::hint(over, limit).into(),
             _ => self.cause.row().hint.into(),
@@ -273,6 +279,12 @@ fn is_a_list(members: &str) -> bool {
         }
     }
     !quoted && !empty
+}
+
+/// Is that one of the addresses by which a machine calls itself?
+fn is_here(address: &str) -> bool {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host).trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// Bytes from outside as printable ASCII: `\r`, `\n`, `\t`, `\xNN` for the rest.

@@ -107,7 +107,7 @@ causes! {
     ResponseHeadTooLarge = "response_head_too_large", "http_response_header_section_size", 502, Head, Upstream, Never, false,
         "the upstream's response head is larger than the limit",
         "its response head is larger than {limit}", "response head larger than {limit}",
-        "Its response head is larger than {limit} (limit: buffers.response_head). Raise it, or find what grows: usually Set-Cookie.", "curl -s -o /dev/null -D - http://{address}/";
+        "Its response head is larger than {limit} (limit: buffers.response_head). Raise it, or find what grows: usually Set-Cookie.", "causeway probe http://{address}/";
     BadChunking = "bad_chunking", "http_response_transfer_coding", 502, Body, Upstream, Idempotent, false,
         "the chunks of the upstream's response body are broken",
         "the chunks of its response body are broken", "broken chunk in the response body: {seen}",

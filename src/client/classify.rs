@@ -93,7 +93,7 @@ fn named(facts: &Facts, codec: Codec, on: On) -> Failure {
     } else if protocol::is_h2(head) {
         Failure::new(Cause::SpeaksH2).seen(beginning)
     } else if !head.iter().zip(b"HTTP/").all(|(a, b)| a == b) {
-        Failure::new(Cause::NotHttp).seen(beginning)
+        Failure::new(Cause::NotHttp).seen(&beginning[..told(beginning)])
     } else if codec.parse {
         Failure { seen: Some(offending(&facts.head)), ..Failure::new(Cause::InvalidHead) }
     } else {
@@ -125,6 +125,18 @@ pub(super) fn cut_body(
 
 /// What of a head cannot be right, by its place: the line of status, or the name of the field. Printable
 /// ASCII; nothing of values is told.
+/// How many of these bytes fit a line once they are escaped: of a text all, of a dump fewer.
+fn told(bytes: &[u8]) -> usize {
+    let lengths = bytes.iter().map(|byte| escape(&[*byte]).len());
+    lengths
+        .scan(0, |sum, length| {
+            *sum += length;
+            Some(*sum)
+        })
+        .take_while(|sum| *sum <= TOLD)
+        .count()
+}
+
 fn offending(head: &[u8]) -> String {
     let mut lines = head.split(|b| *b == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     let told = |line: &[u8]| escape(&line[..line.len().min(TOLD)]);

@@ -239,6 +239,8 @@ pub struct Errors {
     pub full_for: Networks,
     /// `proxy_status = "all"`: every response names its upstream.
     pub proxy_status_on_all: bool,
+    /// Failing upstreams are looked at more closely.
+    pub diagnosis: bool,
     /// In place of causeway's own HTML page.
     pub page: Option<Arc<Page>>,
 }

@@ -18,6 +18,8 @@ pub use asker::Asker;
 
 /// A failure that goes on is looked at again so much later, at the earliest.
 const AGAIN: Duration = Duration::from_secs(10);
+/// While looks find the same and nothing has worked, the pauses double, up to this one: who stays dead is nobody's news.
+const SELDOM: Duration = Duration::from_secs(300);
 /// What was found explains failures for so long: then it may have changed.
 const HOLDS: Duration = Duration::from_secs(60);
 /// What has worked is at its right address; what has failed for so long since may have come back at another one.
@@ -63,6 +65,8 @@ struct Kind {
     cause: Cause,
     /// When a look was wanted last.
     asked: Instant,
+    /// Until the next one.
+    pause: Duration,
     wanted: bool,
     /// Since when it fails like this, and has not worked in between.
     since: Option<Instant>,
@@ -112,7 +116,7 @@ impl Kind {
     fn again(&mut self, now: Instant) -> bool {
         self.since.get_or_insert(now);
         let ago = now.saturating_duration_since(self.asked);
-        if ago < AGAIN {
+        if ago < self.pause {
             return false;
         }
         self.said.take_if(|_| ago >= FORGOTTEN);
@@ -136,7 +140,9 @@ impl Inner {
             let disproved = |until| answers || until == Proof::Connects;
             kind.wanted &= !over;
             kind.found.take_if(|found| over || found.until.is_some_and(disproved));
-            kind.since.take_if(|_| over || answers);
+            if kind.since.take_if(|_| over || answers).is_some() {
+                kind.pause = AGAIN;
+            }
         }
     }
 
@@ -167,7 +173,16 @@ impl Insight {
             Some(kind) => kind.again(now),
             None => {
                 let since = Some(now);
-                inner.kinds.push(Kind { asker, cause, asked: now, wanted: true, since, found: None, said: None });
+                inner.kinds.push(Kind {
+                    asker,
+                    cause,
+                    asked: now,
+                    pause: AGAIN,
+                    wanted: true,
+                    since,
+                    found: None,
+                    said: None,
+                });
                 true
             }
         };
@@ -217,6 +232,8 @@ impl Insight {
         let found = found.filter(|found| !over && !found.until.is_some_and(|proof| inner.has_worked(proof, question)));
         let kind = inner.kind(question.asker, question.cause)?;
         kind.found = None;
+        let same = found.as_ref().map(|found| &found.gist) == kind.said.as_ref();
+        kind.pause = if same && kind.since.is_some() { (kind.pause * 2).min(SELDOM) } else { AGAIN };
         let Found { finding, gist, until } = found?;
         kind.found = Some(Known { finding: Arc::new(finding), when: now, until });
         let news = kind.said.as_ref() != Some(&gist);
@@ -228,8 +245,10 @@ impl Insight {
     #[must_use]
     pub fn of(&self, asker: Asker, cause: Cause, now: Instant) -> Option<Arc<Finding>> {
         let mut inner = self.lock();
-        let known = inner.kind(asker, cause)?.found.as_ref()?;
-        (now.saturating_duration_since(known.when) < HOLDS).then(|| Arc::clone(&known.finding))
+        let kind = inner.kind(asker, cause)?;
+        // Until the next look has its word.
+        let (holds, known) = (HOLDS.max(kind.pause + AGAIN), kind.found.as_ref()?);
+        (now.saturating_duration_since(known.when) < holds).then(|| Arc::clone(&known.finding))
     }
 
     /// It works, as far as that: what was found holds no longer, where that disproves it. One atomic load while nothing is amiss.
@@ -317,6 +336,27 @@ mod tests {
         assert_eq!(causes(&insight), [Cause::ReadTimeout], "another failure is another question");
         insight.ask(TRAFFIC, Cause::ReadTimeout, start + AGAIN);
         assert_eq!(causes(&insight), [Cause::ReadTimeout]);
+    }
+
+    #[test]
+    fn who_stays_dead_is_looked_at_ever_more_seldom() {
+        let (insight, start) = insight();
+        let mut looks = Vec::new();
+        for second in 0..3600 {
+            let now = start + Duration::from_secs(second);
+            insight.ask(TRAFFIC, REFUSED, now);
+            if let Some(question) = insight.wanted() {
+                insight.tell(&question, found(REFUSED, "as before", None), now);
+                looks.push(second);
+            }
+            assert!(insight.of(TRAFFIC, REFUSED, now).is_some(), "explained at {second} s");
+        }
+        assert_eq!(looks[..8], [0, 10, 30, 70, 150, 310, 610, 910]);
+        insight.works(Proof::Answers);
+        let again = start + Duration::from_secs(3600);
+        assert!(!looked(&insight, REFUSED, "as before", None, again), "said already");
+        insight.ask(TRAFFIC, REFUSED, again + 2 * AGAIN);
+        assert_eq!(causes(&insight), [REFUSED], "one that came back is looked at as soon as any");
     }
 
     #[test]
@@ -475,10 +515,11 @@ mod tests {
     fn only_news_are_told() {
         let (insight, start) = insight();
         let news = |round, gist| looked(&insight, REFUSED, gist, None, start + round * AGAIN);
-        let told = [(0, "a"), (1, "a"), (2, "b"), (3, "b"), (4, "a")].map(|(round, gist)| news(round, gist));
+        // What is the same as before makes the next pause twice as long.
+        let told = [(0, "a"), (1, "a"), (3, "b"), (4, "b"), (6, "a")].map(|(round, gist)| news(round, gist));
         assert_eq!(told, [true, false, true, false, true]);
-        assert!(!looked(&insight, REFUSED, "a", None, start + 5 * AGAIN));
-        assert!(looked(&insight, REFUSED, "a", None, start + 5 * AGAIN + FORGOTTEN));
+        assert!(!looked(&insight, REFUSED, "a", None, start + 7 * AGAIN));
+        assert!(looked(&insight, REFUSED, "a", None, start + 7 * AGAIN + FORGOTTEN));
     }
 
     #[test]

@@ -158,6 +158,9 @@ impl Setting<'_> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return self.switched(response);
         }
+        if self.came_round(&response) {
+            return Err(Failure::new(Cause::LoopDetected).in_phase(Phase::Head).sent(true).received(502));
+        }
         if !holdable(&response, &self.asked.parts.method, self.pool.config.buffers.response) {
             return Ok(Answer::Streaming(response));
         }
@@ -168,6 +171,16 @@ impl Setting<'_> {
             failure.behind(&lines.collect::<Vec<_>>().join(", "))
         })?;
         Ok(Answer::Held(Response::from_parts(head, body)))
+    }
+
+    /// Is it our own word that this very request has been here before? Then the upstream is causeway itself, or leads back to it;
+    /// of another causeway's loop the token is another one's.
+    fn came_round(&self, response: &Response<client::Body>) -> bool {
+        let token = &self.service.proxy.via_token;
+        let is_ours = |line: &HeaderValue| {
+            line.to_str().is_ok_and(|line| line.contains("error=proxy_loop_detected") && line.contains(token))
+        };
+        response.status() == StatusCode::BAD_GATEWAY && response.headers().get_all(&PROXY_STATUS).iter().any(is_ours)
     }
 
     /// A tunnel opens only after a 101 with a protocol that was asked for (RFC 9110 §7.8), and a request body read to its

@@ -42,7 +42,8 @@ pub(super) fn check<'a>(parts: &'a request::Parts, notes: &Notes<'a>, via: &str)
     if notes.via
         && values(&parts.headers, &header::VIA).any(|member| member.split_ascii_whitespace().nth(1) == Some(via))
     {
-        return Err(Failure::new(Cause::LoopDetected));
+        // The token goes back with the answer, so that the one that sent the request round knows whose fault it is.
+        return Err(Failure::new(Cause::LoopDetected).seen(via));
     }
     let max_forwards = match parts.method {
         Method::TRACE | Method::OPTIONS => {

@@ -95,10 +95,7 @@ async fn an_upstream_that_is_causeway_itself_is_told_so() {
     let config = format!("[listener.main]\naddress = \"{at}\"\n[pool.app]\nupstreams = [\"{at}\"]\n");
     let (code, said) = probe(&[], Some(&config));
     let flat = said.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(
-        flat.contains(&format!("{at} is causeway's own address: write the app's address in its place.")),
-        "{said}"
-    );
+    assert!(flat.contains(&format!("{at} is causeway's own address: write the app's address in its place.")), "{said}");
     assert!(code == 1 && said.ends_with("Next: causeway explain loop_detected\n"), "{said}");
     // Somebody who asks for that listener wants to know whether it answers.
     let config = config.replace(&format!("upstreams = [\"{at}\"]"), "upstreams = [\"127.0.0.1:1\"]");

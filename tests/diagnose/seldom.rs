@@ -73,3 +73,15 @@ async fn an_upstream_that_has_worked_is_not_sought_next_door() {
     knocked.abort();
     assert!(TcpStream::connect(app.address()).await.is_err());
 }
+
+#[tokio::test]
+async fn switched_off_nobody_looks() {
+    let proxy = Proxy::unchecked(&[Origin::nobody()], "[errors]\ndetail = \"full\"\ndiagnosis = false\n");
+    let insight = Arc::clone(&proxy.server().pools()[0].members()[0].insight);
+    let changes = insight.changes();
+    assert_eq!(Raw::connect(proxy.address).await.get("/").await.status, 502);
+    proxy.exchange(0).await;
+    // The wish is there, and stays with whoever could fulfil it.
+    assert!(insight.wanted().is_some());
+    assert_eq!(*changes.borrow(), 0);
+}

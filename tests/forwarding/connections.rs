@@ -223,6 +223,12 @@ async fn a_road_that_leads_back_here_is_a_loop() {
     assert_eq!(answer.status, 502);
     assert!(answer.text().contains("\"cause\": \"loop_detected\""), "{}", answer.text());
     assert!(answer.field("proxy-status").unwrap().contains("error=proxy_loop_detected"));
+    // It is the first request that is answered for: its own id, and the upstream that led back.
+    assert!(answer.text().contains(answer.field("x-request-id").unwrap()), "{answer:?}");
+    let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!(body["attempts"][0]["cause"], "loop_detected", "{body:#}");
+    let seen = proxy.exchange(1).await;
+    assert_eq!(seen.attempts, [(address.to_string(), "loop_detected".to_owned())]);
     let seen = proxy.exchange(0).await;
     assert_eq!((seen.status, seen.cause), (502, Some("loop_detected")));
 }

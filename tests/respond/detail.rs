@@ -8,6 +8,7 @@ fn who_gets_full_detail() {
         detail,
         full_for: Networks(full_for.iter().map(|net| net.parse().unwrap()).collect()),
         proxy_status_on_all: false,
+        diagnosis: true,
         page: None,
     };
     let ask = |errors: &Errors, peer: &str, host: &str, fields: &[&'static str]| {

@@ -118,7 +118,13 @@ pub(super) fn config(ports: &Ports, cast: &Cast) -> Config {
         shutdown: Shutdown { grace: Duration::ZERO, timeout: Duration::from_secs(1) },
         routes,
         pools: vec![Arc::new(app), Arc::new(down)],
-        errors: Errors { detail: Detail::Auto, full_for: Networks::default(), proxy_status_on_all: false, page: None },
+        errors: Errors {
+            detail: Detail::Auto,
+            full_for: Networks::default(),
+            proxy_status_on_all: false,
+            diagnosis: true,
+            page: None,
+        },
         notify: Notify::default(),
         file: None,
     }

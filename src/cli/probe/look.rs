@@ -388,6 +388,11 @@ async fn visited(look: &Look<'_>, report: &mut Report) -> Option<Wrong> {
         return Some(Wrong::new(failure, limit, &look.endpoint));
     }
     let head = seen.head.as_ref()?;
+    if head.status == 101 {
+        // Requests would fail like this.
+        let failure = Failure::new(Cause::UpgradeFailed).sent(true).seen("101 to a request without Upgrade");
+        return Some(Wrong::new(failure, limit, &look.endpoint));
+    }
     report.notes.extend(surprising(Answer::of(head, "GET", visit.target.as_str())));
     let most = visit.buffers.response_head as u64;
     if head.bytes > most / 4 * 3 {

@@ -209,6 +209,7 @@ fn errors(root: &Section<'_>, listeners: &[(Listener, Place)]) -> Errors {
         detail,
         full_for: access::networks(&section, "full_for"),
         proxy_status_on_all: section.choice("proxy_status", &[("errors", false), ("all", true)]).unwrap_or(false),
+        diagnosis: section.flag("diagnosis", true),
         page: page::page(&section),
     }
 }

@@ -9,6 +9,7 @@ use tracing::warn;
 
 use crate::cause::{Cause, escape};
 use crate::observe::exchange::Exchange;
+use crate::observe::told::whole;
 
 use super::throttle::Throttle;
 use super::{count, listed, more};
@@ -109,7 +110,7 @@ impl Display for Trail<'_> {
         }
         let mut separator = ": ";
         for (attempt, failure) in exchange.failures() {
-            write!(f, "{separator}{} {failure}", attempt.upstream)?;
+            write!(f, "{separator}{} {}: {}", attempt.upstream, failure.cause, whole(failure))?;
             separator = "; ";
         }
         for skip in &exchange.not_tried {
@@ -120,7 +121,7 @@ impl Display for Trail<'_> {
             separator = "; ";
         }
         match &exchange.failure {
-            Some(failure) if separator == ": " => write!(f, "{separator}{failure}"),
+            Some(failure) if separator == ": " => write!(f, "{separator}{}: {}", failure.cause, whole(failure)),
             _ => Ok(()),
         }
     }

@@ -38,8 +38,7 @@ pub(super) fn finding(asker: Asker, cause: Cause, authority: &str, verdict: &Ver
                 .command(format!("causeway probe {address}"))
         }
         Verdict::Contained => said(format!(
-            "causeway runs in a container, and {host} is that container itself: for an app in another one write its \
-             service's name, as in app:{port}."
+            "causeway runs in a container: an app in another one goes by its service's name, as in app:{port}."
         ))
         .besides(),
         Verdict::Speaks(speech) => {

@@ -113,6 +113,9 @@ fn details(exchange: &Exchange, failure: &Failure) -> String {
     }
     if failed == 0 && exchange.not_tried.is_empty() {
         let _ = write!(out, "{}; ", failure.cause);
+        if let (Cause::LoopDetected, Some(token)) = (failure.cause, &failure.seen) {
+            let _ = write!(out, "{token}; ");
+        }
     }
     let _ = write!(out, "request {}", super::words::short_id(&exchange.request_id));
     out
