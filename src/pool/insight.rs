@@ -230,15 +230,17 @@ impl Insight {
         let mut inner = self.lock();
         let over = is_before_the_answer(question.cause) && inner.has_worked(Proof::Connects, question);
         let found = found.filter(|found| !over && !found.until.is_some_and(|proof| inner.has_worked(proof, question)));
+        // A check and a request that meet the same are told of once.
+        let gist = found.as_ref().map(|found| &found.gist);
+        let known = gist.is_some() && inner.kinds.iter().any(|kind| kind.said.as_ref() == gist);
         let kind = inner.kind(question.asker, question.cause)?;
         kind.found = None;
         let same = found.as_ref().map(|found| &found.gist) == kind.said.as_ref();
         kind.pause = if same && kind.since.is_some() { (kind.pause * 2).min(SELDOM) } else { AGAIN };
         let Found { finding, gist, until } = found?;
         kind.found = Some(Known { finding: Arc::new(finding), when: now, until });
-        let news = kind.said.as_ref() != Some(&gist);
         kind.said = Some(gist);
-        Some(news)
+        Some(!known)
     }
 
     /// What was found about this failure lately.
@@ -520,6 +522,17 @@ mod tests {
         assert_eq!(told, [true, false, true, false, true]);
         assert!(!looked(&insight, REFUSED, "a", None, start + 7 * AGAIN));
         assert!(looked(&insight, REFUSED, "a", None, start + 7 * AGAIN + FORGOTTEN));
+    }
+
+    #[test]
+    fn what_a_check_and_a_request_both_met_is_told_once() {
+        let (insight, start) = insight();
+        let late = Cause::ReadTimeout;
+        assert!(looked(&insight, late, "The app is stuck.", None, start));
+        insight.ask(Asker::Check, late, start);
+        let question = insight.wanted().expect("a look is wanted");
+        assert!(!insight.tell(&question, found(late, "The app is stuck.", None), start));
+        assert!(insight.of(Asker::Check, late, start).is_some());
     }
 
     #[test]

@@ -113,7 +113,7 @@ fn introduce(ports: &Ports) {
     super::say(&format!(
         "causeway demo: a proxy, three upstreams, and trouble on purpose.
   the app     http://localhost:{traffic}
-  is it up?   http://localhost:{admin}/readyz
+  dashboard   http://localhost:{admin}
 Try:
   curl localhost:{traffic}                                    who answers?
   curl -H 'Accept: text/plain' localhost:{traffic}/all-down   a 502 that says why

@@ -61,7 +61,7 @@ pub fn listening(listener: &str, address: SocketAddr, both: bool) {
 
 /// The admin address is bound.
 pub fn admin_listening(address: SocketAddr) {
-    info!(event = "admin_listening", %address, "health on http://{address} (/livez, /readyz)");
+    info!(event = "admin_listening", %address, "dashboard, metrics, health on http://{address}");
 }
 
 /// A pool as [`serving`] tells it.
