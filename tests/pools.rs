@@ -12,7 +12,7 @@ use causeway::pool::Pool;
 pub fn pool(upstreams: &[(&str, u16)], last_resort: bool, health: Option<Health>) -> Arc<Pool> {
     let entry = |&(host, port): &(&str, u16)| {
         let host = host.parse::<IpAddr>().map_or_else(|_| Host::Name(host.into()), Host::Ip);
-        model::Entry::new(Address { host, port })
+        model::Entry::new(Address::plain(host, port))
     };
     let pool = model::Pool::new("app", upstreams.iter().map(entry).collect());
     let config = model::Pool { last_resort, health, ..pool };

@@ -33,7 +33,7 @@ async fn listener() -> (TcpListener, u16) {
 }
 
 fn endpoint(port: u16) -> Arc<Endpoint> {
-    Arc::new(Endpoint::literal(&Address { host: Host::Ip(Ipv4Addr::LOCALHOST.into()), port }).unwrap())
+    Arc::new(Endpoint::literal(&Address::plain(Host::Ip(Ipv4Addr::LOCALHOST.into()), port)).unwrap())
 }
 
 fn http_check() -> HttpCheck {

@@ -15,10 +15,24 @@ use crate::cause::Cause;
 /// `"http://app:3000"`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Address {
+    /// How to speak to it.
+    pub scheme: Scheme,
     /// The part before the port.
     pub host: Host,
     /// 80 for `http://` without one.
     pub port: u16,
+}
+
+/// How an upstream is spoken to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// HTTP/1.1: `http://`, and whatever says nothing.
+    #[default]
+    Http,
+    /// TLS, and in it what ALPN agrees on: `https://`.
+    Https,
+    /// HTTP/2 without TLS, by prior knowledge (RFC 9113 §3.3): `h2c://`.
+    H2c,
 }
 
 /// The host of an [`Address`].
@@ -57,6 +71,8 @@ pub struct Endpoint {
     pub key: u64,
     /// `host:port` as the config says it, for texts, and for Host when `host_header = "upstream"`.
     pub authority: Arc<str>,
+    /// How to speak to it.
+    pub scheme: Scheme,
     /// Where to dial: one address, or both families of `localhost`; or why there is none yet.
     pub dial: Dial,
 }
@@ -79,11 +95,18 @@ impl Dial {
 }
 
 impl Endpoint {
-    /// A new endpoint with a key of its own.
+    /// A new endpoint with a key of its own, spoken to in plain HTTP/1.1.
     #[must_use]
     pub fn new(authority: Arc<str>, dial: Dial) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        Self { key: NEXT.fetch_add(1, Ordering::Relaxed), authority, dial }
+        Self { key: NEXT.fetch_add(1, Ordering::Relaxed), authority, scheme: Scheme::Http, dial }
+    }
+
+    /// The same, spoken to in this way.
+    #[must_use]
+    pub fn speaking(mut self, scheme: Scheme) -> Self {
+        self.scheme = scheme;
+        self
     }
 
     /// The endpoint of an address that needs no resolver; `None` for names.
@@ -97,7 +120,7 @@ impl Endpoint {
             ],
             Host::Name(_) => return None,
         };
-        Some(Self::new(address.to_string().into(), Dial::Addresses(addresses)))
+        Some(Self::new(address.to_string().into(), Dial::Addresses(addresses)).speaking(address.scheme))
     }
 }
 
@@ -148,12 +171,18 @@ impl fmt::Display for ListenAddress {
 }
 
 impl Address {
+    /// Plain HTTP/1.1 there.
+    #[must_use]
+    pub const fn plain(host: Host, port: u16) -> Self {
+        Self { scheme: Scheme::Http, host, port }
+    }
+
     /// Where an upstream lives: `"app:3000"`, `"10.0.0.1:3000"`, `"[::1]:3000"`, `"3000"`, `"http://app"`.
     ///
     /// # Errors
     /// What is wrong with it, and what to write instead.
     pub fn parse(text: &str) -> Result<Self, Wrong> {
-        let (rest, default_port) = without_scheme(text)?;
+        let (scheme, rest, default_port) = without_scheme(text)?;
         let not_here = |what, hint: String| Wrong::new(format!("\"{text}\": an address holds no {what}"), hint);
         if let Some(slash) = rest.find(['/', '?', '#']) {
             let hint = format!("write \"{}\"; to change the path, give a route replace_prefix", &rest[..slash]);
@@ -179,7 +208,7 @@ impl Address {
             let hint = format!("write \"localhost:{port}\", or the app's address");
             return Err(Wrong::new(format!("\"{text}\": {ip} is where to listen, not where an app lives"), hint));
         }
-        Ok(Self { host, port })
+        Ok(Self { scheme, host, port })
     }
 }
 
@@ -224,15 +253,15 @@ impl ListenAddress {
     }
 }
 
-/// The text behind `http://`, and the port that stands for none; an error for what this version does not speak.
-fn without_scheme(text: &str) -> Result<(&str, Option<u16>), Wrong> {
+/// The scheme, the text behind it, and the port that stands for none; an error for what this version does not speak.
+fn without_scheme(text: &str) -> Result<(Scheme, &str, Option<u16>), Wrong> {
     let later = |scheme: &str| {
         let hint = "this version takes \"host:port\" and \"http://host\"";
         Err(Wrong::new(format!("\"{text}\": this version does not speak {scheme} yet"), hint))
     };
     if let Some((scheme, rest)) = text.split_once("://") {
         return match scheme.to_ascii_lowercase().as_str() {
-            "http" => Ok((rest, Some(80))),
+            "http" => Ok((Scheme::Http, rest, Some(80))),
             "https" => later("https://"),
             "h2c" => later("h2c://"),
             other => {
@@ -252,7 +281,7 @@ fn without_scheme(text: &str) -> Result<(&str, Option<u16>), Wrong> {
         Some("unix") => later("unix:"),
         Some("srv") => later("srv:"),
         Some("fd") => later("fd:"),
-        _ => Ok((text, None)),
+        _ => Ok((Scheme::Http, text, None)),
     }
 }
 

@@ -104,8 +104,10 @@ impl Pool {
     pub fn new(config: Arc<config::model::Pool>, now: Instant) -> Self {
         let bell = Arc::default();
         let member = |(index, entry): (usize, &Entry)| {
-            let endpoint = Endpoint::literal(&entry.address)
-                .unwrap_or_else(|| Endpoint::new(entry.address.to_string().into(), Dial::Unresolved(None)));
+            let endpoint = Endpoint::literal(&entry.address).unwrap_or_else(|| {
+                let unasked = Dial::Unresolved(None);
+                Endpoint::new(entry.address.to_string().into(), unasked).speaking(entry.address.scheme)
+            });
             let health = first_health(&config, &endpoint.dial, now);
             let fresh = Upstream::fresh(&config, (index, entry.id()), endpoint, health, (now, &bell));
             Arc::new(Upstream { ordinal: index + 1, ..fresh })
@@ -183,7 +185,7 @@ impl Pool {
                 None => {
                     let health = first_health(&self.config, &dial, now);
                     health.switch(words.on(&id, entry), now);
-                    let endpoint = Endpoint::new(said.address.to_string().into(), dial);
+                    let endpoint = Endpoint::new(said.address.to_string().into(), dial).speaking(said.address.scheme);
                     Upstream::fresh(&self.config, (entry, id), endpoint, health, (now, &self.bell))
                 }
             }
@@ -274,7 +276,7 @@ fn with_dial(endpoint: &Arc<Endpoint>, dial: Dial) -> Arc<Endpoint> {
     if endpoint.dial == dial {
         return Arc::clone(endpoint);
     }
-    Arc::new(Endpoint { key: endpoint.key, authority: Arc::clone(&endpoint.authority), dial })
+    Arc::new(Endpoint { key: endpoint.key, authority: Arc::clone(&endpoint.authority), scheme: endpoint.scheme, dial })
 }
 
 /// `NAME@IP` (CONTRACT §9).
@@ -306,7 +308,7 @@ mod tests {
         let entry = |text: &&str| {
             let (host, port) = text.rsplit_once(':').unwrap();
             let host = host.parse().map_or_else(|_| Host::Name(host.into()), Host::Ip);
-            Entry::new(Address { host, port: port.parse().unwrap() })
+            Entry::new(Address::plain(host, port.parse().unwrap()))
         };
         let mut config = config::model::Pool::new("app", list.iter().map(entry).collect());
         change(&mut config);

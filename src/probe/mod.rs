@@ -130,7 +130,7 @@ pub fn at_port(endpoint: &Arc<Endpoint>, port: Option<u16>) -> Arc<Endpoint> {
     if let Dial::Addresses(addresses) = &mut dial {
         addresses.iter_mut().for_each(|address| address.set_port(port));
     }
-    Arc::new(Endpoint::new(format!("{host}:{port}").into(), dial))
+    Arc::new(Endpoint::new(format!("{host}:{port}").into(), dial).speaking(endpoint.scheme))
 }
 
 /// What is asked: `GET /healthz`.
@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn the_port_of_checks_replaces_the_port_of_traffic() {
-        let address = Address { host: Host::Localhost, port: 3000 };
+        let address = Address::plain(Host::Localhost, 3000);
         let endpoint = Arc::new(Endpoint::literal(&address).unwrap());
         let other = at_port(&endpoint, Some(9000));
         assert_eq!(&*other.authority, "localhost:9000");

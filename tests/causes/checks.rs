@@ -53,7 +53,7 @@ async fn a_check_names_a_fault_as_traffic_does() {
         };
         let late = row.cause.row().timeout;
         let timeout = Duration::from_millis(if late { 100 } else { 5000 });
-        let endpoint = Endpoint::literal(&Address { host: Host::Ip(address.ip()), port: address.port() }).unwrap();
+        let endpoint = Endpoint::literal(&Address::plain(Host::Ip(address.ip()), address.port())).unwrap();
         let seen = asked(endpoint, timeout).await;
         // A check asks for no other protocol: a 101 is a status like others, and not a wanted one.
         let wanted = match row.cause {
@@ -69,7 +69,7 @@ async fn a_check_names_a_fault_as_traffic_does() {
     }
     assert!(met > 12, "{met} faults");
     let chunks = Origin::start(Behaviour::BadChunking).await;
-    let endpoint = Endpoint::literal(&Address { host: Host::Ip(chunks.address().ip()), port: chunks.port() }).unwrap();
+    let endpoint = Endpoint::literal(&Address::plain(Host::Ip(chunks.address().ip()), chunks.port())).unwrap();
     assert_eq!(asked(endpoint, Duration::from_secs(5)).await.0, Cause::BadChunking);
 }
 

@@ -55,7 +55,7 @@ impl History {
         fastrand::seed(seed);
         let mut rng = Rng::with_seed(seed);
         let literals = if rng.u8(..20) == 0 { rng.u8(65..90) } else { rng.u8(1..8) };
-        let entry = |host: Host| model::Entry::new(Address { host, port: 80 });
+        let entry = |host: Host| model::Entry::new(Address::plain(host, 80));
         let literal = |last: u8| entry(Host::Ip(IpAddr::from([10, 0, 0, last])));
         let mut upstreams: Vec<_> = (0..literals).map(literal).collect();
         upstreams.insert(rng.usize(..=upstreams.len()), entry(Host::Name("app".into())));

@@ -132,7 +132,7 @@ pub(super) fn config(ports: &Ports, cast: &Cast) -> Config {
 
 fn pool(name: &str, names: [&str; 3], origins: &[Origin; 3]) -> Pool {
     let entry = |(name, origin): (&str, &Origin)| {
-        let address = Address { host: Host::Ip(origin.address().ip()), port: origin.address().port() };
+        let address = Address::plain(Host::Ip(origin.address().ip()), origin.address().port());
         Entry { name: Some(name.into()), ..Entry::new(address) }
     };
     Pool {

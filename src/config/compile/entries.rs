@@ -95,7 +95,7 @@ fn again(pool: &str, entry: &Entry, other: &Entry, (that, this): (&Place, &Place
 /// One for all addresses that may be the same place: both loopbacks stand with `localhost`.
 fn place(address: &Address) -> Address {
     let local = matches!(address.host, Host::Ip(ip) if ip == Ipv4Addr::LOCALHOST || ip == Ipv6Addr::LOCALHOST);
-    if local { Address { host: Host::Localhost, port: address.port } } else { address.clone() }
+    if local { Address { host: Host::Localhost, ..address.clone() } } else { address.clone() }
 }
 
 /// " (line 4)", where that is another line than this one's.
