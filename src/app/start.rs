@@ -40,11 +40,13 @@ const LAST_SPANS: Duration = Duration::from_secs(1);
 pub struct StartError {
     what: String,
     source: io::Error,
+    /// What else to do, behind the sentence of the source.
+    remedy: &'static str,
 }
 
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.what, self.source)
+        write!(f, "{}: {}{}", self.what, self.source, self.remedy)
     }
 }
 
@@ -53,6 +55,9 @@ impl std::error::Error for StartError {
         Some(&self.source)
     }
 }
+
+/// Nobody has to have it: another address does as well, or none.
+const ADMIN_REMEDY: &str = ". The admin address may be another: --admin ADDR, or --admin off (admin.address)";
 
 /// A running proxy. Dropping it does not stop it: [`Server::drain`] and [`Server::finish`] do.
 #[derive(Debug)]
@@ -87,7 +92,8 @@ impl Server {
             listeners.push((Arc::new(listener.clone()), bound));
         }
         let admin_bound = config.admin.as_ref().map(|address| bind(address, 1)).transpose();
-        let admin_bound = admin_bound.map_err(|source| failed("admin", source))?;
+        let admin_bound =
+            admin_bound.map_err(|source| StartError { remedy: ADMIN_REMEDY, ..failed("admin", source) })?;
         let access_log =
             AccessLog::start(&config.log).map_err(|source| failed("cannot open the access log", source))?;
         let said = Arc::new(config.clone());
@@ -350,5 +356,5 @@ fn raise_file_limit() {
 }
 
 fn failed(what: &str, source: io::Error) -> StartError {
-    StartError { what: what.to_owned(), source }
+    StartError { what: what.to_owned(), source, remedy: "" }
 }

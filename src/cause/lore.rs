@@ -48,9 +48,8 @@ const NOTHING: Lore = Lore {
     also: &[],
 };
 
-/// The operator's word, on this machine.
-const SWITCH: &str =
-    "curl -X PUT -d '{\"state\":\"enabled\"}' http://127.0.0.1:9901/api/pools/POOL/upstreams/NAME/state";
+/// The operator's word.
+const SWITCH: &str = "causeway enable POOL/UPSTREAM";
 
 impl Cause {
     /// What is known of it besides.

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::address::ADMIN;
 use crate::config::model::Token;
+use crate::config::problem::ascii;
 use crate::config::{self, Flags};
 
 use super::run::variable;
@@ -45,6 +46,10 @@ pub(super) struct Answer {
     pub(super) admin: String,
     /// Its status; 0: that was no HTTP.
     pub(super) status: u16,
+    /// Its Content-Type, small, without parameters.
+    pub(super) kind: String,
+    /// Who says that it made it: Server; else empty.
+    maker: String,
     /// As far as it was read.
     pub(super) body: String,
     /// The beginning was read, the rest was not.
@@ -58,6 +63,19 @@ pub(super) struct Unasked(String);
 impl fmt::Display for Unasked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+impl Answer {
+    /// That this is not what causeway's admin says, and what it is: one sentence.
+    pub(super) fn of_somebody_else(&self) -> String {
+        let admin = ascii(&self.admin);
+        if self.status == 0 {
+            return format!("{admin} does not speak HTTP: something else than causeway listens there.");
+        }
+        let facts = [self.status.to_string(), ascii(&self.kind), ascii(&self.maker)];
+        let facts: Vec<String> = facts.into_iter().filter(|fact| !fact.is_empty()).collect();
+        format!("{admin} answers, but not as causeway does ({}): something else listens there.", facts.join(", "))
     }
 }
 
@@ -157,8 +175,15 @@ fn address(flag: Option<&str>) -> Result<String, Unasked> {
 fn read(admin: String, raw: &[u8], most: u64) -> Answer {
     let text = String::from_utf8_lossy(raw);
     let status = text.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5)).and_then(|status| status.parse().ok());
-    let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-    Answer { admin, status: status.unwrap_or(0), body: body.to_owned(), cut: raw.len() as u64 > most }
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+    let field = |wanted: &str| {
+        let mut fields = head.lines().skip(1).filter_map(|line| line.split_once(':'));
+        let value = fields.find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map_or("", |(_, value)| value.trim());
+        value.chars().take(80).collect::<String>()
+    };
+    let kind = field("content-type").split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let cut = raw.len() as u64 > most;
+    Answer { admin, status: status.unwrap_or(0), kind, maker: field("server"), body: body.to_owned(), cut }
 }
 
 /// A value inside a path or a query.
@@ -205,6 +230,10 @@ mod tests {
             let answer = read("a:1".into(), raw.as_bytes(), 100);
             (answer.status, answer.body)
         };
+        let told =
+            read("a:1".into(), b"HTTP/1.1 200 OK\r\nserver: x/1\r\nContent-Type: Text/HTML; charset=a\r\n\r\n", 9);
+        let said = "a:1 answers, but not as causeway does (200, text/html, x/1): something else listens there.";
+        assert_eq!(told.of_somebody_else(), said);
         assert_eq!(of("HTTP/1.1 200 OK\r\nA: b\r\n\r\nbody\r\n\r\nmore"), (200, "body\r\n\r\nmore".into()));
         assert_eq!(of("HTTP/1.1 404"), (404, String::new()));
         for strange in ["", "SSH-2.0-x\r\n", "HTTP/1.1 2", "HTTP/1.1 abc\r\n\r\n"] {

@@ -1,10 +1,11 @@
 //! Finds the file, reads it, and compiles all that was said.
 
 use std::fmt;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::compile::compile;
+use super::file;
 use super::model::Config;
 use super::problem::{Problem, ascii, render};
 use super::source::{File, Flags, gather};
@@ -146,8 +147,7 @@ fn first(places: &[PathBuf]) -> Result<Option<(String, PathBuf)>, LoadError> {
 
 fn read(path: &Path) -> io::Result<String> {
     let not_text = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
+    let bytes = file::read_or_handed(path, LARGEST)?;
     if bytes.len() as u64 > LARGEST {
         return Err(not_text("it is larger than 16 MiB: is it the right file?".into()));
     }

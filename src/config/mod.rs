@@ -10,6 +10,7 @@ mod advice;
 pub mod compile;
 mod context;
 mod expand;
+pub mod file;
 pub mod here;
 pub mod load;
 pub mod model;

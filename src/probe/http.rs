@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, LOCATION, USER_AGENT};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, LOCATION, UPGRADE, USER_AGENT};
 use http::{Method, Request, Response};
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
@@ -27,7 +27,7 @@ const BODY: usize = 64 << 10;
 /// What proxies say of an answer (RFC 9209).
 const PROXY_STATUS: &str = "proxy-status";
 
-/// So much of a `Location` is kept.
+/// So much of a `Location` or an `Upgrade` is kept.
 const TOLD: usize = 200;
 
 /// Asks, and judges the answer.
@@ -147,10 +147,16 @@ pub(super) async fn ask(
         status: response.status().as_u16(),
         fields: fields.len(),
         bytes: progress.head_bytes(),
-        location: fields.get(LOCATION).map(|to| escape(&to.as_bytes()[..to.len().min(TOLD)])),
+        location: fields.get(LOCATION).map(told),
+        upgrade: fields.get(UPGRADE).map(told),
         proxys_own: fields.get_all(PROXY_STATUS).iter().any(says_error),
     });
     Ok(response)
+}
+
+/// The beginning of a value.
+fn told(value: &HeaderValue) -> String {
+    escape(&value.as_bytes()[..value.len().min(TOLD)])
 }
 
 /// Whether a member has the parameter `error`; between quotes it is a word like others.

@@ -28,6 +28,8 @@ pub struct HeadSeen {
     pub bytes: u64,
     /// `Location`, printable ASCII.
     pub location: Option<String>,
+    /// `Upgrade`, printable ASCII.
+    pub upgrade: Option<String>,
     /// A proxy says that it made this answer itself, for want of one from behind it (RFC 9209 §2.3: `error`).
     pub proxys_own: bool,
 }

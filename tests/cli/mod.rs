@@ -1,6 +1,8 @@
 //! The program as a user starts it: exit codes, sentences, and what `origin` really puts on the wire.
 
+mod files;
 mod healthcheck;
+mod hosts;
 mod origin;
 mod probe;
 mod whole;

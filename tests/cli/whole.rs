@@ -82,6 +82,22 @@ fn a_start_without_a_terminal_says_everything_as_events() {
 }
 
 #[test]
+fn an_admin_address_that_is_taken_need_not_be_had() {
+    let held = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = held.local_addr().unwrap().to_string();
+    let empty = tempfile::tempdir().unwrap();
+    let words = ["run", "--upstream", "1", "--listen", "127.0.0.1:0", "--admin", &taken];
+    let out = causeway(&words).current_dir(&empty).output().unwrap();
+    let said = text(&out.stderr);
+    let wanted = format!("admin: cannot listen on {taken}: another program listens on that port already;");
+    assert!(out.status.code() == Some(1) && said.contains(&wanted), "{said}");
+    assert!(
+        said.contains(". The admin address may be another: --admin ADDR, or --admin off (admin.address)"),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_variable_that_nobody_reads_is_told_with_the_right_one() {
     let empty = tempfile::tempdir().unwrap();
     let run = |word: &str, name: &str, value: &str| {

@@ -183,6 +183,8 @@ fn no_warning_where_there_is_nothing_to_warn_of() {
         "when_all_evicted = \"fail\"\nhealth = { path = \"/up\", expect_status = \"204\" }",
         "health = { path = \"/up\", method = \"HEAD\" }",
         "health.type = \"off\"",
+        "host_header = \"a.example\"\nhealth = { path = \"/up\", host_header = \"b.example\" }",
+        "host_header = \"a.example\"",
         "connections = { idle = \"1m\", max_idle = 0 }\nbuffers.request = \"0B\"",
         "[route.all]\n[route.tls]\nhosts = [\"a.example\"]\nredirect = \"https://{{host}}{{path}}\"",
         "[route.all]\n[route.old]\npath = \"/old\"\nredirect = \"/new\"\n[route.older]\npath = \"/older\"\nredirect = \"/v2{{path}}\"",

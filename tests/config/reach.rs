@@ -21,7 +21,7 @@ struct Said {
 
 const HOSTS: [&str; 5] = ["a.example", "b.example", "x.a.example", "*.a.example", "*.example"];
 const PATHS: [&str; 6] = ["/", "/a", "/a/b", "/a/b/c", "/b", "/ab"];
-const ACTIONS: [&str; 12] = [
+const ACTIONS: [&str; 16] = [
     "respond = {}",
     "respond = {}",
     "respond = {}",
@@ -34,6 +34,10 @@ const ACTIONS: [&str; 12] = [
     "redirect = \"/b{{path}}\"",
     "redirect = \"/a/b{{path}}\"",
     "redirect = \"https://{{host}}{{path}}\"",
+    "redirect = \"http://{{host}}{{path}}\"",
+    "redirect = \"http://a.example{{path}}\"",
+    "redirect = \"http://x.a.example/a{{path}}\"",
+    "redirect = \"http://a.example/a/b/z\"",
 ];
 
 fn route() -> impl Strategy<Value = Said> {
@@ -73,18 +77,27 @@ fn requests() -> Vec<(Option<&'static str>, String, Method)> {
     all
 }
 
-fn path_after(route: &Route, path: &str) -> Option<String> {
+/// The host and the path that a redirect leads to.
+fn after(route: &Route, host: Option<&str>, path: &str) -> Option<(Option<String>, String)> {
     let Action::Redirect(redirect) = &route.action else { return None };
+    let bare = host.map(|host| host.split(':').next().unwrap_or_default());
     let target: String = redirect
         .0
         .iter()
         .map(|piece| match piece {
             Piece::Text(text) => text.as_str(),
-            Piece::Host => "host",
+            Piece::Host => bare.unwrap_or("host"),
             Piece::Path => path,
         })
         .collect();
-    target.starts_with('/').then(|| target.split('?').next().unwrap_or_default().to_owned())
+    let target = target.split('?').next().unwrap_or_default();
+    match target.strip_prefix("http://") {
+        Some(rest) => {
+            let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            Some((Some(host.to_owned()), if path.is_empty() { "/".to_owned() } else { path.to_owned() }))
+        }
+        None => target.starts_with('/').then(|| (host.map(str::to_owned), target.to_owned())),
+    }
 }
 
 proptest! {
@@ -110,11 +123,12 @@ proptest! {
             prop_assert_eq!(reached.is_empty(), says("no request can reach route `NAME`", index), "{}\n{}", name, file);
             if says("route `NAME` redirects to itself", index) {
                 let circle = |(host, path, method): &(Option<&str>, String, Method)| {
-                    let mut path = path.clone();
+                    let mut at = (host.map(str::to_owned), path.clone());
                     (0..20).all(|_| {
-                        let route = found(*host, &path, method);
-                        let next = route.as_ref().filter(|_| its(&route)).and_then(|route| path_after(route, &path));
-                        next.map(|next| path = next).is_some()
+                        let route = found(at.0.as_deref(), &at.1, method);
+                        let ours = route.as_ref().filter(|_| its(&route));
+                        let next = ours.and_then(|route| after(route, at.0.as_deref(), &at.1));
+                        next.map(|next| at = next).is_some()
                     })
                 };
                 prop_assert!(reached.iter().any(circle), "{}\n{}", name, file);

@@ -90,9 +90,7 @@ fn its_commands_exist() {
             Some(word) if how.contains(" -") => assert!(TOOLS.contains(&word), "{cause}: {how}"),
             _ => {}
         }
-        for path in how.split("http://127.0.0.1:9901").skip(1).filter_map(|rest| rest.split_ascii_whitespace().next()) {
-            let known = ["/readyz", "/api/incidents", "/api/pools/POOL/upstreams/NAME/state"];
-            assert!(known.contains(&path.split('?').next().unwrap()), "{cause}: {how}");
-        }
+        // The commands find out by themselves where the proxy is to be asked.
+        assert!(!how.contains("9901"), "{cause}: {how}");
     }
 }

@@ -73,11 +73,15 @@ fn without_a_proxy_it_is_69() {
 #[test]
 fn somebody_else_at_the_address_cannot_speak_to_the_terminal() {
     use std::io::{Read as _, Write as _};
+    let page = "HTTP/1.1 200 OK\r\nServer: \x1b[31mx/1\r\nContent-Type: text/html\r\n\r\n<h1>Welcome</h1>\n";
     for (answer, code) in [
         ("SSH-2.0-x\r\n", 69),
-        ("HTTP/1.1 200 OK\r\n\r\n\x1b]0;title\x07\u{9b}31m text\n", 0),
-        ("HTTP/1.1 500 No\r\n\r\n\x1b[31m\n", 1),
-        ("HTTP/1.1 403 No\r\n\r\n", 1),
+        (page, 69),
+        ("HTTP/1.1 200 OK\r\n\r\n\x1b]0;title\x07\u{9b}31m text\n", 69),
+        ("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\nhello\n", 69),
+        ("HTTP/1.1 404 No\r\nContent-Type: text/html\r\n\r\n<h1>Not Found</h1>\n", 69),
+        ("HTTP/1.1 500 No\r\nContent-Type: text/plain\r\n\r\n\x1b[31m\n", 1),
+        ("HTTP/1.1 403 No\r\n\r\n", 69),
     ] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -91,7 +95,84 @@ fn somebody_else_at_the_address_cannot_speak_to_the_terminal() {
         assert_eq!(out.status.code(), Some(code), "{out:?}");
         let all = text(&out.stdout) + &text(&out.stderr);
         assert!(all.bytes().all(|b| matches!(b, b' '..=b'~' | b'\n')), "{all:?}");
+        if code == 69 {
+            assert!(all.contains("something else") && all.contains("--admin ADDR") && out.stdout.is_empty(), "{all}");
+        }
+        if answer == page {
+            let said = format!("{address} answers, but not as causeway does (200, text/html, \\u{{1b}}[31mx/1):");
+            assert!(all.contains(&said), "{all}");
+        }
     }
+}
+
+#[test]
+fn no_other_server_is_taken_for_causeway() {
+    use std::io::{Read as _, Write as _};
+    let said = |kind: &str, body: &str, words: &[&str]| {
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let served = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let _ = stream.read(&mut [0; 4096]);
+            stream.write_all(answer.as_bytes()).unwrap();
+        });
+        let mut command = Command::new(env!("CARGO_BIN_EXE_causeway"));
+        let out = command.args(words).args(["--admin", &address]).stdin(Stdio::null()).output().unwrap();
+        served.join().unwrap();
+        (out.status.code(), text(&out.stdout), text(&out.stderr))
+    };
+    for (kind, body) in [("application/json", "{}"), ("text/html", "<html></html>"), ("application/json", "[1]")] {
+        for words in [&["status"][..], &["explain", "--json", "4f6c2a91"], &["drain", "app/a:1"]] {
+            let (code, out, err) = said(kind, body, words);
+            assert!(code == Some(69) && out.is_empty(), "{words:?} {kind}: {code:?} {out} {err}");
+            assert!(err.contains("answers, but not as causeway does (200, ") && err.contains("--admin ADDR"), "{err}");
+        }
+    }
+}
+
+#[test]
+fn names_that_others_give_are_known() {
+    for (words, wanted) in [
+        (&["worker_connections are not enough"][..], &["files_exhausted", "loop_detected"][..]),
+        (
+            &["2026/11/20 14:02:51 [alert] 31#31: 512 worker_connections are not enough while connecting to upstream"],
+            &["files_exhausted", "loop_detected"],
+        ),
+        (&["SC--"], &["connection_refused", "dns_not_found", "unreachable"]),
+        (&["sH--"], &["read_timeout"]),
+        (&["CDVN"], &["client_closed"]),
+        (&["bad gateway"], &["connection_refused", "closed_without_response"]),
+        (&["502", "Bad", "Gateway"], &["connection_refused"]),
+        (&["Gateway Timeout"], &["connect_timeout", "read_timeout"]),
+        (&["service unavailable"], &["upstream_busy", "proxy_busy", "shutting_down"]),
+        (&["L4CON"], &["connection_refused"]),
+        (&["L7TOUT"], &["read_timeout"]),
+    ] {
+        let out = explain(words);
+        let page = text(&out.stdout);
+        for cause in wanted {
+            assert!(
+                page.starts_with(&format!("{cause}: ")) || page.contains(&format!("\n  {cause} ")),
+                "{words:?}: {page}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_word_that_may_be_an_id_is_said_to_be_no_cause() {
+    let out = explain(&["nonsense", "--admin", &free()]);
+    let said = "causeway explain: no cause is called \"nonsense\"; if it is a request id: nothing listens on ";
+    assert!(out.status.code() == Some(69) && text(&out.stderr).starts_with(said), "{out:?}");
+    let out = explain(&["4f6c2a91", "--admin", &free()]);
+    assert!(text(&out.stderr).starts_with("causeway explain: nothing listens on "), "{out:?}");
+}
+
+#[test]
+fn what_it_tells_to_type_asks_the_proxy_that_was_meant() {
+    let page = text(&explain(&["read_timeout", "--admin", "127.0.0.1:9902"]).stdout);
+    assert!(page.contains("causeway status --admin 127.0.0.1:9902\n") && !page.contains(":9901"), "{page}");
 }
 
 #[test]

@@ -18,7 +18,7 @@ pub(super) const LORE: &[Lore] = &[
             "fewer upstreams than usual, because others are evicted",
         ],
         steps: &[
-            ("How many are usable?", "curl http://127.0.0.1:9901/readyz?verbose"),
+            ("How many are usable?", "causeway status"),
             ("Let short bursts wait", "limits.queue = 100"),
             ("Can the app take more?", "limits.in_flight = 200"),
             ("Or add upstreams", ""),
@@ -41,7 +41,7 @@ pub(super) const LORE: &[Lore] = &[
             "slow answers that hold their slots",
         ],
         steps: &[
-            ("How many are usable?", "curl http://127.0.0.1:9901/readyz?verbose"),
+            ("How many are usable?", "causeway status"),
             ("Can the app take more?", "limits.in_flight = 200"),
             ("Or add upstreams", ""),
         ],
@@ -55,7 +55,7 @@ pub(super) const LORE: &[Lore] = &[
         limits: &[],
         reasons: &["an upstream is causeway's own address", "an upstream is a proxy that sends requests back here"],
         steps: &[("Compare listen and upstreams", "causeway check"), ("Where does it lead?", "causeway probe")],
-        nginx: &[],
+        nginx: &["worker_connections are not enough"],
         also: &["ERR_TOO_MANY_REDIRECTS", "forwarding loop"],
         ..NOTHING
     },
@@ -67,7 +67,7 @@ pub(super) const LORE: &[Lore] = &[
             ("health.interval", "between two checks"),
         ],
         reasons: &[
-            "the app says that it is not well: what does its own check look at?",
+            "the app says that it is not well, for what its own check looks at",
             "the path does not exist (404), wants a login (401), or leads elsewhere",
             "the app does not know the name in Host: it gets its own address",
         ],
@@ -106,7 +106,7 @@ pub(super) const LORE: &[Lore] = &[
         reasons: &["its health checks fail", "requests to it failed several times in a row"],
         steps: &[
             ("What fails there?", "causeway probe"),
-            ("How many are usable?", "curl http://127.0.0.1:9901/readyz?verbose"),
+            ("How many are usable?", "causeway status"),
             ("Try evicted ones before a 502", "when_all_evicted = \"try\""),
             ("Let requests wait for a return", "wait = \"5s\""),
         ],

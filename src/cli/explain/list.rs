@@ -33,7 +33,7 @@ fn of_a_request(cause: Cause) -> Option<Phase> {
 pub(super) fn text(causes: &[Cause], words: &str) -> String {
     let mut out = String::new();
     if !words.is_empty() {
-        let _ = writeln!(out, "\"{}\" may be one of these {}.\n", shortened(words), causes.len());
+        let _ = writeln!(out, "\"{}\" may be one of these {}:\n", shortened(words), causes.len());
     }
     for (title, holds) in GROUPS {
         let mut of_group = causes.iter().filter(|cause| holds(**cause)).peekable();
@@ -45,6 +45,9 @@ pub(super) fn text(causes: &[Cause], words: &str) -> String {
         }
     }
     out.push_str("\nMore about one: causeway explain CAUSE\n");
+    if !words.is_empty() {
+        out.push_str("Which it was for a request: causeway explain REQUEST-ID (X-Request-Id)\n");
+    }
     out
 }
 

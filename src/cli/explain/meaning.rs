@@ -1,6 +1,8 @@
 //! What a word means to `explain`: a cause by its name or by the name that others have for it, a status, the id of a request.
 //! Pure: it asks nobody.
 
+use http::StatusCode;
+
 use crate::cause::{Cause, Lore};
 
 /// See the module.
@@ -36,6 +38,8 @@ pub(super) fn meaning(words: &str) -> Meaning {
         .or_else(|| among(|cause| words.len() == 3 && words.parse() == Ok(cause.row().status)))
         .or_else(|| among(|cause| codes(cause.lore()).any(|code| code.eq_ignore_ascii_case(words))))
         .or_else(|| among(|cause| cause.row().rfc9209 == name))
+        .or_else(|| state(words))
+        .or_else(|| phrase(words))
         .or_else(|| hex.then_some(Meaning::Request))
         .or_else(|| among(|cause| cause.token().starts_with(&name)))
         .or_else(|| among(|cause| cause.token().contains(&name)))
@@ -45,6 +49,27 @@ pub(super) fn meaning(words: &str) -> Meaning {
         .or_else(|| near().map(|near| Meaning::Nothing(Some(near))))
         .or_else(|| id.then_some(Meaning::Request))
         .unwrap_or(Meaning::Nothing(None))
+}
+
+/// HAProxy's whole termination state: `SC--`, of which the last two letters are about cookies.
+fn state(words: &str) -> Option<Meaning> {
+    let cookies = words.get(2..).filter(|_| words.len() == 4)?;
+    let sound = cookies.bytes().all(|b| b == b'-' || b.is_ascii_uppercase());
+    let code = words.get(..2).filter(|_| sound)?;
+    among(|cause| cause.lore().haproxy.contains(&code))
+}
+
+/// What stands on the pages of all proxies: `Bad Gateway`, `502 Bad Gateway`.
+fn phrase(words: &str) -> Option<Meaning> {
+    let words = words.to_ascii_lowercase().replace('_', " ");
+    let (status, phrase) = match words.split_once(' ') {
+        Some((number, phrase)) if number.len() == 3 && number.parse::<u16>().is_ok() => (number.parse().ok(), phrase),
+        _ => (None, words.as_str()),
+    };
+    let of = |status: u16| StatusCode::from_u16(status).ok()?.canonical_reason();
+    let says = |status: u16| of(status).is_some_and(|reason| reason.eq_ignore_ascii_case(phrase));
+    let said = status.into_iter().chain(400..600).find(|status| says(*status))?;
+    among(|cause| cause.row().status == said)
 }
 
 fn among(means: impl Fn(Cause) -> bool) -> Option<Meaning> {

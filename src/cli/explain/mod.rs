@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use serde_json::Value;
 
 use crate::cause::Cause;
 use crate::config::problem::ascii;
@@ -50,41 +51,72 @@ pub struct ExplainArgs {
 #[must_use]
 pub fn run(args: &ExplainArgs) -> ExitCode {
     if let Some(id) = &args.id {
-        return request(args, id);
+        return request(args, id, "");
     }
     let words = args.words.join(" ");
     match meaning(&words) {
         Meaning::All => causes(args, Cause::ALL, ""),
-        Meaning::One(cause) if args.json => print(&json::document(&page::json(cause))),
-        Meaning::One(cause) => print(&page::text(cause)),
+        Meaning::One(cause) if args.json => print(&json::document(&page::json(cause, &flag(args)))),
+        Meaning::One(cause) => print(&page::text(cause, &flag(args))),
         Meaning::Several(causes_) => causes(args, &causes_, &words),
-        Meaning::Request => request(args, &words),
+        // An id that somebody chose, or a name that nobody has.
+        Meaning::Request if !words.bytes().any(|b| b.is_ascii_digit()) => {
+            request(args, &words, &format!("no cause is called \"{}\"; if it is a request id: ", ascii(&words)))
+        }
+        Meaning::Request => request(args, &words, ""),
         Meaning::Nothing(near) => nothing(&words, near),
     }
+}
+
+/// What a command that asks the proxy needs besides, to ask the same one: with a space in front.
+fn flag(args: &ExplainArgs) -> String {
+    args.admin.as_deref().map_or_else(String::new, |admin| format!(" --admin {}", quoted(&ascii(admin))))
+}
+
+/// As one word of a shell.
+fn quoted(word: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b':' | b'-' | b'_' | b'/');
+    if word.bytes().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
 }
 
 fn causes(args: &ExplainArgs, causes: &[Cause], words: &str) -> ExitCode {
     if args.json { print(&json::document(&list::json(causes))) } else { print(&list::text(causes, words)) }
 }
 
-fn request(args: &ExplainArgs, id: &str) -> ExitCode {
+/// `before`: what is said in front of why there is no trail.
+fn request(args: &ExplainArgs, id: &str, before: &str) -> ExitCode {
     let accept = if args.json { "application/json" } else { "text/plain" };
     let target = format!("/api/incidents/{}", escaped(id));
     let question = Question { admin: args.admin.clone(), target, accept, limit: LIMIT, most: ANSWER };
-    let Answer { admin, status, body, cut } = match question.ask() {
+    let answer = match question.ask() {
         Ok(answer) => answer,
-        Err(why) => return no_proxy(&why.to_string()),
+        Err(why) => return no_proxy(&format!("{before}{why}")),
     };
-    match status {
+    if !is_ours(&answer, args.json) {
+        return no_proxy(&format!("{before}{}", answer.of_somebody_else()));
+    }
+    match answer.status {
         200 => {
-            let code = print(&body.lines().map(|line| ascii(line) + "\n").collect::<String>());
-            if cut { super::failed("explain", &"the answer was too long, its end is missing") } else { code }
+            let code = print(&answer.body.lines().map(|line| ascii(line) + "\n").collect::<String>());
+            if answer.cut { super::failed("explain", &"the answer was too long, its end is missing") } else { code }
         }
-        0 => no_proxy(&format!("{} does not speak HTTP: is it causeway's admin address?", ascii(&admin))),
-        _ => match body.lines().next() {
-            Some(why) => super::failed("explain", &ascii(why)),
-            None => super::failed("explain", &format!("{} answered {status}", ascii(&admin))),
-        },
+        _ => {
+            let why = ascii(answer.body.lines().next().unwrap_or_default());
+            super::failed("explain", &format!("{before}{why}"))
+        }
+    }
+}
+
+/// Is that what causeway's admin answers: a trail, or a sentence on why there is none?
+fn is_ours(answer: &Answer, json: bool) -> bool {
+    let Answer { status, kind, body, cut, .. } = answer;
+    match (*status, kind.as_str()) {
+        (200, "application/json") if json => {
+            *cut || serde_json::from_str(body).is_ok_and(|trail: Value| trail["request_id"].is_string())
+        }
+        (200, "text/plain") if !json => body.contains("\nThe request\n  Asked "),
+        (400.., "text/plain") => body.lines().next().is_some_and(|why| !why.trim().is_empty()),
+        _ => false,
     }
 }
 

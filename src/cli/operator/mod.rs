@@ -11,11 +11,12 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde::Deserialize;
 
+use crate::config;
 use crate::config::model::Token;
 use crate::config::problem::ascii;
 use crate::config::units;
 
-use super::ask::{Answer, Change, Question, escaped};
+use super::ask::{Change, Question, escaped};
 use super::run::variable;
 use super::status::{self, NoStatus};
 
@@ -23,6 +24,8 @@ use super::status::{self, NoStatus};
 const LIMIT: Duration = Duration::from_secs(10);
 /// Of an answer, as many bytes are read.
 const ANSWER: u64 = 16 << 20;
+/// Of a token file, as many bytes are read: more than any has.
+const TOKEN: u64 = 64 << 10;
 /// Between two looks at what is still in flight.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -153,15 +156,17 @@ fn say(word: Word, args: &SwitchArgs) -> Result<Done, Trouble> {
     let accept = "application/json";
     let question = Question { admin: args.admin.clone(), target, accept, limit: LIMIT, most: ANSWER };
     let change = Change { body: format!("{{\"state\":\"{}\"}}", word.state()), token };
-    let Answer { admin, status, body, .. } = question.put(change).map_err(|why| Trouble::NoProxy(why.to_string()))?;
-    let admin = ascii(&admin);
-    let first = || body.lines().next().map_or_else(|| format!("{admin} answered {status}"), ascii);
-    match status {
-        0 => Err(Trouble::NoProxy(format!("{admin} does not speak HTTP: is it causeway's admin address?"))),
-        200 => serde_json::from_str(&body)
-            .map_err(|_| Trouble::NoProxy(format!("{admin} is not causeway's admin address"))),
-        404 => Err(Trouble::Unknown(first())),
-        _ => Err(Trouble::Failed(first())),
+    let answer = question.put(change).map_err(|why| Trouble::NoProxy(why.to_string()))?;
+    let somebody_else = || Trouble::NoProxy(answer.of_somebody_else());
+    let first = || answer.body.lines().next().map(ascii);
+    match (answer.status, answer.kind.as_str(), first()) {
+        (200, "application/json", _) => match serde_json::from_str::<Done>(&answer.body) {
+            Ok(done) if done.total > 0 => Ok(done),
+            _ => Err(somebody_else()),
+        },
+        (404, "text/plain", Some(why)) => Err(Trouble::Unknown(why)),
+        (400.., "text/plain", Some(why)) => Err(Trouble::Failed(why)),
+        _ => Err(somebody_else()),
     }
 }
 
@@ -208,7 +213,8 @@ fn token(file: Option<&Path>) -> Result<Option<Token>, String> {
     let by_env = || variable("CAUSEWAY_TOKEN_FILE").filter(|name| !name.is_empty()).map(PathBuf::from);
     let Some(file) = file.map(Path::to_owned).or_else(by_env) else { return Ok(None) };
     let shown = ascii(&file.display().to_string());
-    let content = std::fs::read(&file).map_err(|error| format!("cannot read the token file {shown}: {error}"))?;
+    let content = config::file::read_or_handed(&file, TOKEN)
+        .map_err(|error| format!("cannot read the token file {shown}: {error}"))?;
     Token::read(&content, file).map(Some).map_err(|(what, _)| format!("the token file {shown} {what}"))
 }
 

@@ -4,12 +4,13 @@
 
 use std::time::Duration;
 
-use http::{HeaderValue, Method};
+use http::Method;
 
-use crate::config::model::HostHeader;
+use crate::cause::Cause;
 use crate::config::units::duration_text;
 use crate::probe::{self, Kept, Quiet, Visit};
 
+use super::host::{self, Told};
 use super::look::Look;
 use super::report::{Report, Step, matter};
 use super::text::spoken;
@@ -20,15 +21,21 @@ const MARGIN: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(10);
 /// What sets the limits here.
 pub(super) const PATIENCE: &str = "this probe waits no longer";
-/// A Host that nobody serves (RFC 2606 §2).
-const NOBODY: &str = "client.example";
 
 /// Asks to go on as a WebSocket.
 pub(super) async fn upgrade(look: &Look<'_>, report: &mut Report) {
     let visited = probe::visit(&look.endpoint, &Visit { upgrade: true, ..look.visit(look.path()) }).await;
     let step = |said: String| Step::new("upgrade", visited.elapsed, said);
     report.steps.push(match &visited.result {
-        Ok(101) => step("101: speaks WebSocket here".to_owned()).fact("status", 101),
+        Ok(101) => {
+            let to = visited.seen.head.as_ref().and_then(|head| head.upgrade.as_deref()).unwrap_or("nothing");
+            let told = if to.eq_ignore_ascii_case("websocket") {
+                step("101: speaks WebSocket here".to_owned())
+            } else {
+                step(format!("101 to {to}, and a WebSocket was asked for")).because(Cause::UpgradeFailed)
+            };
+            told.fact("status", 101).fact("upgrade", to)
+        }
         Ok(status) => step(format!("does not upgrade here ({status})")).fact("status", *status),
         Err(failure) => step(matter(failure, PATIENCE)).because(failure.cause),
     });
@@ -38,43 +45,22 @@ pub(super) async fn upgrade(look: &Look<'_>, report: &mut Report) {
 pub(super) async fn all(look: &Look<'_>, report: &mut Report) {
     let base = look.visit(look.path());
     let plain = probe::visit(&look.endpoint, &base).await;
-    let Ok(status) = plain.result else { return };
+    let status = match plain.result {
+        Ok(status) => status,
+        // The check has other words for it, and they passed.
+        Err(failure) => {
+            report.steps.push(Step::new("host", plain.elapsed, matter(&failure, PATIENCE)).because(failure.cause));
+            return host::of_silence(look, host::Of::Requests, report).await;
+        }
+    };
     let (hosts, heads, chunks) =
-        tokio::join!(host(look, &base, status), head(look, &base, status), chunked(look, &base));
+        tokio::join!(host::of_clients(look, &base, status), head(look, &base, status), chunked(look, &base));
     // Last: an app with one worker may have ears for nobody else while a connection is open.
     let idle = kept(look, &base).await;
     for (step, note) in [hosts, Some(heads), Some(chunks)].into_iter().flatten().chain(idle) {
         report.steps.push(step);
         report.notes.extend(note);
     }
-}
-
-/// A line, and what is to be said about it.
-type Told = (Step, Option<String>);
-
-/// Does the app answer by Host? Asked only where clients' own Host is kept.
-async fn host(look: &Look<'_>, base: &Visit, status: u16) -> Option<Told> {
-    if look.target.pool.host_header != HostHeader::Client {
-        return None;
-    }
-    let host = look.target.host.as_deref().unwrap_or(NOBODY);
-    let visit = Visit { host: HeaderValue::from_str(host).ok(), ..base.clone() };
-    let visited = probe::visit(&look.endpoint, &visit).await;
-    let step = |said: String| Step::new("host", visited.elapsed, said).fact("host", host);
-    let own = &look.endpoint.authority;
-    Some(match visited.result {
-        Ok(other) if other == status => {
-            (step(format!("{status} for Host: {host}, as for {own}")).fact("status", other), None)
-        }
-        Ok(other) => {
-            let said = format!("{other} for Host: {host}, {status} for {own}");
-            let note = format!(
-                "It answers by Host, and clients' own is kept: {host} gets {other}. If it should see its own: host_header = \"upstream\"."
-            );
-            (step(said).fact("status", other), Some(note))
-        }
-        Err(failure) => (step(matter(&failure, PATIENCE)).because(failure.cause), None),
-    })
 }
 
 /// Does HEAD give what GET gives?

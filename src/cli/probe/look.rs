@@ -23,6 +23,7 @@ use crate::probe::{self, Seen, Visit};
 use super::How;
 use super::around::{self, Around};
 use super::further;
+use super::host;
 use super::meaning::{Answer, surprising, unwanted};
 use super::report::{Report, Step, Trouble, matter};
 use super::steps::exchange;
@@ -231,6 +232,11 @@ impl Wrong {
         Self { failure, limit, at: Arc::clone(at), advice: None }
     }
 
+    /// Another Host may get an answer, and none was found yet that does.
+    const fn may_be_its_host(&self) -> bool {
+        host::is_silence(self.failure.cause) && self.advice.is_none()
+    }
+
     /// Whose clock ran out, or would have: what a finding names to be changed.
     fn asker(&self, target: &Target) -> Asker {
         let grpc = target.pool.health.as_ref().is_some_and(|health| matches!(health.check, Check::Grpc(_)));
@@ -273,6 +279,9 @@ async fn look(look: Look<'_>, room: &Room, mut report: Report, resolved: Option<
             if look.how.deep {
                 further::all(&look, &mut report).await;
             }
+        } else if look.how.deep && wrong.as_ref().is_some_and(Wrong::may_be_its_host) {
+            let of = if look.check().is_some() { host::Of::Check } else { host::Of::Requests };
+            host::of_silence(&look, of, &mut report).await;
         }
     }
     if let Some(wrong) = wrong {
@@ -351,7 +360,8 @@ async fn checked(look: &Look<'_>, health: &Health, report: &mut Report) -> Optio
     };
     exchange(report, &asked, &seen, elapsed, failure.as_ref(), (CHECK, Buffers::default().response_head));
     if let Some(failure) = failure {
-        return Some(Wrong { advice: advice(&failure, &seen, check), ..Wrong::new(failure, CHECK, &look.endpoint) });
+        let advice = host::of_check(look, health, &failure).await.or_else(|| advice(&failure, &seen, check));
+        return Some(Wrong { advice, ..Wrong::new(failure, CHECK, &look.endpoint) });
     }
     report.notes.extend(answer(&seen, check).and_then(surprising));
     if elapsed > health.timeout / 2 {
@@ -421,7 +431,9 @@ async fn check_elsewhere(look: &Look<'_>, report: &mut Report) -> Option<Wrong> 
     let said = if Arc::ptr_eq(&at, &look.endpoint) { matter } else { format!("{}  {matter}", at.authority) };
     report.steps.push(Step::new("check", failed.elapsed, said).because(failure.cause));
     let advice = match &health.check {
-        Check::Http(check) => advice(&failure, &failed.seen, check),
+        Check::Http(check) => {
+            host::of_check(look, health, &failure).await.or_else(|| advice(&failure, &failed.seen, check))
+        }
         Check::Tcp | Check::Grpc(_) => None,
     };
     Some(Wrong { advice, ..Wrong::new(failure, CHECK, &at) })

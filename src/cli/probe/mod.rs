@@ -1,11 +1,12 @@
 //! `causeway probe`: one live look at each upstream, phase by phase, with what is wrong and what to change.
 //!
 //! It asks with the code of the running checks (`crate::probe`) under the pool's own settings, so that it finds what they
-//! find. `target` says what is asked, `look` asks, `further` asks on (`--deep`), `around` knows the neighbours, `meaning` explains statuses; a [`Report`]
+//! find. `target` says what is asked, `look` asks, `further` asks on (`--deep`), `host` tries names, `around` knows the neighbours, `meaning` explains statuses; a [`Report`]
 //! is then written by `text` or `json`. It changes nothing and needs no running proxy.
 
 mod around;
 mod further;
+mod host;
 mod json;
 mod look;
 mod meaning;
@@ -44,6 +45,9 @@ pub struct ProbeArgs {
     /// The config; else CAUSEWAY_CONFIG, ./causeway.toml, /etc/causeway/causeway.toml
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Sets any key of the config, e.g. pool.app.health.path=/up; may be given more than once
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
     /// Asks on: idle connections, Host, HEAD, chunked requests, upgrades (some 5 s)
     #[arg(long)]
     deep: bool,
@@ -96,8 +100,10 @@ pub fn run(args: &ProbeArgs) -> ExitCode {
 
 /// The config, or why it ends here. What is named on the command line needs none.
 fn loaded(args: &ProbeArgs) -> Result<Option<Config>, ExitCode> {
-    let flags = Flags { config: args.config.clone(), ..Flags::default() };
-    let named = args.config.is_some() || variable("CAUSEWAY_CONFIG").is_some_and(|name| !name.is_empty());
+    let flags = Flags { config: args.config.clone(), set: args.set.clone(), ..Flags::default() };
+    let named = args.config.is_some()
+        || !args.set.is_empty()
+        || variable("CAUSEWAY_CONFIG").is_some_and(|name| !name.is_empty());
     let error = match config::load(&flags, &variable) {
         Ok(loaded) => return Ok(Some(loaded.config)),
         Err(error) => error,

@@ -165,6 +165,7 @@ mod tests {
                 fields: 14,
                 bytes: 1270,
                 location: None,
+                upgrade: None,
                 proxys_own: false,
             }),
             body: Some(BodySeen { took: ms(4), bytes: 5120, complete: true }),

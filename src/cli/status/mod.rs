@@ -14,7 +14,7 @@ use clap::Args;
 
 use crate::config::problem::ascii;
 
-use super::ask::{Answer, Question, Unasked};
+use super::ask::{Question, Unasked};
 use super::run::variable;
 use document::Status;
 use table::Paper;
@@ -79,25 +79,22 @@ pub(super) fn ask(admin: Option<String>, limit: Duration) -> Result<Looked, NoSt
     let question = Question { admin, target: "/api/status".into(), accept: "application/json", limit, most: ANSWER };
     let answer = question.ask().map_err(|why: Unasked| NoStatus::NoProxy(why.to_string()))?;
     let (asked, admin) = (answer.admin.clone(), ascii(&answer.admin));
-    match answer {
-        Answer { status: 0, .. } => {
-            Err(NoStatus::NoProxy(format!("{admin} does not speak HTTP: is it causeway's admin address?")))
-        }
-        Answer { status: 200, body, cut: false, .. } => match serde_json::from_str(&body) {
-            Ok(status) => {
-                let text = body.lines().map(|line| ascii(line) + "\n").collect();
+    let somebody_else = || Err(NoStatus::NoProxy(answer.of_somebody_else()));
+    match (answer.status, answer.kind.as_str()) {
+        (200, "application/json") if answer.cut => Err(NoStatus::Refused("the answer was too long".into())),
+        (200, "application/json") => match serde_json::from_str::<Status>(&answer.body) {
+            // Every causeway says its version.
+            Ok(status) if !status.version.is_empty() => {
+                let text = answer.body.lines().map(|line| ascii(line) + "\n").collect();
                 Ok(Looked { status, text, admin: asked })
             }
-            Err(_) => Err(NoStatus::NoProxy(format!("what {admin} answers is no status: is it causeway's admin?"))),
+            _ => somebody_else(),
         },
-        Answer { status: 200, .. } => Err(NoStatus::Refused("the answer was too long".into())),
-        Answer { status: 404, .. } => {
-            Err(NoStatus::NoProxy(format!("{admin} has no /api/status: is it causeway's admin address?")))
-        }
-        Answer { status, body, .. } => Err(NoStatus::Refused(match body.lines().next() {
+        (400.., "text/plain") if answer.status != 404 => Err(NoStatus::Refused(match answer.body.lines().next() {
             Some(why) => ascii(why),
-            None => format!("{admin} answered {status}"),
+            None => format!("{admin} answered {}", answer.status),
         })),
+        _ => somebody_else(),
     }
 }
 

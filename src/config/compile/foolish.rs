@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use super::super::address::Host;
-use super::super::model::{Check, Pool};
+use super::super::model::{Check, Health, HostHeader, HttpCheck, Pool};
 use super::super::read::Section;
 use super::super::units::duration_text;
 
@@ -148,6 +148,14 @@ fn checks(section: &Section<'_>, said: &Section<'_>, pool: &Pool) {
             let place = said.value_place("type").unwrap_or(&said.place);
             let message = "requests go to the port of this check as HTTP/1.1, and a gRPC server answers none of them";
             let hint = "if the app has its gRPC on another port, set health.port; HTTP/2 to upstreams is not part of this version yet";
+            said.cx.warn(place, message, hint);
+        }
+        Some(Health { check: Check::Http(HttpCheck { host_header: None, .. }), .. }) => {
+            let HostHeader::Literal(host) = &pool.host_header else { return };
+            let place = section.value_place("host_header").unwrap_or(&section.place);
+            let host = host.to_str().unwrap_or_default();
+            let message = format!("requests have Host: {host}, and checks have the upstream's own address as Host");
+            let hint = format!("an app that answers by Host may fail them: write health.host_header = \"{host}\"");
             said.cx.warn(place, message, hint);
         }
         Some(_) => {}

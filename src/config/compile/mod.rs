@@ -19,6 +19,7 @@ mod page;
 mod passive;
 mod pool;
 mod reach;
+mod redirect;
 mod route;
 mod token;
 mod unknown;
@@ -93,7 +94,8 @@ fn read(cx: &Context, tree: &Table, whole: &Arc<Origin>) -> Config {
         cx.warn(place, message, "name the networks of your own proxies, or write \"private\"");
     }
     let pools = pool::pools(&root, &circle::Own { listeners: &listeners, admin: admin.as_ref() });
-    let routes = route::routes(&root, &pools);
+    let ports: Vec<u16> = listeners.iter().map(|(listener, _)| listener.address.port()).collect();
+    let routes = route::routes(&root, &pools, &ports);
     let errors = errors(&root, &listeners);
     let notify = notify::notify(&root);
     Config {

@@ -3,12 +3,11 @@
 
 mod markup;
 
-use std::fs::File;
-use std::io::Read;
 use std::ops::Range;
 use std::sync::Arc;
 
 use super::super::context::nearest;
+use super::super::file;
 use super::super::model::{Page, Part, Placeholder};
 use super::super::problem::{Origin, Place, Problem, Wrong};
 use super::super::read::Section;
@@ -36,11 +35,9 @@ pub(super) fn page(section: &Section<'_>) -> Option<Arc<Page>> {
 fn read(section: &Section<'_>, name: &str) -> Result<String, Wrong> {
     let path = section.cx.base.join(name);
     let shown = path.display();
-    let mut bytes = Vec::new();
-    let size = File::open(&path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes));
-    let size =
-        size.map_err(|e| Wrong::new(format!("cannot read {shown}: {e}"), "paths start at the folder of this file"))?;
-    if size as u64 > LARGEST {
+    let bytes = file::read(&path, LARGEST)
+        .map_err(|e| Wrong::new(format!("cannot read {shown}: {e}"), "paths start at the folder of this file"))?;
+    if bytes.len() as u64 > LARGEST {
         return Err(Wrong::new(format!("{shown} is too large"), "a page may have 1MiB"));
     }
     String::from_utf8(bytes).map_err(|e| {

@@ -8,8 +8,9 @@
 use http::Method;
 
 use super::super::context::{Context, all_of};
-use super::super::model::{Action, HostPattern, Piece, Redirect, Route};
+use super::super::model::{Action, HostPattern, Route};
 use super::super::problem::Place;
+use super::redirect::comes_back;
 use super::unknown::line;
 
 /// A route of the file.
@@ -23,8 +24,9 @@ pub(super) struct Said {
     pub sound: bool,
 }
 
-/// Looks at all routes beside one another. What could not be read is no reason to call two of them equal.
-pub(super) fn look(cx: &Context, routes: &[Said]) {
+/// Looks at all routes beside one another, behind listeners at these ports. What could not be read is no reason to call two of them equal.
+pub(super) fn look(cx: &Context, routes: &[Said], ports: &[u16]) {
+    let all: Vec<&Route> = routes.iter().map(|said| &said.route).collect();
     for (index, said) in routes.iter().enumerate().filter(|(_, said)| said.sound) {
         let equals: Vec<&Said> = routes[..index].iter().filter(|o| o.sound && equal(&o.route, &said.route)).collect();
         if let [first, ..] = equals.as_slice() {
@@ -42,7 +44,7 @@ pub(super) fn look(cx: &Context, routes: &[Said]) {
             cx.error(&said.place, message, "give one of them another host, path or methods");
         } else if let (Action::Redirect(redirect), Some(place)) = (&said.route.action, &said.redirect)
             && routes.iter().all(|other| other.sound)
-            && let Some(why) = comes_back(&said.route, redirect, routes)
+            && let Some(why) = comes_back(&said.route, redirect, &all, ports)
         {
             let message = format!("route `{}` redirects to itself: {why}", said.route.name);
             cx.warn(place, message, "browsers give up after some rounds; redirect to where another route answers");
@@ -74,40 +76,4 @@ fn covered(route: &Route, equals: &[&Said]) -> bool {
 /// Each item, or one `None` that stands for any.
 fn each<T>(items: &[T]) -> impl Iterator<Item = Option<&T>> {
     items.iter().map(Some).chain(items.is_empty().then_some(None))
-}
-
-/// Why a redirect leads to its own route, which no other route could come before.
-fn comes_back(route: &Route, redirect: &Redirect, routes: &[Said]) -> Option<String> {
-    let others = || routes.iter().map(|said| &said.route).filter(|other| other.name != route.name);
-    // Another one that is as long, or longer, may come first.
-    let taken = |path: &str| {
-        let first = |other: &Route| takes(&other.path, path) && other.path.len() >= route.path.len();
-        takes(&route.path, path) && !others().any(first)
-    };
-    let nothing_below = |path: &str| !others().any(|other| takes(path, &other.path));
-    match redirect.0.as_slice() {
-        [Piece::Path] => Some("{{path}} is what was asked for".into()),
-        [Piece::Path, Piece::Text(_)] => {
-            nothing_below(&route.path).then(|| format!("it takes all below {}, too", route.path))
-        }
-        [Piece::Text(text)] => {
-            let path = text.split(['?', '#']).next().filter(|path| plain(path))?;
-            taken(path).then(|| format!("it takes {path}, too"))
-        }
-        [Piece::Text(text), Piece::Path] => {
-            let path = Some(text.strip_suffix('/').unwrap_or(text)).filter(|path| plain(path))?;
-            (taken(path) && nothing_below(path)).then(|| format!("it takes {path}/..., too"))
-        }
-        _ => None,
-    }
-}
-
-/// A path on the same host, which means what it says.
-fn plain(path: &str) -> bool {
-    path.starts_with('/') && !path.contains("/.") && !path.contains("//") && !path.contains(['%', '?', '#'])
-}
-
-/// Does a route's path take this path? On a segment boundary, as in `route::Table`.
-fn takes(prefix: &str, path: &str) -> bool {
-    prefix == "/" || path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }

@@ -1,13 +1,12 @@
 //! `[route.NAME]`: what it takes, and what happens then.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::HeaderValue;
 
 use super::super::context::{either, nearest};
+use super::super::file;
 use super::super::model::{Action, Forward, Piece, Redirect, Respond, Retry, Route, Timeouts};
 use super::super::problem::{Place, Problem, Severity, Wrong};
 use super::super::read::Section;
@@ -20,8 +19,8 @@ use super::{elsewhere, unknown, words};
 /// The largest file that `respond` keeps in memory.
 const LARGEST_FILE: u64 = 16 << 20;
 
-/// All routes; without any, `main` to the only pool.
-pub(super) fn routes(root: &Section<'_>, pools: &[Read]) -> Vec<Route> {
+/// All routes, behind listeners at these ports; without any, `main` to the only pool.
+pub(super) fn routes(root: &Section<'_>, pools: &[Read], ports: &[u16]) -> Vec<Route> {
     let errors = root.cx.problems.borrow().len();
     let named = root.named("route");
     // What could not be read may have been the route to any pool.
@@ -40,7 +39,7 @@ pub(super) fn routes(root: &Section<'_>, pools: &[Read]) -> Vec<Route> {
         let redirect = section.value_place("redirect").cloned();
         routes.push(Said { route, place: section.place.clone(), redirect, sound });
     }
-    reach::look(root.cx, &routes);
+    reach::look(root.cx, &routes, ports);
     if routes.is_empty() && root.cx.learned.is_none() && !root.has("route") {
         return without_routes(root, pools);
     }
@@ -281,9 +280,8 @@ fn respond(section: &Section<'_>) -> Respond {
 
 fn read_file(section: &Section<'_>, name: &str, place: &Place) -> Bytes {
     let path = section.cx.base.join(name);
-    let mut bytes = Vec::new();
-    match File::open(&path).and_then(|file| file.take(LARGEST_FILE + 1).read_to_end(&mut bytes)) {
-        Ok(size) if size as u64 > LARGEST_FILE => {
+    match file::read(&path, LARGEST_FILE) {
+        Ok(bytes) if bytes.len() as u64 > LARGEST_FILE => {
             section.cx.error(
                 place,
                 format!("{} is too large", path.display()),
@@ -291,7 +289,7 @@ fn read_file(section: &Section<'_>, name: &str, place: &Place) -> Bytes {
             );
             Bytes::new()
         }
-        Ok(_) => bytes.into(),
+        Ok(bytes) => bytes.into(),
         Err(error) => {
             let problem = Wrong::new(
                 format!("cannot read {}: {error}", path.display()),

@@ -1,10 +1,9 @@
 //! `admin.token_file`: reads the file once, and says what is wrong with it. The secret itself stands in no message.
 
-use std::fs::File;
-use std::io::Read;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use super::super::file;
 use super::super::model::Token;
 use super::super::problem::Place;
 use super::super::read::Section;
@@ -49,9 +48,6 @@ fn foolish(section: &Section<'_>, place: &Place, token: &Token, mode: u32, shown
 
 /// The content, and who may read it.
 fn read(path: &Path) -> std::io::Result<(Vec<u8>, u32)> {
-    let file = File::open(path)?;
-    let mode = file.metadata()?.permissions().mode();
-    let mut content = Vec::new();
-    file.take(LARGEST).read_to_end(&mut content)?;
-    Ok((content, mode))
+    let mode = std::fs::metadata(path)?.permissions().mode();
+    Ok((file::read(path, LARGEST)?, mode))
 }
