@@ -15,6 +15,12 @@ const TOO_MANY_FIELDS: &str =
 const STUCK_HERE: &str = "{address} did not take the connection within {limit} (limit: timeouts.connect). That is this machine, \
      so the app is there and takes no connections: stuck, stopped, or more busy than it can be?";
 
+/// What [`Cause::ReadTimeout`] is where a head was begun: no silence.
+const BEGUN: &str = "it took the request, then sent {seen} of a response head, and not the rest within {limit}";
+/// The hint of that.
+const BEGUN_HINT: &str = "It took the request, then sent {seen} of a response head, and not the rest within {limit} (limit: timeouts.read). \
+     Is it stuck in the midst of its answer, or does something between hold it up?";
+
 /// One failure: its cause, where it happened, and what was seen. The source chain goes to the log, never to a client.
 #[derive(Debug)]
 pub struct Failure {
@@ -147,7 +153,8 @@ impl Failure {
     /// What is the matter, as a clause about an upstream named just before: `nothing listens there`.
     #[must_use]
     pub fn short(&self) -> String {
-        self.fill(self.cause.row().short, "it")
+        let begun = self.cause == Cause::ReadTimeout && self.seen.is_some();
+        self.fill(if begun { BEGUN } else { self.cause.row().short }, "it")
     }
 
     /// The first half of [`Failure::hint`]: what is the matter, without what to do.
@@ -222,6 +229,7 @@ impl Failure {
             (Cause::ConnectTimeout, ..) if is_here(address) => STUCK_HERE.into(),
             (Cause::ResponseHeadTooLarge, Some(limit), _) if limit.ends_with(" fields") => TOO_MANY_FIELDS.into(),
             (Cause::ResponseHeadTooLarge, Some(limit), Some(over)) => oversize::hint(over, limit).into(),
+            (Cause::ReadTimeout, ..) if self.seen.is_some() => BEGUN_HINT.into(),
             _ => self.cause.row().hint.into(),
         }
     }

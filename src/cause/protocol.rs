@@ -14,6 +14,13 @@ pub const fn is_tls(bytes: &[u8]) -> bool {
     matches!(bytes, [0x15 | 0x16, 0x03] | [0x15 | 0x16, 0x03, 0..=4, ..])
 }
 
+/// As far as it goes, the beginning of an HTTP/1 answer.
+#[must_use]
+pub fn begins_http1(bytes: &[u8]) -> bool {
+    let bytes = skip_empty_lines(bytes);
+    !bytes.is_empty() && bytes.iter().zip(b"HTTP/1.").all(|(is, wanted)| is == wanted)
+}
+
 /// A frame of HTTP/2 in place of a status line: SETTINGS on stream 0 (RFC 9113 §3.4), or GOAWAY; or HTTP/2 by its name.
 #[must_use]
 pub fn is_h2(bytes: &[u8]) -> bool {

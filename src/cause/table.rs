@@ -95,11 +95,11 @@ causes! {
     SpeaksTls = "speaks_tls", "http_protocol_error", 502, Head, Upstream, Idempotent, false,
         "the upstream speaks TLS on this port",
         "it speaks TLS on this port", "TLS where plain HTTP was expected",
-        "{address} speaks TLS here, and causeway spoke plain HTTP. Use the app's plain HTTP port.", "curl -ik https://{address}/";
+        "{address} speaks TLS here, and causeway spoke plain HTTP. Write \"https://{address}\" in upstreams.", "curl -ik https://{address}/";
     SpeaksH2 = "speaks_h2", "http_protocol_error", 502, Head, Upstream, Idempotent, false,
         "the upstream speaks HTTP/2 only",
         "it speaks only HTTP/2 on this port", "HTTP/2 where HTTP/1.1 was expected",
-        "{address} speaks only HTTP/2 here, and causeway spoke HTTP/1.1. Let the app speak HTTP/1.1 on this port.", "curl -i --http2-prior-knowledge http://{address}/";
+        "{address} speaks only HTTP/2 here, and causeway spoke HTTP/1.1. Write \"h2c://{address}\" in upstreams.", "curl -i --http2-prior-knowledge http://{address}/";
     InvalidHead = "invalid_head", "http_protocol_error", 502, Head, Upstream, Idempotent, false,
         "the upstream's response head breaks the rules of HTTP",
         "its response head breaks the rules of HTTP", "invalid response head: {seen}",

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::cause::Cause;
+
 /// Nothing is learnt.
 const NEVER: u32 = u32::MAX;
 /// Below the age that was learnt, causeway stays by a tenth, and at least so much (CONTRACT §9).
@@ -20,6 +22,8 @@ const OLDEST: Duration = Duration::from_secs(3600);
 const MOMENT: Duration = Duration::from_millis(250);
 /// Without a close that confirms it, what was learnt is raised by half after so long: the app may have another clock by now.
 const DOUBT: Duration = Duration::from_secs(600);
+/// What is closed within so much of a sign that the upstream is down or comes up again was closed by that.
+const UNREST: Duration = Duration::from_secs(10);
 /// So many moments are remembered.
 const MEMORY: usize = 12;
 
@@ -56,6 +60,8 @@ struct Seen {
     raised: i32,
     /// What was told of last.
     told: Option<Duration>,
+    /// The last sign that the upstream is down or comes up again.
+    unrest: Option<Instant>,
 }
 
 /// Connections that were closed at once.
@@ -99,6 +105,9 @@ impl IdleAge {
     /// nothing were learnt it would have been kept for `idle`. Some: that is news, and less than `idle`.
     pub fn closed(&self, age: Duration, at: Instant, idle: Duration) -> Option<Learnt> {
         let mut seen = self.lock();
+        if seen.unrest.is_some_and(|unrest| apart(unrest, at) < UNREST) {
+            return None;
+        }
         let before = seen.clock();
         seen.note(age, at);
         let after = seen.clock();
@@ -114,6 +123,28 @@ impl IdleAge {
         Some(learnt)
     }
 
+    /// A request has failed like this. Who refuses or resets connections has crashed or is restarted, perhaps again and again: what
+    /// it closes then says nothing of an idle clock.
+    pub fn failed(&self, cause: Cause, now: Instant) {
+        if matches!(cause, Cause::ConnectionRefused | Cause::ConnectReset | Cause::ResetBeforeHead) {
+            self.unrest(now);
+        }
+    }
+
+    /// A check has failed like this. Where there was an answer, the upstream is up.
+    pub fn check_failed(&self, cause: Cause, now: Instant) {
+        if !matches!(cause, Cause::HealthStatus | Cause::HealthBody) {
+            self.unrest(now);
+        }
+    }
+
+    fn unrest(&self, now: Instant) {
+        let mut seen = self.lock();
+        seen.unrest = Some(now);
+        seen.moments.retain(|moment| apart(moment.at, now) >= UNREST);
+        self.publish(&seen);
+    }
+
     /// A connection was still open after it was idle for `age`.
     pub fn outlived(&self, age: Duration, now: Instant) {
         if !self.curious.load(Relaxed) {
@@ -124,7 +155,7 @@ impl IdleAge {
         if seen.since.is_some_and(|since| now.saturating_duration_since(since) >= DOUBT) {
             (seen.raised, seen.since) = (seen.raised + 1, Some(now));
             if seen.learnt().is_none_or(|learnt| learnt.age > OLDEST) {
-                *seen = Seen { told: seen.told, ..Seen::default() };
+                *seen = Seen { told: seen.told, unrest: seen.unrest, ..Seen::default() };
             }
         }
         self.publish(&seen);
@@ -170,8 +201,7 @@ impl Seen {
 
     /// Workers tell of one moment one after the other.
     fn note(&mut self, age: Duration, at: Instant) {
-        let apart = |moment: &Moment| moment.at.max(at) - moment.at.min(at);
-        if let Some(moment) = self.moments.iter_mut().find(|moment| apart(moment) < MOMENT) {
+        if let Some(moment) = self.moments.iter_mut().find(|moment| apart(moment.at, at) < MOMENT) {
             moment.youngest = moment.youngest.min(age);
             moment.oldest = moment.oldest.max(age);
             return;
@@ -182,6 +212,10 @@ impl Seen {
         }
         self.moments.push(Moment { at, youngest: age, oldest: age });
     }
+}
+
+fn apart(one: Instant, other: Instant) -> Duration {
+    one.max(other) - one.min(other)
 }
 
 /// Is it the same clock? Apps look at theirs now and then, some only once a second.
@@ -233,6 +267,33 @@ mod tests {
             age.closed(ms(40), start + ms(200_000 + crash * 1000), IDLE);
         }
         assert_eq!(age.within(IDLE), IDLE, "too young to be an idle clock");
+    }
+
+    #[test]
+    fn a_crash_loop_teaches_nothing() {
+        let (age, start) = (nobody(), Instant::now());
+        for crash in 0..20 {
+            // One connection, as old as the process lives; the next request or check finds nobody.
+            let at = start + ms(crash * 20_000);
+            age.closed(ms(1900), at, IDLE);
+            match crash % 3 {
+                0 => age.failed(Cause::ConnectionRefused, at + ms(300)),
+                1 => age.check_failed(Cause::ConnectionRefused, at + ms(4000)),
+                _ => age.failed(Cause::ResetBeforeHead, at),
+            }
+            age.closed(ms(1900), at + ms(6000), IDLE);
+            assert_eq!(age.within(IDLE), IDLE, "crash {crash}");
+        }
+        let later = start + ms(500_000);
+        for (n, cause) in
+            [Cause::ReadTimeout, Cause::StaleConnection, Cause::ClosedWithoutResponse].into_iter().enumerate()
+        {
+            age.failed(cause, later + ms(n as u64));
+        }
+        age.check_failed(Cause::HealthStatus, later);
+        age.closed(ms(1900), later, IDLE);
+        age.closed(ms(1900), later + ms(3000), IDLE);
+        assert_eq!(age.within(IDLE), ms(1700), "an app that answers has a clock");
     }
 
     #[test]

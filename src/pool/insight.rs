@@ -26,6 +26,8 @@ const HOLDS: Duration = Duration::from_secs(60);
 const PROVEN: Duration = Duration::from_secs(15);
 /// What was said is news again after so long without the failure.
 const FORGOTTEN: Duration = Duration::from_secs(600);
+/// No name of a host is longer.
+const HOST: usize = 255;
 
 /// It has taken a connection.
 const CONNECTED: u8 = 1;
@@ -68,6 +70,8 @@ struct Kind {
     /// Until the next one.
     pause: Duration,
     wanted: bool,
+    /// The Host of the request that wanted it.
+    host: Option<Box<str>>,
     /// Since when it fails like this, and has not worked in between.
     since: Option<Instant>,
     found: Option<Known>,
@@ -94,12 +98,14 @@ pub struct Found {
 }
 
 /// A look that is wanted.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Question {
     /// Who met the failure.
     pub asker: Asker,
     /// The failure.
     pub cause: Cause,
+    /// The Host of a request that was dropped, where that may be why.
+    pub host: Option<Box<str>>,
     /// When the look was asked for, as counted by what worked until then.
     connects: u32,
     answers: u32,
@@ -168,9 +174,21 @@ impl Insight {
 
     /// A look would help to explain this failure; the same one is wanted again after a while.
     pub fn ask(&self, asker: Asker, cause: Cause, now: Instant) {
+        self.ask_of(asker, cause, None, now);
+    }
+
+    /// The same for a request with this Host, which is not the upstream's own address.
+    pub fn ask_of(&self, asker: Asker, cause: Cause, host: Option<&str>, now: Instant) {
         let mut inner = self.lock();
+        // One that was dropped may have been so for its Host; that of other failures explains nothing.
+        let host = || host.filter(|host| asker::is_dropped(cause) && host.len() <= HOST).map(Into::into);
         let wanted = match inner.kind(asker, cause) {
-            Some(kind) => kind.again(now),
+            Some(kind) => {
+                kind.again(now) && {
+                    kind.host = host();
+                    true
+                }
+            }
             None => {
                 let since = Some(now);
                 inner.kinds.push(Kind {
@@ -179,6 +197,7 @@ impl Insight {
                     asked: now,
                     pause: AGAIN,
                     wanted: true,
+                    host: host(),
                     since,
                     found: None,
                     said: None,
@@ -202,8 +221,8 @@ impl Insight {
         let mut inner = self.lock();
         let kind = inner.kinds.iter_mut().filter(|kind| kind.wanted).min_by_key(|kind| kind.asked)?;
         kind.wanted = false;
-        let (asker, cause) = (kind.asker, kind.cause);
-        Some(self.begins(&inner, asker, cause))
+        let (asker, cause, host) = (kind.asker, kind.cause, kind.host.take());
+        Some(Question { host, ..self.begins(&inner, asker, cause) })
     }
 
     /// A look at this failure that begins now, wanted or not.
@@ -215,7 +234,7 @@ impl Insight {
     /// What works from now on may disprove what that look finds.
     fn begins(&self, inner: &Inner, asker: Asker, cause: Cause) -> Question {
         self.set(inner, TROUBLE);
-        Question { asker, cause, connects: inner.connects, answers: inner.answers }
+        Question { asker, cause, host: None, connects: inner.connects, answers: inner.answers }
     }
 
     /// The look has ended with this; with nothing, what was found before is gone. What has been disproved in the meantime is
@@ -251,6 +270,17 @@ impl Insight {
         // Until the next look has its word.
         let (holds, known) = (HOLDS.max(kind.pause + AGAIN), kind.found.as_ref()?);
         (now.saturating_duration_since(known.when) < holds).then(|| Arc::clone(&known.finding))
+    }
+
+    /// It has given an answer of this status. Where each one is 400, that is a port of TLS perhaps, which says so in plain HTTP:
+    /// so much is no proof that it works, and a look is wanted. One atomic load while nothing is amiss.
+    pub fn answers(&self, status: u16, now: Instant) {
+        if matches!(status, 400 | 497) && self.flags.load(Ordering::Relaxed) & ANSWERED == 0 {
+            self.works(Proof::Connects);
+            self.ask(Asker::Traffic, Cause::SpeaksTls, now);
+        } else {
+            self.works(Proof::Answers);
+        }
     }
 
     /// It works, as far as that: what was found holds no longer, where that disproves it. One atomic load while nothing is amiss.
@@ -420,6 +450,42 @@ mod tests {
         looked(&insight, REFUSED, "But port 3000 answers.", None, start);
         insight.ask(Asker::Check, REFUSED, start);
         assert!(insight.wanted().is_none() && insight.of(Asker::Check, REFUSED, start).is_some());
+    }
+
+    #[test]
+    fn one_that_answers_nothing_but_400_may_speak_tls() {
+        let (insight, start) = insight();
+        let mut looks = 0;
+        for second in 0..100 {
+            let now = start + Duration::from_secs(second);
+            insight.answers(400, now);
+            if let Some(question) = insight.wanted() {
+                assert_eq!((question.asker, question.cause), (TRAFFIC, Cause::SpeaksTls));
+                insight.tell(&question, found(Cause::SpeaksTls, "Write https.", Some(Proof::Answers)), now);
+                looks += 1;
+            }
+            assert!(insight.of(TRAFFIC, Cause::SpeaksTls, now).is_some(), "400 is no proof of anything else");
+        }
+        assert_eq!(looks, 4, "at 0, 10, 30 and 70 s");
+        insight.answers(200, start);
+        assert!(insight.of(TRAFFIC, Cause::SpeaksTls, start).is_none());
+        insight.answers(400, start + 10 * SELDOM);
+        assert!(insight.wanted().is_none(), "it has other answers");
+    }
+
+    #[test]
+    fn a_dropped_request_is_looked_at_with_its_host() {
+        let (insight, start) = insight();
+        let host_of = |cause, host: &str, now| {
+            insight.ask_of(TRAFFIC, cause, Some(host), now);
+            insight.wanted().and_then(|question| question.host)
+        };
+        let dropped = Cause::ClosedWithoutResponse;
+        assert_eq!(host_of(dropped, "one.example", start).as_deref(), Some("one.example"));
+        assert_eq!(host_of(dropped, "two.example", start), None, "no look yet");
+        assert_eq!(host_of(dropped, &"x".repeat(256), start + AGAIN), None);
+        assert_eq!(host_of(dropped, "two.example", start + 2 * AGAIN).as_deref(), Some("two.example"));
+        assert_eq!(host_of(REFUSED, "one.example", start), None);
     }
 
     #[test]

@@ -25,7 +25,7 @@ use super::{AGENT, BodySeen, HeadSeen, Seen, late};
 const BODY: usize = 64 << 10;
 
 /// What proxies say of an answer (RFC 9209).
-const PROXY_STATUS: &str = "proxy-status";
+pub(super) const PROXY_STATUS: &str = "proxy-status";
 
 /// So much of a `Location` or an `Upgrade` is kept.
 const TOLD: usize = 200;

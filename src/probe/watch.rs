@@ -12,12 +12,13 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use crate::cause::Cause;
 use crate::config::address::Dial;
 use crate::config::model::Health;
 use crate::health::{Event, Policy, Proof, State, Transition};
 use crate::pool::{Members, Pool, Upstream};
 
-use super::{Outcome, once, pace};
+use super::{Failed, Outcome, diagnose, once, pace};
 
 /// Checks every upstream of the pool until `stop`; returns at once if its checks are off.
 ///
@@ -120,9 +121,12 @@ where
     };
     let now = Instant::now();
     match (pool.asker(upstream, false), outcome, event) {
-        (Some(asker), Err(failed), _) => upstream.insight.ask(asker, failed.failure.cause, now),
+        (Some(asker), Err(failed), _) if is_explained(failed) => upstream.insight.ask(asker, failed.failure.cause, now),
         (Some(_), Ok(_), Event::CheckPassed(proof)) => upstream.insight.works(proof),
         _ => {}
+    }
+    if let Err(failed) = outcome {
+        upstream.idle_age.check_failed(failed.failure.cause, now);
     }
     upstream.meter.checked(outcome.is_ok());
     let change = upstream.health.record(event, why, Policy::from(health), now);
@@ -137,6 +141,12 @@ where
         pool.touch();
     }
     next
+}
+
+/// Whether a look may explain it: of statuses that are not wanted, only that of a port of TLS.
+fn is_explained(failed: &Failed) -> bool {
+    let tls = || failed.seen.head.as_ref().is_some_and(|head| diagnose::may_be_tls(head.status));
+    failed.failure.cause != Cause::HealthStatus || tls()
 }
 
 /// The member that this upstream is now: its id or ordinal may be another.

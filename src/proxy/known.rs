@@ -4,12 +4,23 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use http::HeaderValue;
+
 use crate::cause::{Cause, Fault, Finding, escape};
 use crate::config::units::duration_text;
 use crate::health::IdleAge;
 use crate::observe::told::spoken;
 use crate::pool::Upstream;
 use crate::pool::insight::Asker;
+
+/// What of the request a failure may come from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked<'a> {
+    /// The Host that it went out with, where that was not the upstream's own address.
+    pub(super) host: Option<&'a HeaderValue>,
+    /// Its route.
+    pub(super) waits: Option<Waits<'a>>,
+}
 
 /// The route of the request, and how long it waits for a head.
 #[derive(Clone, Copy, Debug)]
@@ -20,13 +31,14 @@ pub(super) struct Waits<'a> {
 
 /// What is known of such a failure there; and the wish to know more. What the client or causeway itself did wrong needs no
 /// look at an upstream.
-pub(super) fn of(upstream: &Upstream, cause: Cause, waits: Option<Waits<'_>>, now: Instant) -> Option<Arc<Finding>> {
+pub(super) fn of(upstream: &Upstream, cause: Cause, asked: Asked<'_>, now: Instant) -> Option<Arc<Finding>> {
     if !matches!(cause.row().fault, Fault::Upstream | Fault::Network) {
         return None;
     }
     let found = upstream.insight.of(Asker::Traffic, cause, now);
-    upstream.insight.ask(Asker::Traffic, cause, now);
-    let learnt = match (cause, waits) {
+    let host = asked.host.and_then(|host| host.to_str().ok());
+    upstream.insight.ask_of(Asker::Traffic, cause, host, now);
+    let learnt = match (cause, asked.waits) {
         (Cause::StaleConnection, _) => closes_idle(&upstream.idle_age),
         (Cause::ReadTimeout, Some(waits)) => {
             upstream.recent.times(now).p99.map(|p99| usual(p99, &waits, found.as_deref()))

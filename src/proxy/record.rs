@@ -7,10 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use http::HeaderValue;
+
 use crate::cause::{Cause, Failure, Fault};
 use crate::client::Progress;
-use crate::config::model::{Action, Balance};
-use crate::health::{By, Proof, State};
+use crate::config::model::{Action, Balance, HostHeader};
+use crate::health::{By, State};
 use crate::listen::ConnInfo;
 use crate::observe::exchange::EndedBy;
 use crate::observe::trace::Parent;
@@ -21,7 +23,7 @@ use crate::pool::room::Place;
 use crate::pool::{Upstream, report};
 
 use super::attempt::Answer;
-use super::known::{self, Waits};
+use super::known::{self, Asked, Waits};
 use super::replay::Replay;
 use super::{Proxy, panic};
 
@@ -94,7 +96,7 @@ impl Open {
             now,
         );
         if let Some(running) = &self.running {
-            running.pick.upstream.insight.works(Proof::Answers);
+            running.pick.upstream.insight.answers(status, now);
             self.row = self.exchange.attempts.len();
             let row = running.row(Outcome::Answered(status), now);
             running.pick.upstream.recent.observe(row.elapsed, now);
@@ -126,7 +128,9 @@ impl Open {
         }
         self.report(report::Outcome::Failed(&failure), now);
         if let Some(running) = self.running.take() {
-            let finding = known::of(&running.pick.upstream, failure.cause, self.waits(), now);
+            let asked = Asked { host: self.host(), waits: self.waits() };
+            let finding = known::of(&running.pick.upstream, failure.cause, asked, now);
+            running.pick.upstream.idle_age.failed(failure.cause, now);
             let row = Attempt { finding, ..running.row(Outcome::Failed(Arc::clone(&failure)), now) };
             running.pick.upstream.meter.failed(failure.cause, row.connect, row.reused);
             add(&mut self.exchange.attempts, row);
@@ -190,6 +194,15 @@ impl Open {
     pub(super) fn client_left(&mut self) {
         self.exchange.failure = Some(Arc::new(Failure::new(Cause::ClientClosed).sent(true)));
         self.end(EndedBy::Client);
+    }
+
+    /// The Host that went out, where it is not the upstream's own address.
+    fn host(&self) -> Option<&HeaderValue> {
+        match &self.proxy.pools.get(self.pool)?.config.host_header {
+            HostHeader::Client => self.exchange.host.as_ref(),
+            HostHeader::Literal(host) => Some(host),
+            HostHeader::Upstream => None,
+        }
     }
 
     /// Where the request came by, and how long that waits for a head.

@@ -33,6 +33,9 @@ async fn only_a_real_http_answer_makes_a_neighbour() {
         b"HTTP/1.1 502 Bad Gateway\r\n\r\n",
         b"HTTP/1.1 404 Not Found\r\nProxy-Status: causeway; error=destination_not_found\r\n\r\n",
         b"HTTP/1.1 999999 OK\r\n\r\n",
+        // causeway would not take these.
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nNo colon\r\n\r\n",
         b"",
     ] {
         let (nobody, listener) = next_door().await;
@@ -54,25 +57,36 @@ async fn an_address_of_causeways_own_needs_no_connection() {
 }
 
 #[tokio::test]
-async fn a_wrong_port_and_the_right_one_beside_it_are_one_sentence() {
-    let ip = alone();
-    let (port, listener) = loop {
-        let listener = TcpListener::bind((ip, 0)).await.unwrap();
-        let mut beside = listener.local_addr().unwrap();
-        beside.set_port(beside.port() - 1);
-        if let Ok(tls) = TcpListener::bind(beside).await {
-            break (listener.local_addr().unwrap().port(), (listener, tls));
-        }
-    };
-    let (app, tls) = listener;
-    let address = tls.local_addr().unwrap();
-    serve_ok(app);
-    serve(tls, |said| {
-        (if said.starts_with(b"\x16\x03") { b"\x16\x03\x03\x00\x04".to_vec() } else { Vec::new() }, false)
-    });
-    for (cause, start) in [(Cause::ClosedWithoutResponse, "It speaks TLS, but"), (Cause::SpeaksTls, "But")] {
-        let said = plain(&look(&endpoint(address), cause, &[]).await.unwrap().sentence);
-        assert_eq!(said, format!("{start} {ip}:{port} answers HTTP (200, N ms). Did you mean {port}?"));
+async fn an_address_of_this_machine_is_one_whatever_it_is_called() {
+    let (nobody, listener) = next_door().await;
+    let there = listener.local_addr().unwrap();
+    serve_ok(listener);
+    for other in ["127.0.0.1", "::1", "127.0.0.9"] {
+        let named = SocketAddr::new(other.parse().unwrap(), there.port());
+        let found = refused(nobody, Around { named: &[named], ..Around::default() }).await;
+        assert!(found.is_none_or(|found| !found.sentence.contains(&there.to_string())), "{named} is the same app");
+    }
+}
+
+/// Of another pool, under another name of this machine; or the port of another pool's checks.
+#[tokio::test]
+async fn an_app_of_another_pool_is_no_suggestion() {
+    for other in
+        ["upstreams = [\"localhost:PORT\"]", "upstreams = [\"127.0.0.1:1\"]\nhealth = { type = \"tcp\", port = PORT }"]
+    {
+        let (nobody, listener) = next_door().await;
+        let port = listener.local_addr().unwrap().port();
+        serve_ok(listener);
+        let other = other.replace("PORT", &port.to_string());
+        let proxy = Proxy::start(&format!(
+            "errors.detail = \"full\"\n[pool.app]\nupstreams = [\"{nobody}\"]\nhealth.type = \"off\"\n[pool.other]\n{other}\n\
+             [route.other]\npath = \"/other\"\npool = \"other\"\n[route.app]\npool = \"app\"\n"
+        ));
+        assert_eq!(get(&proxy, "/x").await.status, 502);
+        let insight = insight(&proxy);
+        insight.changes().wait_for(|looks| *looks > 0).await.unwrap();
+        let found = insight.of(Asker::Traffic, Cause::ConnectionRefused, Instant::now());
+        assert!(found.as_ref().is_none_or(|found| !found.sentence.contains(&port.to_string())), "{found:?}");
     }
 }
 

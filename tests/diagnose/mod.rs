@@ -3,7 +3,9 @@
 
 mod around;
 mod checks;
+mod halves;
 mod hostile;
+mod protocols;
 mod seldom;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -177,7 +179,9 @@ async fn a_port_of_tls_that_closes_on_plain_http() {
         (if said.starts_with(b"\x16\x03") { b"\x15\x03\x03\x00\x02\x02\x28".to_vec() } else { Vec::new() }, false)
     });
     let said = hint(&proxy(address), Cause::ClosedWithoutResponse).await;
-    assert!(said.contains("without a byte of an answer. It speaks TLS"), "{said}");
+    let cure =
+        format!("without a byte of an answer. It speaks TLS on this port: write \"https://{address}\" in upstreams.");
+    assert!(said.contains(&cure), "{said}");
 }
 
 #[tokio::test]
@@ -188,7 +192,10 @@ async fn a_port_of_http2_that_is_silent_to_http1() {
         (if said.starts_with(b"PRI * HTTP/2.0") { b"\0\0\0\x04\0\0\0\0\0".to_vec() } else { Vec::new() }, true)
     });
     let said = hint(&proxy(address), Cause::ReadTimeout).await;
-    assert!(said.contains("It speaks HTTP/2"), "{said}");
+    assert!(
+        said.contains(&format!("It speaks HTTP/2 alone on this port: write \"h2c://{address}\" in upstreams.")),
+        "{said}"
+    );
 }
 
 #[tokio::test]

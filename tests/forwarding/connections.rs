@@ -4,6 +4,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::*;
+use causeway::health::State;
+
 use crate::support::raw::End;
 
 #[tokio::test]
@@ -108,6 +110,34 @@ async fn no_post_is_lost_to_the_apps_idle_clock_once_it_is_known() {
         let answer = client.response().await;
         assert_eq!(answer.status, 200, "round {round}: {}", answer.text());
         tokio::time::sleep(clock - Duration::from_millis(2) + Duration::from_micros(100 * round)).await;
+    }
+}
+
+/// It closes its kept connections each time at the same age, and each time it is gone for a moment: known by a request that is
+/// refused, or by a check.
+#[tokio::test]
+async fn an_app_in_a_crash_loop_teaches_no_idle_clock() {
+    let checks = "health = { type = \"tcp\", interval = \"50ms\", timeout = \"50ms\", healthy_after = 1, unhealthy_after = 1 }\n";
+    for health in ["health.type = \"off\"\n", checks] {
+        let mut origin = Origin::start(ok()).await;
+        let pool = format!("[pool.app]\nupstreams = [\"{}\"]\nretry.deadline = \"300ms\"\n{health}", origin.address());
+        let proxy = Proxy::start(&pool);
+        let upstream = Arc::clone(&proxy.server().pools()[0].members()[0]);
+        let mut client = Raw::connect(proxy.address).await;
+        for crash in 0..4 {
+            proxy.until(0, State::Ready).await;
+            assert_eq!(client.get("/").await.status, 200, "{crash}");
+            tokio::time::sleep(Duration::from_millis(400)).await;
+            origin.stop().await;
+            if health == checks {
+                proxy.until(0, State::Evicted).await;
+            } else {
+                assert_eq!(client.get("/").await.status, 502, "{crash}");
+            }
+            tokio::time::sleep(Duration::from_millis(600)).await; // the sweeper has looked
+            origin.restart().await;
+            assert_eq!(upstream.idle_age.learnt(), None, "{crash}");
+        }
     }
 }
 

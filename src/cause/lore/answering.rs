@@ -30,11 +30,13 @@ pub(super) const LORE: &[Lore] = &[
             "the app crashed on this request, or was killed (out of memory)",
             "a worker of it ran into its own time limit",
             "it was restarted without ending what it had",
+            "it does not take the Host of the request (nginx: return 444)",
         ],
         steps: &[
             ("What does the app's log say?", "docker logs --since 5m CONTAINER"),
             ("Was it killed?", "journalctl -k --since -1h"),
             ("Does this one request do it?", "causeway probe http://ADDRESS:PORT/PATH"),
+            ("Is it the Host? Send its own", "host_header = \"upstream\""),
             ("Keep a deadly request to one", "[route.NAME.retry] resend = 0"),
         ],
         nginx: &["upstream prematurely closed connection while reading response header from upstream"],
@@ -107,10 +109,11 @@ pub(super) const LORE: &[Lore] = &[
     Lore {
         token: "speaks_tls",
         limits: &[],
-        reasons: &["the port takes https only"],
+        reasons: &["the port takes https only", "it answers plain HTTP with 400, and says so (nginx, Apache, Go)"],
         steps: &[
             ("Make sure", "curl -ik https://ADDRESS:PORT/"),
-            ("Use the app's plain HTTP port", "upstreams = [\"ADDRESS:PLAIN_PORT\"]"),
+            ("Let causeway speak TLS to it", "upstreams = [\"https://ADDRESS:PORT\"]"),
+            ("Or use the app's plain HTTP port", "upstreams = [\"ADDRESS:PLAIN_PORT\"]"),
         ],
         nginx: &["upstream sent no valid HTTP/1.0 header while reading response header from upstream"],
         haproxy: &["PH"],
@@ -125,7 +128,8 @@ pub(super) const LORE: &[Lore] = &[
         reasons: &["the port takes HTTP/2 only, as gRPC servers do"],
         steps: &[
             ("Make sure", "curl -i --http2-prior-knowledge http://ADDRESS:PORT/"),
-            ("Let the app speak HTTP/1.1", "or name another port of it in upstreams"),
+            ("Let causeway speak HTTP/2 to it", "upstreams = [\"h2c://ADDRESS:PORT\"]"),
+            ("Or name a port with HTTP/1.1", "upstreams = [\"ADDRESS:OTHER_PORT\"]"),
         ],
         nginx: &["upstream sent no valid HTTP/1.0 header while reading response header from upstream"],
         haproxy: &["PH"],
@@ -207,6 +211,7 @@ pub(super) const LORE: &[Lore] = &[
         steps: &[
             ("Try it from here", "causeway probe ADDRESS:PORT"),
             ("Does it speak h2c?", "curl -i --http2-prior-knowledge http://ADDRESS:PORT/"),
+            ("If not, ask it in HTTP/1.1", "upstreams = [\"ADDRESS:PORT\"]"),
         ],
         haproxy: &["SH"],
         envoy: &["UPE"],

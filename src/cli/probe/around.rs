@@ -30,13 +30,19 @@ pub(super) struct Around {
 impl Around {
     pub(super) fn of(config: &Config) -> Self {
         let listeners = config.listeners.iter().map(|listener| &listener.address).chain(&config.admin);
-        let entries = config.pools.iter().flat_map(|pool| &pool.upstreams);
+        let entries = config.pools.iter().flat_map(|pool| {
+            let checks = pool.health.as_ref().and_then(|health| health.port);
+            let ports = move |address: Address| {
+                checks.map(|port| Address { port, ..address.clone() }).into_iter().chain([address])
+            };
+            pool.upstreams.iter().flat_map(move |entry| ports(entry.address.clone()))
+        });
         Self {
             own: listeners
                 .flat_map(|address| here::sockets(address, address.port()))
                 .filter(|address| address.port() != 0)
                 .collect(),
-            upstreams: entries.map(|entry| entry.address.clone()).collect(),
+            upstreams: entries.collect(),
         }
     }
 
@@ -53,6 +59,7 @@ impl Around {
             named: &self.named(endpoint),
             proven: seen.elsewhere,
             asker: seen.asker,
+            host: None,
         };
         diagnose::look_around(endpoint, seen.cause, around).await.map(|found| found.finding)
     }

@@ -18,7 +18,7 @@ use crate::config::model::{Buffers, Check, Health, HostHeader, HttpCheck};
 use crate::config::{Endpoint, Host};
 use crate::pool::insight::Asker;
 use crate::pool::resolve;
-use crate::probe::{self, Seen, Visit};
+use crate::probe::{self, Seen, Visit, diagnose};
 
 use super::How;
 use super::around::{self, Around};
@@ -360,6 +360,10 @@ async fn checked(look: &Look<'_>, health: &Health, report: &mut Report) -> Optio
     };
     exchange(report, &asked, &seen, elapsed, failure.as_ref(), (CHECK, Buffers::default().response_head));
     if let Some(failure) = failure {
+        let status = seen.head.as_ref().map_or(0, |head| head.status);
+        if let Some(wrong) = behind(look, status, CHECK, report).await {
+            return Some(wrong);
+        }
         let advice = host::of_check(look, health, &failure).await.or_else(|| advice(&failure, &seen, check));
         return Some(Wrong { advice, ..Wrong::new(failure, CHECK, &look.endpoint) });
     }
@@ -369,6 +373,14 @@ async fn checked(look: &Look<'_>, health: &Health, report: &mut Report) -> Optio
         report.notes.push(format!("The check took {took} of the {limit} that health.timeout allows."));
     }
     None
+}
+
+/// This status may be that of a port of TLS.
+async fn behind(look: &Look<'_>, status: u16, limit: &'static str, report: &mut Report) -> Option<Wrong> {
+    let started = Instant::now();
+    let failure = diagnose::behind(&look.endpoint, status).await?;
+    report.steps.push(Step::new("tls", started.elapsed(), matter(&failure, limit)).because(failure.cause));
+    Some(Wrong::new(failure, limit, &look.endpoint))
 }
 
 fn answer<'a>(seen: &'a Seen, check: &'a HttpCheck) -> Option<Answer<'a>> {
@@ -402,6 +414,9 @@ async fn visited(look: &Look<'_>, report: &mut Report) -> Option<Wrong> {
         // Requests would fail like this.
         let failure = Failure::new(Cause::UpgradeFailed).sent(true).seen("101 to a request without Upgrade");
         return Some(Wrong::new(failure, limit, &look.endpoint));
+    }
+    if let Some(wrong) = behind(look, head.status, limit, report).await {
+        return Some(wrong);
     }
     report.notes.extend(surprising(Answer::of(head, "GET", visit.target.as_str())));
     let most = visit.buffers.response_head as u64;

@@ -20,7 +20,7 @@ use super::facts::{Facts, KEPT_HEAD};
 use super::oversize;
 use super::upload::{Stopped, Upload};
 use super::{Core, FIRST_READ};
-use crate::cause::{Cause, Failure, Oversize, Phase, spoken};
+use crate::cause::{Cause, Failure, Oversize, Phase, protocol, spoken};
 use crate::client::body::Body;
 use crate::client::classify::{self, Codec, On, TooLarge};
 use crate::client::head::Outgoing;
@@ -191,7 +191,10 @@ where
         ready!(self.poll_clock(since + limit, cx));
         Poll::Ready(match named {
             Some((cause, phase)) => {
-                Failure::new(cause).in_phase(phase).sent(self.facts.written > 0).limit(spoken(limit))
+                let failure = Failure::new(cause).in_phase(phase).sent(self.facts.written > 0).limit(spoken(limit));
+                // It is not silent: the head comes too slowly, or stops in its midst.
+                let begun = cause == Cause::ReadTimeout && protocol::begins_http1(&self.input);
+                if begun { failure.seen(format!("{} bytes", self.input.len())) } else { failure }
             }
             None => self.no_head(order, Codec::default(), "no answer within 1 s of a write error"),
         })

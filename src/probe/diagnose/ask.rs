@@ -2,16 +2,24 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
+use http::Request;
+use http::header::{ACCEPT, CONNECTION, HOST, USER_AGENT};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use crate::cause::Cause;
+use crate::config::address::{Dial, Scheme};
+use crate::config::model::Buffers;
 use crate::config::{Endpoint, here};
+use crate::probe::Seen;
+use crate::probe::http::{Clock, PROXY_STATUS, Payload, ask};
 
-use super::knock::{Heard, Say, knock};
-use super::verdict::{Answer, Answers, Verdict};
+use super::knock::{AGENT, Heard, Say, knock};
+use super::speech::Speech;
+use super::verdict::{Answer, Answers, Verdict, says};
 use super::{Around, place, plan};
 
 /// How long the upstream itself may take, from the connection to the first bytes.
@@ -25,8 +33,19 @@ const GREETING: Duration = Duration::from_millis(300);
 /// With an answer there, a likelier neighbour has so much longer.
 const GRACE: Duration = Duration::from_millis(50);
 
-/// What the upstream says now: to `GET /`, to a TLS and an HTTP/2 client, and unasked. An HTTP answer is enough.
-pub(super) async fn questions(addresses: &[SocketAddr], authority: &str) -> Answers {
+/// Does it speak TLS?
+pub(super) async fn speaks_tls(addresses: &[SocketAddr]) -> bool {
+    says(&knock(addresses.to_vec(), Say::Hello, ANSWER, ANSWER).await, &Speech::Tls)
+}
+
+/// `GET /` with this Host is dropped.
+pub(super) async fn drops(addresses: &[SocketAddr], host: &str) -> bool {
+    knock(addresses.to_vec(), Say::Get(host), AT_ONCE, AT_ONCE).await == Heard::Dropped
+}
+
+/// What the upstream says now: to `GET /`, to a TLS and an HTTP/2 client, and unasked. An HTTP answer is enough of one that shall
+/// speak HTTP/1.1, unless it may be that of a port of TLS.
+pub(super) async fn questions(addresses: &[SocketAddr], Endpoint { authority, scheme, .. }: &Endpoint) -> Answers {
     let say = |say, limit| knock(addresses.to_vec(), say, limit, limit);
     let mut get = std::pin::pin!(say(Say::Get(authority), ANSWER));
     let mut others = std::pin::pin!(async {
@@ -35,7 +54,7 @@ pub(super) async fn questions(addresses: &[SocketAddr], authority: &str) -> Answ
     let (get, (hello, preface, unasked)) = tokio::select! {
         biased;
         get = &mut get => match get {
-            Heard::Answered { .. } => (get, (Heard::Nothing, Heard::Nothing, Heard::Nothing)),
+            Heard::Answered(Answer { status, .. }) if *scheme == Scheme::Http && !plan::may_be_tls(status) => (get, (Heard::Nothing, Heard::Nothing, Heard::Nothing)),
             _ => (get, others.await),
         },
         others = &mut others => (get.await, others),
@@ -71,7 +90,7 @@ pub(super) async fn road(target: SocketAddr, cause: Cause, around: Around<'_>) -
     while let Some(heard) = knocks.join_next().await {
         match heard {
             Ok((port, Heard::Refused)) => return Some(Verdict::HostUp { port, taken: false }),
-            Ok((port, Heard::Silent | Heard::Dropped | Heard::Answered { .. } | Heard::Said(_))) => {
+            Ok((port, Heard::Silent | Heard::Dropped | Heard::Said(_))) => {
                 return Some(Verdict::HostUp { port, taken: true });
             }
             Ok((_, Heard::NotTaken)) => silent = true,
@@ -101,8 +120,16 @@ pub(super) async fn neighbours(
         let at = addresses.iter().map(|address| SocketAddr::new(address.ip(), port)).collect();
         doors.push(Door { at, host: format!("{host}:{port}"), family: false });
     }
-    doors.retain(|door| !door.at.iter().any(|at| around.named.contains(at) || place::is_own(*at, around.own)));
+    let named = |door: &Door, at: &SocketAddr| is_named(*at, door.family, around.named);
+    doors.retain(|door| !door.at.iter().any(|at| named(door, at) || place::is_own(*at, around.own)));
     Round::begin(doors).likeliest().await
+}
+
+/// Whether the config has that for an upstream already. On this machine it may have it under another of its addresses; at the
+/// other `family` the same port is the upstream's own.
+fn is_named(at: SocketAddr, family: bool, named: &[SocketAddr]) -> bool {
+    let alike = |ip: IpAddr| ip == at.ip() || !family && here::is_here(ip) && here::is_here(at.ip());
+    named.iter().any(|other| other.port() == at.port() && alike(other.ip()))
 }
 
 /// `127.0.0.1:3000` for `[::1]:3000`, and the other way round; other addresses have no such twin.
@@ -173,17 +200,27 @@ impl Round {
 }
 
 impl Door {
+    /// The answer is read as those of upstreams are: what causeway would not take is no answer.
     async fn ask(self) -> Option<Verdict> {
-        let heard = knock(self.at.clone(), Say::Get(&self.host), NEIGHBOUR, NEIGHBOUR).await;
-        let at = *self.at.first()?;
-        match heard {
-            Heard::Answered { answer, proxy: false } if is_an_apps(answer) => Some(if self.family {
-                Verdict::OtherFamily { at, answer: Some(answer) }
-            } else {
-                Verdict::Neighbour { port: at.port(), answer, speaks: None }
-            }),
-            Heard::Silent | Heard::Said(_) if self.family => Some(Verdict::OtherFamily { at, answer: None }),
-            _ => None,
+        let Self { at, host, family } = self;
+        let (first, clock, started) = (*at.first()?, Clock::start(NEIGHBOUR), Instant::now());
+        let request = Request::get("/").header(HOST, &host).header(USER_AGENT, AGENT).header(ACCEPT, "*/*");
+        let request = request.header(CONNECTION, "close").body(Payload::Nothing).ok()?;
+        let endpoint = Arc::new(Endpoint::new(host.into(), Dial::Addresses(at)));
+        let open = |answer| family.then_some(Verdict::OtherFamily { at: first, answer });
+        match ask(&endpoint, request, clock, &Buffers::default(), &mut Seen::default()).await {
+            Ok(response) => {
+                let answer = Answer { status: response.status().as_u16(), took: started.elapsed() };
+                // A proxy that says what came of it has no app, or is one on the way to it.
+                let apps = is_an_apps(answer) && !response.headers().contains_key(PROXY_STATUS);
+                let next_door = Verdict::Neighbour { port: first.port(), answer, speaks: None };
+                apps.then(|| open(Some(answer)).unwrap_or(next_door))
+            }
+            // It listens, and says nothing to the end, or another thing.
+            Err(failure) => match failure.cause {
+                Cause::ReadTimeout | Cause::NotHttp | Cause::SpeaksTls | Cause::SpeaksH2 => open(None),
+                _ => None,
+            },
         }
     }
 }
@@ -196,6 +233,24 @@ fn is_an_apps(answer: Answer) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn on_this_machine_a_port_is_one_port() {
+        let at = |address: &str| address.parse::<SocketAddr>().unwrap();
+        let named = [at("127.0.0.1:3000"), at("10.0.0.5:3000")];
+        for (address, family, wanted) in [
+            ("127.0.0.1:3000", false, true),
+            ("[::1]:3000", false, true),
+            ("127.0.0.2:3000", false, true),
+            ("127.0.0.1:3001", false, false),
+            ("10.0.0.5:3000", false, true),
+            ("10.0.0.6:3000", false, false),
+            ("[::1]:3000", true, false),
+            ("127.0.0.1:3000", true, true),
+        ] {
+            assert_eq!(is_named(at(address), family, &named), wanted, "{address} {family}");
+        }
+    }
 
     /// No connection goes out to a broadcast address.
     #[tokio::test]

@@ -17,7 +17,7 @@ use super::speech::{self, Speech};
 use super::verdict::Answer;
 
 /// Who asks.
-const AGENT: &str = concat!("causeway/", env!("CARGO_PKG_VERSION"), " (diagnosis)");
+pub(super) const AGENT: &str = concat!("causeway/", env!("CARGO_PKG_VERSION"), " (diagnosis)");
 /// A response head is read so far: whose is longer has answered all the same.
 const HEAD: usize = 4096;
 
@@ -43,17 +43,16 @@ pub(super) enum Heard {
     NotTaken,
     /// There is no way to it.
     NoWay(io::ErrorKind),
-    /// Taken, and then not a word (or not a whole one) in time.
+    /// Taken, and then not a word in time.
     Silent,
-    /// Taken, and then dropped without a word (or a whole one).
+    /// Taken, and then dropped without a word.
     Dropped,
-    /// An HTTP/1 response with its whole head; `proxy`: it is a proxy's own, which says so (RFC 9209).
-    Answered {
-        /// Status, and the time since the connection was begun.
-        answer: Answer,
-        /// It has a Proxy-Status.
-        proxy: bool,
-    },
+    /// The head of an HTTP/1 response was begun, and not whole in time.
+    Dripped,
+    /// The head of an HTTP/1 response was begun, and cut off.
+    Cut,
+    /// An HTTP/1 response with its whole head; its status, and the time since the connection was begun.
+    Answered(Answer),
     /// Other first bytes.
     Said(Speech),
     /// A limit of our own: nothing was learnt.
@@ -69,9 +68,11 @@ pub(super) async fn knock(addresses: Vec<SocketAddr>, say: Say<'_>, connect: Dur
         Ok(stream) => stream,
         Err(failure) => return not_connected(&failure),
     };
-    match timeout_at(end, exchange(&mut stream, say, started)).await {
+    let mut bytes = Vec::new();
+    match timeout_at(end, exchange(&mut stream, say, started, &mut bytes)).await {
         Ok(heard) => heard,
-        Err(_elapsed) => Heard::Silent,
+        Err(_elapsed) if speech::begins_http(&bytes) => Heard::Dripped,
+        Err(_elapsed) => speech::of(&bytes, true).map_or(Heard::Silent, Heard::Said),
     }
 }
 
@@ -86,7 +87,7 @@ fn not_connected(failure: &Failure) -> Heard {
     }
 }
 
-async fn exchange(stream: &mut TcpStream, say: Say<'_>, started: Instant) -> Heard {
+async fn exchange(stream: &mut TcpStream, say: Say<'_>, started: Instant, bytes: &mut Vec<u8>) -> Heard {
     let request: Vec<u8> = match say {
         Say::Nothing => Vec::new(),
         Say::Get(host) => {
@@ -98,35 +99,27 @@ async fn exchange(stream: &mut TcpStream, say: Say<'_>, started: Instant) -> Hea
     };
     // Whoever closes at once may have said why before.
     let _ = stream.write_all(&request).await;
-    let mut bytes = Vec::new();
     loop {
         let mut chunk = [0; 512];
         // Broken is ended, too.
         let read = stream.read(&mut chunk).await.unwrap_or_default();
         bytes.extend_from_slice(&chunk[..read]);
         let ended = read == 0 || bytes.len() >= HEAD;
-        match speech::of(&bytes, ended) {
-            Some(Speech::Http(status)) if bytes.len() >= HEAD || ends(&bytes) => {
-                let answer = Answer { status, took: started.elapsed() };
-                return Heard::Answered { answer, proxy: is_proxys(&bytes) };
+        match speech::of(bytes, ended) {
+            Some(Speech::Http(status)) if bytes.len() >= HEAD || ends(bytes) => {
+                return Heard::Answered(Answer { status, took: started.elapsed() });
             }
             Some(Speech::Http(_)) | None => {}
             Some(speech) => return Heard::Said(speech),
         }
         if ended {
-            return Heard::Dropped;
+            return if speech::begins_http(bytes) { Heard::Cut } else { Heard::Dropped };
         }
     }
 }
 
 fn ends(head: &[u8]) -> bool {
     head.windows(4).any(|four| four == b"\r\n\r\n") || head.windows(2).any(|two| two == b"\n\n")
-}
-
-/// Did a proxy make this answer for want of an upstream? Then no app is there.
-fn is_proxys(head: &[u8]) -> bool {
-    const FIELD: &[u8] = b"\nproxy-status:";
-    head.windows(FIELD.len()).any(|part| part.eq_ignore_ascii_case(FIELD))
 }
 
 /// The preface, and an empty SETTINGS frame.
@@ -169,11 +162,5 @@ mod tests {
             next += 4 + at(next + 2);
         }
         assert_eq!(next, HELLO.len());
-    }
-
-    #[test]
-    fn a_proxys_own_answer_is_no_apps() {
-        assert!(is_proxys(b"HTTP/1.1 502 Bad Gateway\r\nPROXY-Status: causeway\r\n\r\n"));
-        assert!(!is_proxys(b"HTTP/1.1 200 OK\r\nX-Proxy-Status: no\r\n\r\n"));
     }
 }

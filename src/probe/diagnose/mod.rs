@@ -18,14 +18,16 @@ mod words;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::cause::Cause;
+use crate::cause::{Cause, Failure};
 use crate::config::Endpoint;
-use crate::config::address::Dial;
+use crate::config::address::{Dial, Scheme};
 use crate::pool::insight::{Asker, Found};
 
+use speech::Speech;
 use verdict::Verdict;
 
 pub use place::is_own;
+pub use plan::may_be_tls;
 pub use watch::{Looks, watch};
 
 /// The most that a look takes, whatever answers.
@@ -43,6 +45,16 @@ pub struct Around<'a> {
     pub proven: bool,
     /// Who met the failure: what cures one that took too long.
     pub asker: Asker,
+    /// The Host that the request had, where that was not the upstream's own address.
+    pub host: Option<&'a str>,
+}
+
+/// An upstream that shall speak plain HTTP gave this status: the failure that it is, if that is how a port of TLS answers plain
+/// HTTP. It is asked with the greeting of a TLS client, on a connection of its own.
+pub async fn behind(endpoint: &Endpoint, status: u16) -> Option<Failure> {
+    let Dial::Addresses(addresses) = &endpoint.dial else { return None };
+    let tls = endpoint.scheme == Scheme::Http && may_be_tls(status) && ask::speaks_tls(addresses).await;
+    tls.then(|| Failure::new(Cause::SpeaksTls).sent(true))
 }
 
 /// Looks for what explains this failure.
@@ -69,9 +81,17 @@ async fn conclude(endpoint: &Endpoint, cause: Cause, around: Around<'_>) -> Opti
     if steps.road {
         return ask::road(target, cause, around).await;
     }
-    let found = match steps.speech {
-        true => verdict::of_answers(cause, &ask::questions(addresses, &endpoint.authority).await),
-        false => None,
+    let found = if steps.speech {
+        let found = verdict::of_answers(endpoint.scheme, cause, &ask::questions(addresses, endpoint).await);
+        by_host(found, addresses, cause, around).await
+    } else if steps.tls {
+        // Neither a status nor what that would say of others is any matter of a look.
+        if endpoint.scheme != Scheme::Http || !ask::speaks_tls(addresses).await {
+            return None;
+        }
+        Some(Verdict::Speaks(Speech::Tls))
+    } else {
+        None
     };
     // What failed for another reason is at its right place.
     let misplaced = steps.misplaced || found.as_ref().is_some_and(Verdict::is_wrong_port);
@@ -85,4 +105,19 @@ async fn conclude(endpoint: &Endpoint, cause: Cause, around: Around<'_>) -> Opti
         return place::is_contained().await.then_some(Verdict::Contained);
     }
     found
+}
+
+/// One that drops requests, and answers one with its own address as Host, may do so because of the Host.
+async fn by_host(
+    found: Option<Verdict>,
+    addresses: &[SocketAddr],
+    cause: Cause,
+    around: Around<'_>,
+) -> Option<Verdict> {
+    let Some(Verdict::Runs(answer)) = found else { return found };
+    let dropped = matches!(cause, Cause::ClosedWithoutResponse | Cause::ResetBeforeHead);
+    match around.host.filter(|host| dropped && plan::is_plain_host(host)) {
+        Some(host) if ask::drops(addresses, host).await => Some(Verdict::ByHost { host: host.to_owned(), answer }),
+        _ => found,
+    }
 }

@@ -15,6 +15,8 @@ pub(super) struct Steps {
     pub(super) own: bool,
     /// How does it answer now: to HTTP, TLS, HTTP/2 and silence?
     pub(super) speech: bool,
+    /// Does it speak TLS?
+    pub(super) tls: bool,
     /// Is it the host or the port that does not answer?
     pub(super) road: bool,
     /// It is no app that is there, so it may be next to it: at another port, or on the other family.
@@ -25,7 +27,7 @@ pub(super) struct Steps {
 
 /// The steps for this failure; none where nothing that can be seen from here would explain it.
 pub(super) const fn steps(asker: Asker, cause: Cause) -> Steps {
-    let none = Steps { own: false, speech: false, road: false, misplaced: false, names: false };
+    let none = Steps { own: false, speech: false, tls: false, road: false, misplaced: false, names: false };
     match cause {
         Cause::ClosedWithoutResponse
         | Cause::ResetBeforeHead
@@ -34,16 +36,21 @@ pub(super) const fn steps(asker: Asker, cause: Cause) -> Steps {
         | Cause::NotHttp
         | Cause::SpeaksTls
         | Cause::SpeaksH2
+        | Cause::H2ProtocolError
+        | Cause::HealthStatus
             if matches!(asker, Asker::GrpcCheck) =>
         {
             none
         }
-        Cause::ConnectionRefused | Cause::SpeaksTls | Cause::SpeaksH2 => Steps { own: true, misplaced: true, ..none },
+        Cause::ConnectionRefused | Cause::SpeaksH2 => Steps { own: true, misplaced: true, ..none },
+        // It may be that every answer is 400: that alone proves no TLS.
+        Cause::SpeaksTls | Cause::HealthStatus => Steps { own: true, tls: true, ..none },
         Cause::NotHttp => Steps { own: true, speech: true, misplaced: true, ..none },
         Cause::ConnectReset
         | Cause::ClosedWithoutResponse
         | Cause::ResetBeforeHead
         | Cause::TruncatedHead
+        | Cause::H2ProtocolError
         | Cause::ReadTimeout => Steps { own: true, speech: true, ..none },
         Cause::ConnectTimeout | Cause::Unreachable => Steps { own: true, road: true, ..none },
         Cause::DnsNotFound | Cause::DnsFailure | Cause::DnsTimeout => Steps { names: true, ..none },
@@ -57,6 +64,12 @@ pub(super) fn is_worth_it(asker: Asker, cause: Cause) -> bool {
     steps(asker, cause) != Steps::default()
 }
 
+/// Whether such an answer may be that of a port of TLS to plain HTTP: 400 as most have it, 497 where nginx is told to.
+#[must_use]
+pub fn may_be_tls(status: u16) -> bool {
+    matches!(status, 400 | 497)
+}
+
 /// The ports next to this one, the likeliest first: one beside it, then where apps usually are.
 pub(super) fn ports(port: u16, same_machine: bool) -> Vec<u16> {
     let common = if same_machine { &COMMON[..] } else { &COMMON[..FEW] };
@@ -67,6 +80,12 @@ pub(super) fn ports(port: u16, same_machine: bool) -> Vec<u16> {
         }
     }
     ports
+}
+
+/// Whether a Host that came from a client may be said once more, and told: a name or an address, with or without a port.
+pub(super) fn is_plain_host(host: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
+    (1..=100).contains(&host.len()) && host.bytes().all(plain)
 }
 
 /// Host (with the brackets of IPv6) and port of an authority.
@@ -98,6 +117,22 @@ mod tests {
         }
         let worth_it = |cause| is_worth_it(Asker::Traffic, cause);
         assert!(!worth_it(Cause::PortsExhausted) && !worth_it(Cause::ClientClosed));
+    }
+
+    #[test]
+    fn only_a_host_that_is_one_is_said_again() {
+        for (host, plain) in [
+            ("shop.example", true),
+            ("shop.example:8080", true),
+            ("[::1]:80", true),
+            ("", false),
+            ("a b", false),
+            ("a'; rm", false),
+            ("a\r\nX: 1", false),
+        ] {
+            assert_eq!(is_plain_host(host), plain, "{host:?}");
+        }
+        assert!(is_plain_host(&"a".repeat(100)) && !is_plain_host(&"a".repeat(101)));
     }
 
     #[test]

@@ -43,7 +43,8 @@ const BEGINNINGS: &[(&[u8], &str)] = &[
     (b"PROXY ", "the PROXY protocol"),
 ];
 
-/// Whose first bytes these are; `None` while there are too few to tell and more may come.
+/// Whose first bytes these are; `None` while there are too few to tell and more may come, and where an HTTP/1 answer was cut off
+/// before its status.
 #[must_use]
 pub(super) fn of(bytes: &[u8], ended: bool) -> Option<Speech> {
     let bytes = protocol::skip_empty_lines(bytes);
@@ -60,7 +61,7 @@ pub(super) fn of(bytes: &[u8], ended: bool) -> Option<Speech> {
         // The rest of the line says more.
         return (ended || bytes.len() >= ENOUGH || bytes.contains(&b'\n')).then(|| Speech::Known(name, told(bytes)));
     }
-    let over = bytes.len() >= ENOUGH || ended && !bytes.is_empty();
+    let over = bytes.len() >= ENOUGH || ended && !bytes.is_empty() && !begins_http(bytes);
     over.then(|| Speech::Unknown(told(bytes)))
 }
 
@@ -81,6 +82,22 @@ fn http_status(bytes: &[u8]) -> Option<u16> {
     let rest = bytes.strip_prefix(b"HTTP/1.0 ").or_else(|| bytes.strip_prefix(b"HTTP/1.1 "))?;
     let [a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', b' ' | b'\r' | b'\n', ..] = rest else { return None };
     Some([a, b, c].into_iter().fold(0, |status, digit| status * 10 + u16::from(digit - b'0')))
+}
+
+/// The beginning of an HTTP/1 answer, however short it is: `HTTP/1.1 20`.
+#[must_use]
+pub(super) fn begins_http(bytes: &[u8]) -> bool {
+    const LINE: &[u8] = b"HTTP/1.";
+    let bytes = protocol::skip_empty_lines(bytes);
+    let (name, rest) = bytes.split_at(bytes.len().min(LINE.len()));
+    let so_far = match rest {
+        [] | [b'0' | b'1'] | [b'0' | b'1', b' '] => true,
+        [b'0' | b'1', b' ', status @ ..] => {
+            status.len() <= 3 && status[0] != b'0' && status.iter().all(u8::is_ascii_digit)
+        }
+        _ => false,
+    };
+    !name.is_empty() && LINE.starts_with(name) && (so_far || http_status(bytes).is_some())
 }
 
 fn named(bytes: &[u8]) -> Option<&'static str> {
@@ -163,6 +180,21 @@ mod tests {
         assert_eq!(of(b"SSH-2.0", false), None, "the rest of the line says more");
     }
 
+    #[test]
+    fn a_status_line_that_was_cut_is_no_other_protocol() {
+        let whole = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n";
+        for end in 1..whole.len() {
+            assert!(begins_http(&whole[..end]), "{}", escape(&whole[..end]));
+            let status = (end > 12).then_some(Speech::Http(200));
+            assert_eq!(of(&whole[..end], true), status, "{}", escape(&whole[..end]));
+        }
+        for other in
+            [&b""[..], b"\r\n", b"HTX", b"HTTP/2", b"HTTP/1.2", b"HTTP/1.1 0", b"HTTP/1.1 20x", b"HTTP/1.1 2000", b"X"]
+        {
+            assert!(!begins_http(other), "{}", escape(other));
+        }
+    }
+
     proptest! {
         #[test]
         fn whatever_comes_is_told_short_and_printable(bytes in proptest::collection::vec(any::<u8>(), 0..300), ended: bool) {
@@ -174,6 +206,7 @@ mod tests {
                 Some(Speech::Tls | Speech::Http2) => {}
                 None => prop_assert!(bytes.len() < ENOUGH || protocol::skip_empty_lines(&bytes).len() < ENOUGH),
             }
+            prop_assert!(!begins_http(&bytes) || protocol::begins_http1(&bytes));
         }
     }
 }

@@ -4,10 +4,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::cause::Cause;
+use crate::config::address::Scheme;
 use crate::health::Proof;
 
 use super::knock::Heard;
 use super::names::Trouble;
+use super::plan;
 use super::speech::Speech;
 
 /// An HTTP answer to `GET /`.
@@ -44,10 +46,18 @@ pub(super) enum Verdict {
     Contained,
     /// Something else than HTTP/1 is spoken there.
     Speaks(Speech),
+    /// Plain HTTP/1.1 is spoken there, and it is told to speak something else.
+    Plain(Answer),
     /// It answers a fresh `GET /`.
     Runs(Answer),
+    /// It answers one with its own address as Host, and drops one with this Host.
+    ByHost { host: String, answer: Answer },
     /// It takes connections and does not answer a fresh `GET /`.
     Stuck,
+    /// The head of its answer to a fresh `GET /` does not come to its end.
+    Drips,
+    /// The head of its answer to a fresh `GET /` is cut off.
+    CutAgain,
     /// It drops connections on which nothing was said.
     DropsAll,
     /// A fresh `GET /` ends without an answer, too.
@@ -81,7 +91,7 @@ impl Verdict {
     /// What shows that it holds no longer. What is slow in an app that runs, or causeway itself, is so although there are answers.
     pub(super) const fn until(&self) -> Option<Proof> {
         match self {
-            Self::OwnListener | Self::Runs(_) | Self::Name(_) => None,
+            Self::OwnListener | Self::Runs(_) | Self::ByHost { .. } | Self::Name(_) => None,
             Self::Gone
             | Self::TakesNone
             | Self::ThisMachine
@@ -94,7 +104,10 @@ impl Verdict {
             | Self::Neighbour { .. }
             | Self::Contained
             | Self::Speaks(_)
+            | Self::Plain(_)
             | Self::Stuck
+            | Self::Drips
+            | Self::CutAgain
             | Self::DropsAll
             | Self::EndsAgain => Some(Proof::Answers),
         }
@@ -103,14 +116,19 @@ impl Verdict {
     /// The same, without what is another each time.
     pub(super) fn timeless(mut self) -> Self {
         match &mut self {
-            Self::OtherFamily { answer: Some(answer), .. } | Self::Neighbour { answer, .. } | Self::Runs(answer) => {
-                *answer = Answer { status: 0, took: Duration::ZERO };
-            }
+            Self::OtherFamily { answer: Some(answer), .. }
+            | Self::Neighbour { answer, .. }
+            | Self::Plain(answer)
+            | Self::Runs(answer) => *answer = NO_FIGURES,
+            // Nor by the names that clients come up with.
+            Self::ByHost { host, answer } => (*host, *answer) = (String::new(), NO_FIGURES),
             _ => {}
         }
         self
     }
 }
+
+const NO_FIGURES: Answer = Answer { status: 0, took: Duration::ZERO };
 
 /// The neighbour, with what was found on the port itself.
 pub(super) fn with_neighbour(found: Option<Verdict>, next_door: Verdict) -> Verdict {
@@ -123,11 +141,20 @@ pub(super) fn with_neighbour(found: Option<Verdict>, next_door: Verdict) -> Verd
 }
 
 /// What the upstream's own answers say about this failure.
-pub(super) fn of_answers(cause: Cause, answers: &Answers) -> Option<Verdict> {
+pub(super) fn of_answers(scheme: Scheme, cause: Cause, answers: &Answers) -> Option<Verdict> {
     let Answers { get, hello, preface, unasked } = answers;
-    if let Heard::Answered { answer, .. } = get {
+    let (tls, h2) = (says(hello, &Speech::Tls), says(preface, &Speech::Http2));
+    match (scheme, get) {
+        // What it says to those who do not speak as it does says nothing of those who do.
+        (Scheme::Https, _) if tls => return None,
+        (Scheme::H2c, _) if h2 => return None,
+        (Scheme::Http, Heard::Answered(answer)) if plan::may_be_tls(answer.status) && tls => {
+            return Some(Verdict::Speaks(Speech::Tls));
+        }
         // What did not speak HTTP then and does so now was exchanged in between.
-        return (cause != Cause::NotHttp).then_some(Verdict::Runs(*answer));
+        (Scheme::Http, Heard::Answered(answer)) => return (cause != Cause::NotHttp).then_some(Verdict::Runs(*answer)),
+        (Scheme::Https | Scheme::H2c, Heard::Answered(answer)) => return Some(Verdict::Plain(*answer)),
+        _ => {}
     }
     if let Some(speech) = speech(answers) {
         // That it is not HTTP is known, and how it begins is told.
@@ -139,7 +166,10 @@ pub(super) fn of_answers(cause: Cause, answers: &Answers) -> Option<Verdict> {
         (_, Heard::Refused) => Some(Verdict::Gone),
         (_, Heard::NotTaken) if all(&Heard::NotTaken) => Some(Verdict::TakesNone),
         (Cause::ReadTimeout, Heard::Silent) => Some(Verdict::Stuck),
-        (Cause::ReadTimeout | Cause::NotHttp, _) => None,
+        (Cause::NotHttp, _) => None,
+        (_, Heard::Dripped) => Some(Verdict::Drips),
+        (_, Heard::Cut) => Some(Verdict::CutAgain),
+        (Cause::ReadTimeout, _) => None,
         (_, Heard::Dropped) if all(&Heard::Dropped) => Some(Verdict::DropsAll),
         (_, Heard::Dropped) => Some(Verdict::EndsAgain),
         _ => None,
@@ -153,16 +183,20 @@ fn speech(answers: &Answers) -> Option<Speech> {
         Heard::Said(speech) => Some(speech.clone()),
         _ => None,
     };
-    let is = |heard: &Heard, wanted: &Speech| matches!(heard, Heard::Said(speech) if speech == wanted);
-    if is(hello, &Speech::Tls) || is(get, &Speech::Tls) {
+    if says(hello, &Speech::Tls) || says(get, &Speech::Tls) {
         return Some(Speech::Tls);
     }
-    if is(preface, &Speech::Http2) || is(get, &Speech::Http2) {
+    if says(preface, &Speech::Http2) || says(get, &Speech::Http2) {
         return Some(Speech::Http2);
     }
     let all = [unasked, get, preface, hello];
     let known = all.into_iter().filter_map(said).find(|speech| matches!(speech, Speech::Known(..)));
     known.or_else(|| said(unasked)).or_else(|| said(get))
+}
+
+/// Whether that is what was heard.
+pub(super) fn says(heard: &Heard, wanted: &Speech) -> bool {
+    matches!(heard, Heard::Said(speech) if speech == wanted)
 }
 
 #[cfg(test)]
@@ -177,8 +211,9 @@ mod tests {
 
     #[test]
     fn what_answers_mean() {
-        use Heard::{Dropped, NotTaken, Nothing, Refused, Said, Silent};
-        let http = || Heard::Answered { answer: ANSWER, proxy: false };
+        use Heard::{Cut, Dripped, Dropped, NotTaken, Nothing, Refused, Said, Silent};
+        let http = || Heard::Answered(ANSWER);
+        let bad = || Heard::Answered(Answer { status: 400, ..ANSWER });
         let ssh = || Speech::Known("SSH", "SSH-2.0-x".to_owned());
         let odd = || Speech::Unknown("odd".to_owned());
         for (cause, heard, wanted) in [
@@ -198,6 +233,10 @@ mod tests {
             (Cause::ReadTimeout, [NotTaken, NotTaken, NotTaken, NotTaken], Some(Verdict::TakesNone)),
             (Cause::ReadTimeout, [Refused, Refused, Refused, Refused], Some(Verdict::Gone)),
             (Cause::ReadTimeout, [Dropped, Dropped, Dropped, Dropped], None),
+            (Cause::ReadTimeout, [Dripped, Silent, Silent, Silent], Some(Verdict::Drips)),
+            (Cause::TruncatedHead, [Cut, Dropped, Dropped, Silent], Some(Verdict::CutAgain)),
+            (Cause::ReadTimeout, [bad(), Said(Speech::Tls), bad(), Silent], Some(Verdict::Speaks(Speech::Tls))),
+            (Cause::ReadTimeout, [bad(), bad(), bad(), Silent], Some(Verdict::Runs(Answer { status: 400, ..ANSWER }))),
             (Cause::ConnectReset, [Dropped, Dropped, Dropped, Dropped], Some(Verdict::DropsAll)),
             (Cause::ClosedWithoutResponse, [Dropped, Dropped, Dropped, Silent], Some(Verdict::EndsAgain)),
             (Cause::ClosedWithoutResponse, [Silent, Silent, Silent, Silent], None),
@@ -205,8 +244,24 @@ mod tests {
         ] {
             let [get, hello, preface, unasked] = heard;
             let answers = answers(get, hello, preface, unasked);
-            assert_eq!(of_answers(cause, &answers), wanted, "{cause} {answers:?}");
+            assert_eq!(of_answers(Scheme::Http, cause, &answers), wanted, "{cause} {answers:?}");
         }
+    }
+
+    #[test]
+    fn who_shall_speak_another_protocol_is_judged_by_that() {
+        use Heard::{Answered, Dropped, Said, Silent};
+        let said = |scheme, get: Heard, hello: Heard, preface: Heard| {
+            of_answers(scheme, Cause::ReadTimeout, &answers(get, hello, preface, Silent))
+        };
+        let (tls, h2) = (|| Said(Speech::Tls), || Said(Speech::Http2));
+        let bad = Answered(Answer { status: 400, ..ANSWER });
+        assert_eq!(said(Scheme::Https, bad, tls(), Dropped), None);
+        assert_eq!(said(Scheme::Https, Answered(ANSWER), Dropped, Dropped), Some(Verdict::Plain(ANSWER)));
+        assert_eq!(said(Scheme::H2c, Dropped, Dropped, h2()), None);
+        assert_eq!(said(Scheme::H2c, Answered(ANSWER), Dropped, Dropped), Some(Verdict::Plain(ANSWER)));
+        assert_eq!(said(Scheme::H2c, Dropped, tls(), Dropped), Some(Verdict::Speaks(Speech::Tls)));
+        assert_eq!(said(Scheme::Https, Silent, Silent, Silent), Some(Verdict::Stuck));
     }
 
     #[test]

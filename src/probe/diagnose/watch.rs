@@ -1,6 +1,6 @@
 //! Who looks when: a task for each pool, and one pace for them all. It asks nothing itself.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,6 +10,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::address::Dial;
+use crate::config::{Endpoint, here};
 use crate::observe::events;
 use crate::pool::insight::Question;
 use crate::pool::{Pool, Upstream};
@@ -61,13 +62,20 @@ impl Looks {
         later
     }
 
-    /// The addresses on these hosts that the config has for any upstream. The loopbacks of both families are one host.
+    /// The addresses on these hosts that the config has for any upstream, or for its checks. All addresses of this machine are
+    /// one host.
     fn named(&self, of: &[SocketAddr]) -> Vec<SocketAddr> {
-        let mut named = Vec::new();
+        let (mut named, mut here) = (Vec::new(), HashMap::new());
+        let mut is_here = |ip: IpAddr| *here.entry(ip).or_insert_with(|| here::is_here(ip));
+        let ours = of.iter().any(|one| is_here(one.ip()));
         for pool in &self.pools {
+            let checks = pool.config.health.as_ref().and_then(|health| health.port);
             for upstream in pool.members().iter() {
-                if let Dial::Addresses(addresses) = &upstream.endpoint.dial {
-                    named.extend(addresses.iter().filter(|other| of.iter().any(|one| same_host(one.ip(), other.ip()))));
+                for at in addresses(&upstream.endpoint) {
+                    if of.iter().any(|one| one.ip() == at.ip()) || ours && is_here(at.ip()) {
+                        named.push(*at);
+                        named.extend(checks.map(|port| SocketAddr::new(at.ip(), port)));
+                    }
                 }
             }
         }
@@ -75,8 +83,8 @@ impl Looks {
     }
 }
 
-fn same_host(one: IpAddr, other: IpAddr) -> bool {
-    one == other || one.is_loopback() && other.is_loopback()
+fn addresses(endpoint: &Endpoint) -> &[SocketAddr] {
+    if let Dial::Addresses(addresses) = &endpoint.dial { addresses } else { &[] }
 }
 
 /// Looks at the upstreams of this pool where somebody wants to know more of a failure, until `stop`.
@@ -133,14 +141,12 @@ fn next(pool: &Pool, from: usize) -> Option<(usize, Arc<Upstream>, Question)> {
 
 /// One look, and what follows: who explains the failure knows more, and people are told once.
 async fn one(pool: &Pool, upstream: &Upstream, question: Question, looks: &Looks) {
-    let addresses = match &upstream.endpoint.dial {
-        Dial::Addresses(addresses) => &addresses[..],
-        Dial::Unresolved(_) => &[],
-    };
+    let addresses = addresses(&upstream.endpoint);
     let Question { asker, cause, .. } = question;
     let named = looks.named(addresses);
     let proven = upstream.insight.is_proven(&question, Instant::now());
-    let around = Around { own: &looks.own, named: &named, proven, asker };
+    let host = question.host.as_deref().filter(|host| *host != &*upstream.endpoint.authority);
+    let around = Around { own: &looks.own, named: &named, proven, asker, host };
     let found = look_around(&upstream.endpoint, cause, around).await;
     let sentence = found.as_ref().map(|found| found.finding.sentence.clone());
     let news = upstream.insight.tell(&question, found, Instant::now());

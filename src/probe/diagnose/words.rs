@@ -29,8 +29,14 @@ pub(super) fn finding(asker: Asker, cause: Cause, authority: &str, verdict: &Ver
         }
         Verdict::Neighbour { port, answer, speaks } => {
             let address = format!("{host}:{port}");
+            if let Some(speech) = cured(cause, speaks.as_ref()) {
+                let mut cure = finding(asker, cause, authority, &Verdict::Speaks(speech));
+                let next_door = answers(*answer).replace("HTTP", "plain HTTP");
+                cure.sentence.push_str(&format!(" Or did you mean {port}? {address} {next_door}."));
+                return cure;
+            }
             let but = match speaks {
-                Some(speech) => format!("{}, but", is(cause, speech).trim_end_matches(',')),
+                Some(speech) => format!("{}, but", is(cause, speech)),
                 None => "But".to_owned(),
             };
             said(format!("{but} {address} {}. Did you mean {port}?", answers(*answer)))
@@ -42,15 +48,34 @@ pub(super) fn finding(asker: Asker, cause: Cause, authority: &str, verdict: &Ver
         ))
         .besides(),
         Verdict::Speaks(speech) => {
-            let is = is(cause, speech);
+            let (is, known) = (is(cause, speech), matches!(cause, Cause::SpeaksTls | Cause::SpeaksH2));
+            // What the failure itself says is not said again.
+            let (lead, write) = if known { (String::new(), "Write") } else { (format!("{is} on this port: "), "write") };
+            let cure = |address: String| {
+                said(format!("{lead}{write} \"{address}\" in upstreams.")).write(upstreams(&address))
+            };
             match speech {
-                Speech::Tls => said(format!("{is} on this port. Use the app's plain HTTP port."))
-                    .command(format!("curl -ik https://{authority}/")),
-                Speech::Http2 => said(format!("{is} on this port. Let the app speak HTTP/1.1 there."))
+                Speech::Tls => {
+                    cure(format!("https://{authority}")).command(format!("curl -ik https://{authority}/"))
+                }
+                Speech::Http2 => cure(format!("h2c://{authority}"))
                     .command(format!("curl -i --http2-prior-knowledge http://{authority}/")),
                 _ => said(format!("{is}: this is not the app's port.")),
             }
         }
+        Verdict::Plain(answer) => said(format!(
+            "It {} on this port, without TLS and HTTP/2: write \"{authority}\" in upstreams.",
+            answers(*answer).replace("HTTP", "HTTP/1.1")
+        ))
+        .write(upstreams(authority))
+        .command(format!("causeway probe {authority}")),
+        Verdict::ByHost { host: name, answer: Answer { status, took } } => said(format!(
+            "But a new GET / gives {status} in {} with its own address as Host, and ends the same way with Host {name}: it is \
+             the Host that it does not take. Let the app take that name, or set host_header = \"upstream\" in its pool.",
+            spoken(*took)
+        ))
+        .write("host_header = \"upstream\"")
+        .command(format!("curl -i -H \"Host: {name}\" http://{authority}/")),
         Verdict::Runs(Answer { status, took }) => {
             let took = spoken(*took);
             let this = match asker {
@@ -72,6 +97,15 @@ pub(super) fn finding(asker: Asker, cause: Cause, authority: &str, verdict: &Ver
     }
 }
 
+/// What is spoken on a port that can be used as it is: what answers next to it may be another app.
+fn cured(cause: Cause, speaks: Option<&Speech>) -> Option<Speech> {
+    match (cause, speaks) {
+        (Cause::SpeaksTls, None) => Some(Speech::Tls),
+        (Cause::SpeaksH2, None) => Some(Speech::Http2),
+        (_, speaks) => speaks.filter(|speech| matches!(speech, Speech::Tls | Speech::Http2)).cloned(),
+    }
+}
+
 /// Those that need no figures.
 fn plain(verdict: &Verdict, host: &str, port: &str) -> String {
     match verdict {
@@ -79,6 +113,14 @@ fn plain(verdict: &Verdict, host: &str, port: &str) -> String {
             "It takes a new connection, but does not answer GET / within 1 s either: the app is stuck, or waits for \
                            something itself."
                 .to_owned()
+        }
+        Verdict::Drips => {
+            "It begins to answer a new GET /, but the head is not whole within 1 s: the app is stuck in the midst of it, or \
+                           sends it in small pieces."
+                .to_owned()
+        }
+        Verdict::CutAgain => {
+            "The head of its answer to a new GET / is cut off, too. The app's own log should say why.".to_owned()
         }
         Verdict::DropsAll => {
             "It drops every connection at once, before anything is asked. A published container port does so while \
@@ -161,7 +203,7 @@ fn is(cause: Cause, speech: &Speech) -> String {
     match speech {
         Speech::Http(_) => "It speaks HTTP".to_owned(),
         Speech::Tls => "It speaks TLS".to_owned(),
-        Speech::Http2 => "It speaks HTTP/2, and not HTTP/1.1,".to_owned(),
+        Speech::Http2 => "It speaks HTTP/2 alone".to_owned(),
         Speech::Known(name, _) if cause == Cause::NotHttp => format!("It speaks {name}"),
         Speech::Known(name, told) => format!("It speaks {name} ({told})"),
         Speech::Unknown(told) => format!("It does not speak HTTP ({told})"),
@@ -212,8 +254,12 @@ mod tests {
             Verdict::OtherFamily { at, answer: None },
             Verdict::Neighbour { port: 3000, answer: ANSWER, speaks: None },
             Verdict::Contained,
+            Verdict::Plain(ANSWER),
             Verdict::Runs(ANSWER),
+            Verdict::ByHost { host: "shop.example".to_owned(), answer: ANSWER },
             Verdict::Stuck,
+            Verdict::Drips,
+            Verdict::CutAgain,
             Verdict::DropsAll,
             Verdict::EndsAgain,
             Verdict::Gone,
@@ -239,7 +285,9 @@ mod tests {
     #[test]
     fn every_verdict_is_whole_sentences_in_plain_words() {
         for verdict in every() {
-            for cause in [Cause::ConnectionRefused, Cause::ReadTimeout, Cause::NotHttp] {
+            for cause in
+                [Cause::ConnectionRefused, Cause::ReadTimeout, Cause::NotHttp, Cause::SpeaksTls, Cause::SpeaksH2]
+            {
                 let said = finding(Asker::Check, cause, "app:3001", &verdict).sentence;
                 assert!(said.ends_with(['.', '?']) && said.chars().all(|c| (' '..='~').contains(&c)), "{said}");
                 assert!(!said.contains("  ") && !said.contains('!') && !said.contains(".."), "{said}");
@@ -273,8 +321,25 @@ mod tests {
         assert_eq!(said.sentence, "But 127.0.0.1:3000 answers HTTP (200, 1.8 ms). Did you mean 3000?");
         assert_eq!(said.write.as_deref(), Some("upstreams = [\"127.0.0.1:3000\"]"));
         assert_eq!(said.command.as_deref(), Some("causeway probe 127.0.0.1:3000"));
-        let both = Verdict::Neighbour { port: 3000, answer: ANSWER, speaks: Some(Speech::Tls) };
+        let ssh = Speech::Known("SSH", "SSH-2.0-x".to_owned());
+        let both = Verdict::Neighbour { port: 3000, answer: ANSWER, speaks: Some(ssh) };
         let said = finding(Asker::Traffic, Cause::ReadTimeout, "[::1]:3443", &both).sentence;
-        assert_eq!(said, "It speaks TLS, but [::1]:3000 answers HTTP (200, 1.8 ms). Did you mean 3000?");
+        assert_eq!(said, "It speaks SSH (SSH-2.0-x), but [::1]:3000 answers HTTP (200, 1.8 ms). Did you mean 3000?");
+    }
+
+    #[test]
+    fn a_port_with_a_cure_of_its_own_keeps_it_whatever_is_next_door() {
+        let next_door = |speaks| Verdict::Neighbour { port: 3000, answer: ANSWER, speaks };
+        let or = "Or did you mean 3000? app:3000 answers plain HTTP (200, 1.8 ms).";
+        for (cause, speaks, scheme, lead) in [
+            (Cause::SpeaksTls, Some(Speech::Tls), "https", "Write"),
+            (Cause::SpeaksH2, None, "h2c", "Write"),
+            (Cause::HealthStatus, Some(Speech::Tls), "https", "It speaks TLS on this port: write"),
+            (Cause::NotHttp, Some(Speech::Http2), "h2c", "It speaks HTTP/2 alone on this port: write"),
+        ] {
+            let said = finding(Asker::Traffic, cause, "app:3443", &next_door(speaks));
+            assert_eq!(said.sentence, format!("{lead} \"{scheme}://app:3443\" in upstreams. {or}"));
+            assert_eq!(said.write, Some(format!("upstreams = [\"{scheme}://app:3443\"]")));
+        }
     }
 }
