@@ -12,6 +12,7 @@ use causeway::config::source::{File, gather};
 use causeway::config::{Config, Flags, LoadError, Loaded, Problem};
 use proptest::prelude::*;
 
+mod certificates;
 mod pool;
 mod reach;
 
@@ -356,10 +357,18 @@ fn the_reference_tells_the_true_defaults() {
 fn the_reference_has_every_key_and_no_other() {
     let mut written = BTreeSet::new();
     walk("", &uncommented().parse().unwrap(), &mut written);
-    // The examples: `#   redirect = "…"` stands in the route above it.
-    for line in REFERENCE.lines().filter_map(|line| line.strip_prefix("#   ")) {
-        if let Ok(table) = line.parse::<toml::Table>() {
-            walk("route.NAME", &table, &mut written);
+    // The examples: `#   redirect = "…"` stands in the route above it, others below the table that is part of the example.
+    let mut home = "route.NAME".to_owned();
+    for line in REFERENCE.lines() {
+        let example = line.strip_prefix("#   ").and_then(|line| Some((line, line.parse::<toml::Table>().ok()?)));
+        match example {
+            Some((line, table)) if line.starts_with('[') => {
+                walk("", &table, &mut written);
+                home = line.trim_matches(['[', ']']).replace(".main.", ".NAME.");
+            }
+            Some((_, table)) => walk(&home, &table, &mut written),
+            None if line.is_empty() => "route.NAME".clone_into(&mut home),
+            None => {}
         }
     }
     // "Any key of [pool.NAME.timeouts] and [pool.NAME.retry]": said once, not repeated.

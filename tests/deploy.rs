@@ -8,6 +8,7 @@ use causeway::cause::Cause;
 use serde_json::Value;
 
 use crate::metrics::{get, observed, page};
+use crate::support::certificates::Authority;
 use crate::support::origin::{Behaviour, Origin};
 use crate::support::source;
 
@@ -26,8 +27,13 @@ type Known = BTreeMap<String, BTreeSet<String>>;
 async fn known() -> Known {
     let good = Origin::start(Behaviour::Ok("fine".into())).await;
     let (good, nobody) = (good.address(), Origin::nobody());
+    let folder = tempfile::TempDir::new().unwrap();
+    Authority::new().issue(&["a.test"], 2030).write(folder.path(), "a");
+    let shown = folder.path().display();
+    let tls = format!("certificates = [{{ cert = \"{shown}/a.pem\", key = \"{shown}/a.key\" }}]");
     let proxy = observed(&format!(
-        "[route.dead]\npath = \"/dead\"\npool = \"dead\"\n[route.app]\npool = \"app\"\n\
+        "[listener.secure]\naddress = \"127.0.0.2:0\"\n[listener.secure.tls]\n{tls}\n\
+         [route.dead]\npath = \"/dead\"\npool = \"dead\"\n[route.app]\npool = \"app\"\n\
          [pool.dead]\nupstreams = [\"{nobody}\"]\nhealth.type = \"off\"\n\
          [pool.app]\nupstreams = [\"{good}\", \"{nobody}\"]\nbalance = \"round_robin\"\nhealth.type = \"off\"\n"
     ));

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use causeway::cause::Failure;
 use causeway::config::address::ListenAddress;
 use causeway::config::model::Listener;
-use causeway::listen::{Asleep, ConnInfo, Drain, Handler, Permits, RequestBody, accept, bind};
+use causeway::listen::{Asleep, ConnInfo, Drain, Handler, Permits, RequestBody, Secure, accept, bind};
 use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
@@ -26,6 +26,7 @@ mod closing;
 mod ending;
 mod heads;
 mod hibernation;
+mod secure;
 mod sockets;
 
 /// Long enough that only a fault reaches it.
@@ -43,6 +44,8 @@ fn listener() -> Listener {
         fields_limit: 20,
         connections_limit: None,
         in_flight_limit: None,
+        tls_timeout: LONG,
+        tls: None,
     }
 }
 
@@ -188,17 +191,19 @@ struct Server {
 }
 
 async fn start(listener: Listener) -> Server {
+    let listener = secure::or_plain(listener);
     let (log_in, log) = mpsc::unbounded_channel();
     let go = Arc::new(Notify::new());
     let handler = Toy { log: log_in, go: go.clone() };
     let (drain, asleep) = (Drain::default(), Asleep::default());
     let mut bound = bind(&listener.address, 1).unwrap();
     let permits = Permits::new(listener.connections_limit, 1);
+    let secure = Secure::new(&listener).unwrap();
     let listener = Arc::new(listener);
     for socket in bound.workers.remove(0) {
         tokio::spawn(accept::run(
             socket,
-            listener.clone(),
+            (listener.clone(), secure.clone()),
             permits.clone(),
             drain.clone(),
             asleep.clone(),
@@ -211,7 +216,8 @@ async fn start(listener: Listener) -> Server {
 
 impl Server {
     async fn connect(&self) -> Client {
-        Client(TcpStream::connect(self.address).await.unwrap())
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        Client(secure::over(stream).await)
     }
 
     async fn logged(&mut self) -> String {
@@ -219,7 +225,7 @@ impl Server {
     }
 }
 
-struct Client(TcpStream);
+struct Client(secure::Socket);
 
 impl Client {
     async fn send(&mut self, text: impl AsRef<[u8]>) {

@@ -37,5 +37,6 @@ mod simulation;
 mod soak;
 mod stories;
 mod support;
+mod tls_in;
 #[cfg(feature = "otlp")]
 mod traces;

@@ -278,7 +278,7 @@ fn events_of_a_start() {
     let address = "[::]:8080".parse().unwrap();
     let said = messages(|| {
         events::starting(None, 4);
-        events::listening("main", address, true);
+        events::listening("main", "http", address, true);
         events::upstream_ready("app", "localhost:3000", "TCP connect in 0.2 ms");
         let failure = Failure::new(Cause::ConnectionRefused);
         let said = "connection_refused. Nothing listens there. Is the app running, and is the port right?";

@@ -10,9 +10,10 @@ use std::time::Duration;
 use http::HeaderMap;
 use serde_json::{Map, Value, json};
 
+use crate::config::certificate::Pair;
 use crate::config::model::{
-    AccessFormat, Action, Check, Config, Detail, Entry, Errors, Health, HostHeader, HostPattern, Level, Listener, Log,
-    LogTarget, Networks, Notify, Piece, Pool, Redirect, Respond, Retry, Route, Statuses, Timeouts,
+    AccessFormat, Action, Check, Config, Detail, Entry, Errors, Health, HostHeader, HostPattern, Level, Listener,
+    ListenerTls, Log, LogTarget, Networks, Notify, Piece, Pool, Redirect, Respond, Retry, Route, Statuses, Timeouts,
 };
 use crate::config::units::{duration_text, size_text};
 
@@ -58,13 +59,24 @@ fn listener(one: &Listener) -> Value {
             "head": time(one.head_timeout),
             "body": time(one.body_timeout),
             "keep_alive": time(one.keep_alive),
+            "tls": time(one.tls_timeout),
         },
+        "tls": one.tls.as_ref().map_or_else(|| "off".into(), |tls| self::tls(tls)),
         "limits": {
             "head": size(one.head_limit),
             "fields": one.fields_limit,
             "connections": count_or(one.connections_limit, "auto"),
             "in_flight": count_or(one.in_flight_limit, "off"),
         },
+    })
+}
+
+/// The files; what is in the keys is in no document.
+fn tls(tls: &ListenerTls) -> Value {
+    let pair = |pair: &Pair| json!({ "cert": pair.cert.display().to_string(), "key": pair.key.display().to_string() });
+    json!({
+        "certificates": tls.certificates.iter().map(pair).collect::<Vec<_>>(),
+        "client_ca": tls.client_ca.as_ref().map(|authorities| authorities.file.display().to_string()).unwrap_or_default(),
     })
 }
 
@@ -333,10 +345,17 @@ mod tests {
     /// A key that comes later must be shown, too: here it is missed.
     #[test]
     fn every_key_there_is_is_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |ending: &str| folder.path().join(format!("site.{ending}"));
+        let site = rcgen::generate_simple_self_signed(["a.test".to_owned()]).unwrap();
+        std::fs::write(file("pem"), site.cert.pem()).unwrap();
+        std::fs::write(file("key"), site.signing_key.serialize_pem()).unwrap();
+        let (cert, key) = (file("pem").display().to_string(), file("key").display().to_string());
+        let tls = format!("\ntls.certificates = [{{ cert = \"{cert}\", key = \"{key}\" }}]");
         let all = of(
-            "[pool.NAME]\nupstreams = [{ address = \"127.0.0.1:1\", name = \"b\", in_flight = 3 }]\nhealth.path = \"/h\"\n\
+            &("[pool.NAME]\nupstreams = [{ address = \"127.0.0.1:1\", name = \"b\", in_flight = 3 }]\nhealth.path = \"/h\"\n\
                       [route.NAME]\n[route.r]\npath = \"/r\"\nredirect = \"https://x\"\n\
-                      [route.s]\npath = \"/s\"\nrespond = { status = 503, body = \"x\", retry_after = \"10s\" }\n[listener.NAME]\naddress = \":1\"",
+                      [route.s]\npath = \"/s\"\nrespond = { status = 503, body = \"x\", retry_after = \"10s\" }\n[listener.NAME]\naddress = \":1\"".to_owned() + &tls),
         );
         // Short for others.
         let other = ["listen", "redirect", "respond"];
@@ -351,6 +370,7 @@ mod tests {
             here = if here.is_array() { &here[0] } else { here };
             assert!(here.get(known.key).is_some(), "/api/config has no {} in [{}]: {all:#}", known.key, known.kind);
         }
+        assert_eq!(all["listener"]["NAME"]["tls"]["certificates"][0], json!({ "cert": cert, "key": key }));
         assert_eq!(all["route"]["r"]["redirect"], "https://x");
         assert_eq!(all["route"]["s"]["respond"]["retry_after"], "10s");
     }

@@ -35,6 +35,16 @@ pub(super) fn page(admin: &Admin, open: bool) -> String {
         page.sample(&[("listener", &door.name)], door.permits.taken());
     }
     page.family(
+        "causeway_tls_certificate_not_after_seconds",
+        Kind::Gauge,
+        "When a listener's certificate ends, in seconds since 1970.",
+    );
+    for door in &admin.start.doors {
+        for (file, not_after) in door.secure.iter().flat_map(|secure| secure.certificates()) {
+            page.sample(&[("listener", &door.name), ("certificate", &file)], not_after);
+        }
+    }
+    page.family(
         "causeway_access_log_dropped_total",
         Kind::Counter,
         "Lines of the access log lost because its reader was too slow.",

@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::config::address::Dial;
 use crate::config::problem::ascii;
 use crate::health::{By, Snapshot, State};
+use crate::listen::Secure;
 use crate::listen::accept::Permits;
 use crate::observe::metrics::history::{History, Lately, Look, Reading};
 use crate::observe::time::Utc;
@@ -46,6 +47,8 @@ pub struct Door {
     pub addresses: Vec<SocketAddr>,
     /// How many connections it has.
     pub permits: Permits,
+    /// `None`: plain HTTP.
+    pub secure: Option<Arc<Secure>>,
 }
 
 /// What the counters say now.

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::{self, Admin};
 use crate::config::model::Check;
 use crate::health::{State, Transition};
+use crate::listen::Secure;
 use crate::observe::events;
 use crate::pool::{Pool, Upstream, resolve};
 use crate::probe;
@@ -28,6 +29,8 @@ pub(super) struct Control {
     pub(super) looks: Option<Arc<Looks>>,
     pub(super) admin_sockets: Vec<std::net::TcpListener>,
     pub(super) admin: Arc<Admin>,
+    /// The listeners that speak TLS: their files are watched.
+    pub(super) secure: Vec<Arc<Secure>>,
     pub(super) notify: Notify,
     pub(super) stop: CancellationToken,
     pub(super) on_transition: Option<OnTransition>,
@@ -63,6 +66,9 @@ impl Control {
                 ))),
                 Err(error) => events::fatal(format_args!("the admin address cannot be served: {error}")),
             }
+        }
+        for secure in self.secure {
+            tasks.spawn(secure.watch(self.stop.clone()));
         }
         tasks.spawn(self.notify.run(self.stop.clone()));
         tasks.spawn(tell_the_rest(self.stop.clone()));

@@ -14,7 +14,7 @@ use crate::config::model::{Listener, Shutdown};
 use crate::config::{Config, ListenAddress, here};
 use crate::listen::accept::{self, Permits};
 use crate::listen::bind::{Bound, bind};
-use crate::listen::{Asleep, Drain};
+use crate::listen::{Asleep, Drain, Secure};
 use crate::observe::access_log::AccessLog;
 use crate::observe::metrics::shard;
 use crate::observe::trace::Traces;
@@ -89,7 +89,9 @@ impl Server {
         for listener in &config.listeners {
             let bound = bind(&listener.address, count)
                 .map_err(|source| failed(&format!("listener {}", listener.name), source))?;
-            listeners.push((Arc::new(listener.clone()), bound));
+            let secure = Secure::new(listener)
+                .map_err(|source| failed(&format!("TLS of listener {}", listener.name), source))?;
+            listeners.push((Arc::new(listener.clone()), secure, bound));
         }
         let admin_bound = config.admin.as_ref().map(|address| bind(address, 1)).transpose();
         let admin_bound =
@@ -107,12 +109,14 @@ impl Server {
             config.pools.iter().map(|pool| Arc::new(Pool::new(Arc::clone(pool), now))).collect();
         let (mut crew, ends) = Crew::new();
         let (drain, stop) = (Drain::default(), CancellationToken::new());
-        let addresses: Vec<_> =
-            listeners.iter().map(|(listener, bound)| (Arc::clone(&listener.name), bound.addresses.clone())).collect();
+        let addresses: Vec<_> = listeners
+            .iter()
+            .map(|(listener, _, bound)| (Arc::clone(&listener.name), bound.addresses.clone()))
+            .collect();
         let admin = admin_bound.as_ref().and_then(|bound| bound.addresses.first().copied());
         let own = own(listeners
             .iter()
-            .map(|(listener, bound)| (&listener.address, bound))
+            .map(|(listener, _, bound)| (&listener.address, bound))
             .chain(config.admin.iter().zip(&admin_bound)));
         let admin_sockets = admin_bound.into_iter().flat_map(|bound| bound.workers).flatten().collect();
         let (shutdown, from_file) = (config.shutdown, config.file.is_some());
@@ -124,6 +128,7 @@ impl Server {
         let traces = Traces::from_env(&config.name);
         let proxy = Proxy::new(config, pools.clone(), access_log.clone(), incidents, hooks).tracing(traces.clone());
         let proxy = Arc::new(proxy);
+        let secure = listeners.iter().filter_map(|(_, secure, _)| secure.clone()).collect();
         let (doors, shares) = shares(listeners, count);
         let began = admin::Start { config: said, at: (now, started), workers: count, doors };
         let admin_state = Arc::new(Admin::new(pools.clone(), Arc::clone(&proxy), began));
@@ -132,6 +137,7 @@ impl Server {
             pools: pools.clone(),
             admin_sockets,
             admin: Arc::clone(&admin_state),
+            secure,
             notify,
             stop: stop.clone(),
             on_transition,
@@ -264,7 +270,8 @@ fn announce(config: &Config, workers: usize, listeners: &[(Arc<str>, Vec<SocketA
     for (listener, (name, addresses)) in config.listeners.iter().zip(listeners) {
         for address in addresses {
             let both = address.is_ipv6() && matches!(listener.address, ListenAddress::Any(_));
-            events::listening(name, *address, both);
+            let scheme = if listener.tls.is_some() { "https" } else { "http" };
+            events::listening(name, scheme, *address, both);
         }
     }
     if let Some(address) = admin {
@@ -291,11 +298,11 @@ impl Worker {
         let asleep = Asleep::default();
         tokio::spawn(give_back(asleep.clone()));
         let mut loops = tokio::task::JoinSet::new();
-        for Share { listener, permits, sockets } in self.listeners {
+        for Share { listener, secure, permits, sockets } in self.listeners {
             for socket in sockets {
                 loops.spawn(accept::run(
                     socket,
-                    Arc::clone(&listener),
+                    (Arc::clone(&listener), secure.clone()),
                     permits.clone(),
                     self.drain.clone(),
                     asleep.clone(),
@@ -327,21 +334,26 @@ async fn give_back(asleep: Asleep) {
 /// A listener on one worker.
 struct Share {
     listener: Arc<Listener>,
+    secure: Option<Arc<Secure>>,
     permits: Permits,
     sockets: Vec<std::net::TcpListener>,
 }
 
 /// Each worker's sockets of each listener; the limit of a listener's connections is one for all workers.
-fn shares(listeners: Vec<(Arc<Listener>, Bound)>, count: usize) -> (Vec<admin::Door>, Vec<Vec<Share>>) {
+fn shares(
+    listeners: Vec<(Arc<Listener>, Option<Arc<Secure>>, Bound)>,
+    count: usize,
+) -> (Vec<admin::Door>, Vec<Vec<Share>>) {
     let mut doors = Vec::new();
     let mut shares: Vec<Vec<Share>> = (0..count).map(|_| Vec::new()).collect();
-    let automatic = listeners.iter().filter(|(listener, _)| listener.connections_limit.is_none()).count();
-    for (listener, bound) in listeners {
+    let automatic = listeners.iter().filter(|(listener, ..)| listener.connections_limit.is_none()).count();
+    for (listener, secure, bound) in listeners {
         let permits = Permits::new(listener.connections_limit, automatic);
         let (name, addresses) = (Arc::clone(&listener.name), bound.addresses.clone());
-        doors.push(admin::Door { name, addresses, permits: permits.clone() });
+        doors.push(admin::Door { name, addresses, permits: permits.clone(), secure: secure.clone() });
         for (share, sockets) in shares.iter_mut().zip(bound.workers) {
-            share.push(Share { listener: Arc::clone(&listener), permits: permits.clone(), sockets });
+            let (listener, secure) = (Arc::clone(&listener), secure.clone());
+            share.push(Share { listener, secure, permits: permits.clone(), sockets });
         }
     }
     (doors, shares)

@@ -23,7 +23,7 @@ pub struct CheckArgs {
     file: Option<PathBuf>,
     /// Tell the route, the pool and what the upstream sees, for http://host/path?query or /path;
     /// exit code 1 where the answer would be 400, 404 or 405
-    #[arg(long, value_name = "URL", value_parser = plain_url)]
+    #[arg(long, value_name = "URL", value_parser = http_url)]
     url: Option<Uri>,
     /// The method for --url
     #[arg(long, value_name = "METHOD", default_value = "GET", requires = "url")]
@@ -74,7 +74,7 @@ fn summary(Loaded { config, warnings }: &Loaded) -> String {
 }
 
 /// What `--url` takes.
-fn plain_url(text: &str) -> Result<Uri, String> {
+fn http_url(text: &str) -> Result<Uri, String> {
     let url: Uri = match text.parse() {
         Ok(url) => url,
         Err(_) if !text.contains("://") && format!("http://{text}").parse::<Uri>().is_ok() => {
@@ -83,8 +83,7 @@ fn plain_url(text: &str) -> Result<Uri, String> {
         Err(error) => return Err(error.to_string()),
     };
     match url.scheme_str() {
-        Some("http") => Ok(url),
-        Some("https") => Err("causeway takes plain HTTP only in this version".to_owned()),
+        Some("http" | "https") => Ok(url),
         Some(_) => Err("write http://host/path or /path".to_owned()),
         None if url.path().starts_with('/') => Ok(url),
         None => Err(format!("write http://{text}")),
@@ -96,6 +95,10 @@ fn journey(config: &Config, method: &Method, url: &Uri) -> Result<String, String
     let host = url.authority().map(http::uri::Authority::as_str);
     let target = url.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
     let mut out = format!("{method} {}{target}\n", host.unwrap_or(""));
+    let secure = url.scheme_str() == Some("https");
+    if secure && config.listeners.iter().all(|listener| listener.tls.is_none()) {
+        return Err(out + "  no listener speaks TLS: write http://, or give one [listener.NAME.tls]");
+    }
     let Some(path) = normal(url.path()) else {
         return Err(out + "  400: its path climbs above the root");
     };
@@ -117,7 +120,7 @@ fn journey(config: &Config, method: &Method, url: &Uri) -> Result<String, String
         let _ = writeln!(out, "  not       {}: a route with a more exact host comes first", described(other));
     }
     match &route.action {
-        Action::Forward(forward) => forwarded(config, route, forward, method, host, target)
+        Action::Forward(forward) => forwarded(config, route, forward, method, (host, secure), target)
             .map(|more| out.clone() + &more)
             .map_err(|why| out + &why),
         Action::Redirect(redirect) => {
@@ -176,7 +179,7 @@ fn forwarded(
     route: &Route,
     forward: &Forward,
     method: &Method,
-    host: Option<&str>,
+    (host, secure): (Option<&str>, bool),
     target: &str,
 ) -> Result<String, String> {
     let Some(pool) = config.pools.get(forward.pool) else { return Ok(String::new()) };
@@ -196,7 +199,7 @@ fn forwarded(
         );
     };
     let _ = writeln!(out, "  the upstream sees\n    {method} {sees} HTTP/1.1");
-    for (name, value) in fields(config, pool, route, forward, host) {
+    for (name, value) in fields(config, pool, route, forward, (host, secure)) {
         let _ = writeln!(out, "    {name}: {value}");
     }
     out.pop();
@@ -216,12 +219,13 @@ fn fields(
     pool: &Pool,
     route: &Route,
     forward: &Forward,
-    host: Option<&str>,
+    (host, secure): (Option<&str>, bool),
 ) -> Vec<(&'static str, String)> {
     let said = host.unwrap_or("(the client's Host)");
     let port =
         host.map_or("(the port in it, else 80)", |host| host[without_port(host).len()..].trim_start_matches(':'));
-    let port = if port.is_empty() { "80" } else { port };
+    let (scheme, unsaid) = if secure { ("https", "443") } else { ("http", "80") };
+    let port = if port.is_empty() { unsaid } else { port };
     let host_field = match &pool.host_header {
         HostHeader::Client => said.to_owned(),
         HostHeader::Upstream => pool.upstreams.first().map(|entry| entry.address.to_string()).unwrap_or_default(),
@@ -231,7 +235,7 @@ fn fields(
     let mut fields = vec![
         ("Host", host_field),
         ("X-Forwarded-For", client.clone()),
-        ("X-Forwarded-Proto", "http".to_owned()),
+        ("X-Forwarded-Proto", scheme.to_owned()),
         ("X-Forwarded-Host", said.to_owned()),
         ("X-Forwarded-Port", port.to_owned()),
         ("X-Real-IP", client),
@@ -280,7 +284,7 @@ host_header = "upstream"
 
     fn told(method: &str, url: &str) -> String {
         let config = Config::from_toml(TWO).unwrap();
-        journey(&config, &method.parse().unwrap(), &plain_url(url).unwrap()).unwrap_or_else(|refused| refused)
+        journey(&config, &method.parse().unwrap(), &http_url(url).unwrap()).unwrap_or_else(|refused| refused)
     }
 
     #[test]
@@ -363,9 +367,11 @@ sticky = "node"
 
     #[test]
     fn a_url_says_what_it_lacks() {
-        assert_eq!(plain_url("reports.shop.example/x").unwrap_err(), "write http://reports.shop.example/x");
-        assert_eq!(plain_url("localhost:8080").unwrap_err(), "write http://localhost:8080");
-        assert!(plain_url("https://shop.example/").unwrap_err().contains("plain HTTP only"));
-        assert!(plain_url("http://shop.example").is_ok() && plain_url("/x?y").is_ok());
+        assert_eq!(http_url("reports.shop.example/x").unwrap_err(), "write http://reports.shop.example/x");
+        assert_eq!(http_url("localhost:8080").unwrap_err(), "write http://localhost:8080");
+        let config = Config::from_toml(TWO).unwrap();
+        let told = journey(&config, &Method::GET, &http_url("https://shop.example/").unwrap()).unwrap_err();
+        assert!(told.ends_with("no listener speaks TLS: write http://, or give one [listener.NAME.tls]"), "{told}");
+        assert!(http_url("http://shop.example").is_ok() && http_url("/x?y").is_ok());
     }
 }

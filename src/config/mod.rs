@@ -7,6 +7,7 @@
 
 pub mod address;
 mod advice;
+pub mod certificate;
 pub mod compile;
 mod context;
 mod expand;

@@ -17,6 +17,7 @@ use super::address::ListenAddress;
 mod notify;
 mod page;
 mod pool;
+mod secure;
 mod token;
 
 pub use notify::{Notify, Webhook};
@@ -25,6 +26,7 @@ pub use pool::{
     Balance, Buffers, Check, Connections, Entry, GrpcCheck, HashKey, Health, HostHeader, HttpCheck, Limits, Passive,
     Pool, Retry, Statuses, Timeouts,
 };
+pub use secure::ListenerTls;
 pub use token::Token;
 
 /// Everything that was said, with the defaults for what was not.
@@ -93,6 +95,10 @@ pub struct Listener {
     pub connections_limit: Option<NonZeroUsize>,
     /// Requests at once over all its connections; `None`: any number.
     pub in_flight_limit: Option<NonZeroUsize>,
+    /// A TLS handshake must be complete, counted from the accept: else the connection is closed.
+    pub tls_timeout: Duration,
+    /// `None`: it speaks plain HTTP.
+    pub tls: Option<Arc<ListenerTls>>,
 }
 
 /// `[log]`.

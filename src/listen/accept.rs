@@ -18,8 +18,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::drain::Step;
+use super::stream::Stream;
+use super::tls::handshake;
 use super::wire::Held;
-use super::{Asleep, ConnInfo, Drain, Handler, conn};
+use super::{Asleep, ConnInfo, Drain, Handler, Secure, conn};
 use crate::config::model::Listener;
 use crate::observe::{access_log, events};
 use crate::sys;
@@ -68,13 +70,13 @@ fn share(files: u64, listeners: usize) -> usize {
 
 /// Accepts from `socket` until the drain begins, and a second longer: the clients that the kernel still keeps back would be
 /// reset by a close. Then takes what already waits in its backlog, and closes it. Runs on the worker that is to serve the
-/// connections.
+/// connections. `secure`: TLS is spoken here.
 ///
 /// # Errors
 /// Only if the runtime cannot take the socket.
 pub async fn run<H: Handler>(
     socket: std::net::TcpListener,
-    listener: Arc<Listener>,
+    (listener, secure): (Arc<Listener>, Option<Arc<Secure>>),
     permits: Permits,
     drain: Drain,
     asleep: Asleep,
@@ -82,7 +84,7 @@ pub async fn run<H: Handler>(
 ) -> io::Result<()> {
     let _held = drain.hold();
     let local = socket.local_addr().ok().filter(|local| !local.ip().is_unspecified());
-    let door = Door { listener, permits, drain: drain.clone(), asleep, handler, local };
+    let door = Door { listener, secure, permits, drain: drain.clone(), asleep, handler, local };
     // Where the kernel cannot, every connection comes at once.
     let deferred = sys::defer_accept(&socket, DEFERRED).is_ok();
     let socket = TcpListener::from_std(socket)?;
@@ -103,6 +105,8 @@ pub async fn run<H: Handler>(
 
 struct Door<H> {
     listener: Arc<Listener>,
+    /// `None`: plain HTTP is spoken here.
+    secure: Option<Arc<Secure>>,
     permits: Permits,
     drain: Drain,
     asleep: Asleep,
@@ -152,13 +156,23 @@ impl<H: Handler> Door<H> {
             listener: self.listener.clone(),
             peer,
             peer_text: ip_value(peer.ip()),
+            tls: None,
             local: canonical(local),
             stalled: AtomicBool::new(false),
             drain: self.drain.clone(),
         };
         let held = Held { _permit: permit, _open: self.drain.connection() };
         // On the heap at once: the runtime moves a task several times while it makes it and when it has ended.
-        tokio::spawn(Box::pin(conn::serve(stream, Arc::new(info), self.handler.clone(), held, self.asleep.clone())));
+        let (handler, asleep) = (self.handler.clone(), self.asleep.clone());
+        match &self.secure {
+            None => {
+                drop(tokio::spawn(Box::pin(conn::serve(Stream::Tcp(stream), Arc::new(info), handler, held, asleep))))
+            }
+            Some(secure) => {
+                let secure = Arc::clone(secure);
+                drop(tokio::spawn(Box::pin(handshake::serve(secure, stream, info, handler, held, asleep))))
+            }
+        }
     }
 
     /// `None` after the cut.

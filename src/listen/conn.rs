@@ -13,11 +13,11 @@ use std::sync::atomic::Ordering::Relaxed;
 use bytes::Bytes;
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
-use tokio::net::TcpStream;
 
 use super::asleep::Asleep;
 use super::clocks::{Clocks, End};
 use super::drain::Step;
+use super::stream::Stream;
 use super::turn::Turn;
 use super::wire::{Held, Wire};
 use super::{ConnInfo, Handler, answer, refusal};
@@ -29,7 +29,7 @@ const HYPER_FIELDS: usize = 100;
 /// Serves a connection until its end. What it holds is given back with its socket, which may outlive this in a tunnel.
 ///
 /// A connection that is quiet for a while hibernates: hyper and its buffers go, and come back with the next bytes.
-pub(super) async fn serve<H: Handler>(stream: TcpStream, info: Arc<ConnInfo>, handler: H, held: Held, asleep: Asleep) {
+pub(super) async fn serve<H: Handler>(stream: Stream, info: Arc<ConnInfo>, handler: H, held: Held, asleep: Asleep) {
     let turn = Arc::new(Turn::new(info.clone()));
     let mut service = {
         let (handler, turn) = (handler.clone(), turn.clone());

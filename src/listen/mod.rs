@@ -1,7 +1,7 @@
 //! Inbound I/O: sockets, connections, and the HTTP/1.1 server side of each.
 //!
 //! [`mod@bind`] opens a listener's sockets; [`accept`] takes connections under a limit; [`conn`] drives one connection (clocks,
-//! refusals with a full answer, lingering close, client gone, hibernation) by its [`clocks`] and over a [`wire`]; [`answer`] and [`body`] are the two sides of
+//! refusals with a full answer, lingering close, client gone, hibernation) by its [`clocks`] and over a [`wire`], which is a plain [`stream`] or one of [`tls`]; [`answer`] and [`body`] are the two sides of
 //! an exchange, [`turn`] what these tell each other; [`refusal`] names what was wrong with a head; [`drain`] is the word
 //! that everything must come to an end. Nothing here knows routes or upstreams: what to answer is asked of a [`Handler`].
 
@@ -14,6 +14,8 @@ mod clocks;
 mod conn;
 pub mod drain;
 mod refusal;
+mod stream;
+pub mod tls;
 mod turn;
 mod wire;
 
@@ -33,6 +35,7 @@ pub use asleep::Asleep;
 pub use bind::{Bound, bind};
 pub use body::RequestBody;
 pub use drain::Drain;
+pub use tls::{Secure, Session};
 
 /// What a connection asks of the floor above.
 pub trait Handler: Clone + Send + Sync + 'static {
@@ -62,6 +65,8 @@ pub struct ConnInfo {
     pub peer: SocketAddr,
     /// Its address as fields have it, without the port: written once for all requests of the connection.
     pub peer_text: HeaderValue,
+    /// What was agreed in the TLS handshake; `None`: plain.
+    pub tls: Option<Session>,
     /// Our side; IPv4-mapped addresses are IPv4 here already.
     pub local: SocketAddr,
     /// It was cut because the client took nothing of its answer for `timeouts.body`.

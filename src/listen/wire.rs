@@ -6,8 +6,7 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::mem::MaybeUninit;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -15,15 +14,13 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
-use socket2::SockRef;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use super::drain::Open;
+use super::stream::Stream;
 use super::turn::Turn;
-use crate::sys;
 
 /// After the last answer, a client that sends nothing for so long is done.
 const LINGER_SILENCE: Duration = Duration::from_secs(2);
@@ -36,7 +33,7 @@ const JOINED: usize = 2048;
 
 /// See the module.
 pub(super) struct Wire {
-    io: TokioIo<TcpStream>,
+    io: TokioIo<Stream>,
     turn: Arc<Turn>,
     /// Read before the socket: what another hyper connection had read and not used.
     first: Bytes,
@@ -50,7 +47,7 @@ pub(super) struct Held {
 }
 
 impl Wire {
-    pub(super) fn new(stream: TcpStream, turn: Arc<Turn>, held: Held) -> Self {
+    pub(super) fn new(stream: Stream, turn: Arc<Turn>, held: Held) -> Self {
         Self { io: TokioIo::new(stream), turn, first: Bytes::new(), _held: held }
     }
 
@@ -78,20 +75,18 @@ impl Wire {
     }
 
     /// Would a plain close do? That is: it cannot reset away what was written. A client that has closed its side sends
-    /// nothing more; one that asked for the close is trusted with that, if nothing waits to be read. The kernel is asked,
-    /// not the runtime: it may not have heard yet of what waits.
+    /// nothing more; one that asked for the close is trusted with that, if nothing waits to be read. Under TLS it never does:
+    /// a last record is to be written, and what waits may be one of theirs.
     pub(super) fn may_close(&self) -> bool {
-        let mut byte = [MaybeUninit::uninit()];
+        let stream = self.io.inner();
         self.first.is_empty()
-            && match SockRef::from(self.io.inner()).peek(&mut byte) {
-                Ok(read) => read == 0,
-                Err(error) => error.kind() == io::ErrorKind::WouldBlock && self.turn.client_asked_to_close(),
-            }
+            && !stream.is_tls()
+            && stream.waits().map_or_else(|| self.turn.client_asked_to_close(), |bytes| !bytes)
     }
 
     /// Have bytes come, or the client's end? For a socket that hyper has let go of, after it found nothing to read.
     pub(super) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.io.inner().poll_read_ready(cx).map(drop)
+        self.io.inner().poll_readable(cx)
     }
 
     /// Is hyper writing on its own account, or to nobody?
@@ -100,16 +95,14 @@ impl Wire {
     }
 
     /// Notes how much of the answer the client has not taken yet.
-    fn weigh(&self) {
-        self.turn.holds(sys::unacknowledged(self.io.inner()).unwrap_or(0));
+    fn weigh(&mut self) {
+        self.turn.holds(self.io.inner_mut().unconfirmed());
     }
 
     /// Looks once, without reading, whether the client has closed its side, and what it has taken.
-    fn look(&self, cx: &mut Context<'_>) {
+    fn look(&mut self, cx: &mut Context<'_>) {
         self.weigh();
-        if let Poll::Ready(ready) = pin!(self.io.inner().ready(Interest::READABLE)).poll(cx)
-            && ready.is_ok_and(|ready| ready.is_read_closed())
-        {
+        if self.io.inner().closed_by_client(cx) {
             self.turn.client_gone();
         }
     }
@@ -128,8 +121,14 @@ fn join(pieces: &[io::IoSlice<'_>], room: &mut Vec<u8>) -> bool {
 
 impl Drop for Wire {
     fn drop(&mut self) {
-        if self.turn.must_reset() && !self.turn.tunnel() {
-            let _ = self.io.inner().set_zero_linger();
+        if self.turn.tunnel() {
+            return;
+        }
+        if self.turn.must_reset() {
+            self.io.inner().reset_at_end();
+        } else if self.turn.idle() {
+            // Never in an answer: without this word a cut one is seen as cut.
+            self.io.inner_mut().say_end();
         }
     }
 }
@@ -200,7 +199,12 @@ impl Write for Wire {
         if self.turn.asked_to_look() {
             self.look(cx);
         }
-        ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+        let flushed = Pin::new(&mut self.io).poll_flush(cx);
+        // A plain socket is always flushed; TLS keeps what the socket did not take, and a client that takes nothing is found out.
+        if self.io.inner().is_tls() && self.turn.took(flushed.is_ready()) {
+            self.weigh();
+        }
+        ready!(flushed)?;
         // After the last answer hyper would finish on its own, and could hand the socket to an upgrade that never was.
         // It is stopped here; the driver looks after every poll and takes the socket back.
         if self.turn.flushed() { Poll::Pending } else { Poll::Ready(Ok(())) }

@@ -9,6 +9,7 @@ use http::uri::Authority;
 use http::{Method, Version, request};
 
 use crate::cause::{Cause, Failure};
+use crate::listen::Session;
 
 use super::headers::values;
 use super::notes::Notes;
@@ -53,6 +54,21 @@ pub(super) fn check<'a>(parts: &'a request::Parts, notes: &Notes<'a>, via: &str)
     };
     let upgrade = if notes.upgrade { upgrade(parts) } else { None };
     Ok(Passed { host, expects_continue, upgrade, max_forwards })
+}
+
+/// Where clients show certificates: is the request for a host of the certificate that its connection was made with?
+///
+/// # Errors
+/// 421 (RFC 9110 §15.5.20).
+pub(super) fn at_home<'a>(session: &Session, passed: Passed<'a>) -> Result<Passed<'a>, Failure> {
+    match passed.host.as_ref().and_then(|host| host.to_str().ok()) {
+        Some(host) if !session.may_ask_for(host) => {
+            let named = session.sni.as_deref().map_or_else(|| "no host".to_owned(), |sni| format!("the host {sni}"));
+            let seen = format!("it is for a host of another certificate than its TLS handshake, which named {named}");
+            Err(Failure::new(Cause::ClientInvalid).status(421).seen(seen))
+        }
+        _ => Ok(passed),
+    }
 }
 
 /// Anything but a single `chunked` is refused: two parsers could read it in two ways (RFC 9112 §6.1).

@@ -28,6 +28,8 @@ pub(super) struct Ours<'a> {
     /// The client itself.
     pub(super) client: IpAddr,
     peer: &'a HeaderValue,
+    /// What the peer itself spoke: `http`, `https`.
+    spoken: &'static HeaderValue,
     port: HeaderValue,
     /// What a peer says that is one of `trusted_proxies`.
     behind: Option<Box<Behind<'a>>>,
@@ -43,30 +45,34 @@ struct Behind<'a> {
 }
 
 static HTTP: HeaderValue = HeaderValue::from_static("http");
+static HTTPS: HeaderValue = HeaderValue::from_static("https");
 
 impl<'a> Ours<'a> {
-    /// Did the client speak TLS, as far as those in front of causeway say?
+    /// Did the client speak TLS, as far as causeway and those in front of it can say?
     pub(super) fn secure(&self) -> bool {
-        self.behind.as_ref().is_some_and(|behind| behind.proto.as_bytes().eq_ignore_ascii_case(b"https"))
+        let proto = self.behind.as_ref().map_or(self.spoken, |behind| behind.proto);
+        proto.as_bytes().eq_ignore_ascii_case(b"https")
     }
 
-    /// From the request's fields, its peer (also as text), the host it asks for, and whom we trust.
+    /// From the request's fields, its peer (also as text, and whether it speaks TLS), the host it asks for, and whom we trust.
     pub(super) fn new(
         headers: &'a HeaderMap,
-        (peer, text): (IpAddr, &'a HeaderValue),
+        (peer, text, tls): (IpAddr, &'a HeaderValue, bool),
         host: Option<&HeaderValue>,
         trust: &Networks,
     ) -> Self {
-        let unsaid = HeaderValue::from_static("80");
+        let spoken = if tls { &HTTPS } else { &HTTP };
+        let unsaid = |secure: bool| HeaderValue::from_static(if secure { "443" } else { "80" });
         if !trust.contains(peer) {
-            return Self { client: peer, peer: text, port: port_of(host).unwrap_or(unsaid), behind: None };
+            let port = port_of(host).unwrap_or_else(|| unsaid(tls));
+            return Self { client: peer, peer: text, spoken, port, behind: None };
         }
         let client = client_behind(headers, peer, trust);
         let chain = values(headers, &X_FORWARDED_FOR).chain(text.to_str()).collect::<Vec<_>>().join(", ");
-        let proto = headers.get(&X_FORWARDED_PROTO).unwrap_or(&HTTP);
+        let proto = headers.get(&X_FORWARDED_PROTO).unwrap_or(spoken);
         let secure = proto.as_bytes().eq_ignore_ascii_case(b"https");
-        let unsaid = if secure { HeaderValue::from_static("443") } else { unsaid };
-        let port = headers.get(&X_FORWARDED_PORT).cloned().or_else(|| port_of(host)).unwrap_or(unsaid);
+        let port = headers.get(&X_FORWARDED_PORT).cloned().or_else(|| port_of(host));
+        let port = port.unwrap_or_else(|| unsaid(secure));
         let behind = Behind {
             chain: shared(chain),
             client: shared(client.to_string()),
@@ -74,7 +80,7 @@ impl<'a> Ours<'a> {
             host: headers.get(&X_FORWARDED_HOST),
             prefix: headers.get(&X_FORWARDED_PREFIX),
         };
-        Self { client, peer: text, port, behind: Some(Box::new(behind)) }
+        Self { client, peer: text, spoken, port, behind: Some(Box::new(behind)) }
     }
 
     /// The peer is one of `trusted_proxies`.
@@ -130,7 +136,7 @@ pub(super) fn to_upstream(
         }
     }
     let (chain, client, proto, host, prefix) = match &ours.behind {
-        None => (ours.peer, ours.peer, &HTTP, None, None),
+        None => (ours.peer, ours.peer, ours.spoken, None, None),
         Some(behind) => (&behind.chain, &behind.client, behind.proto, behind.host, behind.prefix),
     };
     put(&X_FORWARDED_FOR, chain);
@@ -318,12 +324,16 @@ mod tests {
     }
 
     fn sent(fields: &[(&'static str, &'static str)], trust: &str) -> HeaderMap {
+        sent_over(false, fields, trust)
+    }
+
+    fn sent_over(tls: bool, fields: &[(&'static str, &'static str)], trust: &str) -> HeaderMap {
         let original = map(fields);
         let trust = Networks(trust.split_whitespace().map(|net| net.parse().unwrap()).collect());
         let (via, id) = (HeaderValue::from_static("1.1 causeway-0a1b2c"), HeaderValue::from_static("0123456789abcdef"));
         let host = original.get("host");
         let (peer, text) = ("10.0.0.9".parse().unwrap(), HeaderValue::from_static("10.0.0.9"));
-        let (notes, ours) = (Notes::of(&original), Ours::new(&original, (peer, &text), host, &trust));
+        let (notes, ours) = (Notes::of(&original), Ours::new(&original, (peer, &text, tls), host, &trust));
         let (upgrade, max_forwards, prefix) = (None, None, None);
         let shape =
             Shape { host, asked: host, request_id: &id, via: &via, upgrade, max_forwards, prefix, parent: None };
@@ -368,6 +378,19 @@ mod tests {
         assert_eq!(out["x-real-ip"], "1.2.3.4");
         assert_eq!(out["x-forwarded-port"], "443");
         assert_eq!(out["forwarded"], "for=x");
+    }
+
+    #[test]
+    fn tls_is_told_and_who_is_trusted_may_say_otherwise() {
+        let told = |fields: &[_], trust| {
+            let out = sent_over(true, fields, trust);
+            (out["x-forwarded-proto"].clone(), out["x-forwarded-port"].clone())
+        };
+        let said = |proto: &'static str, port: &'static str| (proto.parse().unwrap(), port.parse().unwrap());
+        assert_eq!(told(&[("host", "a"), ("x-forwarded-proto", "http")], ""), said("https", "443"));
+        assert_eq!(told(&[("host", "a:8443")], ""), said("https", "8443"));
+        assert_eq!(told(&[("host", "a")], "10.0.0.0/8"), said("https", "443"));
+        assert_eq!(told(&[("host", "a"), ("x-forwarded-proto", "http")], "10.0.0.0/8"), said("http", "80"));
     }
 
     #[test]

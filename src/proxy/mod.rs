@@ -257,6 +257,10 @@ impl Service {
         let checked = checked.and_then(|passed| {
             if conn.drain.last_second() { Err(Failure::new(Cause::ShuttingDown)) } else { Ok(passed) }
         });
+        let checked = match &conn.tls {
+            Some(session) => checked.and_then(|passed| guard::at_home(session, passed)),
+            None => checked,
+        };
         let (passed, refusal) = match checked {
             Ok(passed) => (passed, None),
             Err(failure) => (guard::Passed::default(), Some(failure)),
@@ -313,7 +317,7 @@ impl Service {
     ) -> (Box<Open>, Asked<'a>) {
         let ours = Ours::new(
             &parts.headers,
-            (conn.peer.ip(), &conn.peer_text),
+            (conn.peer.ip(), &conn.peer_text, conn.tls.is_some()),
             passed.host.as_deref(),
             &self.proxy.config.trusted_proxies,
         );

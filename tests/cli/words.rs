@@ -62,7 +62,7 @@ fn two_lines_are_two_lines() {
 fn check_says_how_a_url_is_written() {
     for (url, part) in [
         ("reports.shop.example/x", "write http://reports.shop.example/x"),
-        ("https://shop.example/", "causeway takes plain HTTP only in this version"),
+        ("ftp://shop.example/", "write http://host/path or /path"),
     ] {
         let out = output(&["check", "--url", url]);
         assert!(out.status.code() == Some(2) && text(&out.stderr).contains(part), "{out:?}");
@@ -80,6 +80,7 @@ fn check_of_a_url_that_nothing_takes_is_1() {
     .unwrap();
     let file = file.to_str().unwrap();
     assert_eq!(code(&["check", file, "--url", "http://a.example/"]), 0);
+    assert_eq!(code(&["check", file, "--url", "https://a.example/"]), 1, "no listener speaks TLS");
     assert_eq!(code(&["check", file, "--url", "http://b.example/"]), 1);
     assert_eq!(code(&["check", file, "--url", "http://a.example/", "--method", "POST"]), 1);
 }

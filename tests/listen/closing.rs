@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::*;
 
 #[tokio::test]
-async fn pipelined_requests_are_answered_in_order() {
+pub(super) async fn pipelined_requests_are_answered_in_order() {
     let mut server = start(listener()).await;
     let mut client = server.connect().await;
     client.send("GET /chunks HTTP/1.1\r\n\r\nHEAD /chunks HTTP/1.1\r\n\r\nPOST /echo HTTP/1.1\r\ncontent-length: 3\r\n\r\nabcGET /a HTTP/1.1\r\nconnection: close\r\n\r\nGET /never HTTP/1.1\r\n\r\n").await;
@@ -21,7 +21,7 @@ async fn pipelined_requests_are_answered_in_order() {
 }
 
 #[tokio::test]
-async fn the_keep_alive_clock_runs_from_the_last_answer() {
+pub(super) async fn the_keep_alive_clock_runs_from_the_last_answer() {
     let server = start(Listener { keep_alive: 3 * SHORT, ..listener() }).await;
     let mut client = server.connect().await;
     for _ in 0..3 {
@@ -34,7 +34,7 @@ async fn the_keep_alive_clock_runs_from_the_last_answer() {
 }
 
 #[tokio::test]
-async fn the_head_clock_runs_on_kept_connections_too() {
+pub(super) async fn the_head_clock_runs_on_kept_connections_too() {
     let server = start(Listener { head_timeout: SHORT, ..listener() }).await;
     let mut client = server.connect().await;
     client.send("GET / HTTP/1.1\r\n\r\n").await;
@@ -44,7 +44,7 @@ async fn the_head_clock_runs_on_kept_connections_too() {
 }
 
 #[tokio::test]
-async fn http10_is_closed_unless_it_asks_to_be_kept() {
+pub(super) async fn http10_is_closed_unless_it_asks_to_be_kept() {
     let server = start(listener()).await;
     let mut client = server.connect().await;
     client.send("GET / HTTP/1.0\r\nconnection: keep-alive\r\n\r\n").await;
@@ -61,7 +61,7 @@ async fn http10_is_closed_unless_it_asks_to_be_kept() {
 }
 
 #[tokio::test]
-async fn continue_is_sent_when_the_body_is_polled_and_not_before() {
+pub(super) async fn continue_is_sent_when_the_body_is_polled_and_not_before() {
     let mut server = start(listener()).await;
     let mut client = server.connect().await;
     client.send("POST /when-told HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n").await;
@@ -75,7 +75,7 @@ async fn continue_is_sent_when_the_body_is_polled_and_not_before() {
 }
 
 #[tokio::test]
-async fn a_final_answer_in_place_of_continue_closes() {
+pub(super) async fn a_final_answer_in_place_of_continue_closes() {
     let server = start(listener()).await;
     let mut client = server.connect().await;
     client.send("POST /early HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n").await;
@@ -84,7 +84,7 @@ async fn a_final_answer_in_place_of_continue_closes() {
 }
 
 #[tokio::test]
-async fn an_early_answer_survives_a_large_upload() {
+pub(super) async fn an_early_answer_survives_a_large_upload() {
     let server = start(listener()).await;
     // As Java's HttpClient sends it: hyper must not take this for an upgrade.
     for (path, upgrade) in
@@ -92,7 +92,7 @@ async fn an_early_answer_survives_a_large_upload() {
     {
         let mut client = server.connect().await;
         client.send(format!("POST {path} HTTP/1.1\r\n{upgrade}content-length: 20000000\r\n\r\n")).await;
-        let (mut read, mut write) = client.0.split();
+        let (mut read, mut write) = tokio::io::split(&mut client.0);
         let upload = async {
             let chunk = vec![0; 1_000_000];
             for _ in 0..20 {
@@ -109,21 +109,21 @@ async fn an_early_answer_survives_a_large_upload() {
 
 /// The last answer is out, and bytes have come that the runtime has not heard of yet: a plain close would reset.
 #[tokio::test]
-async fn what_comes_with_the_last_answer_does_not_reset_it_away() {
+pub(super) async fn what_comes_with_the_last_answer_does_not_reset_it_away() {
     let mut server = start(listener()).await;
     let mut client = server.connect().await;
     client.send("GET /wait HTTP/1.1\r\nconnection: close\r\n\r\n").await;
     assert_eq!(server.logged().await, "called /wait");
     tokio::time::sleep(SHORT).await; // hyper has looked for more, and there was nothing
     // From here to the answer nothing looks at the sockets: the loopback has these bytes, the runtime not.
-    client.0.try_write(b"GET /never HTTP/1.1\r\n\r\n").unwrap();
+    client.0.write_at_once(b"GET /never HTTP/1.1\r\n\r\n").await;
     server.go.notify_one();
     assert!(client.whole().await.ends_with("waited"));
 }
 
 /// Who did not ask for the close may be sending already: such bytes are taken for a while.
 #[tokio::test]
-async fn a_close_of_our_own_lingers() {
+pub(super) async fn a_close_of_our_own_lingers() {
     let mut server = start(listener()).await;
     let mut client = server.connect().await;
     client.send("GET /wait HTTP/1.1\r\n\r\n").await;
@@ -139,7 +139,7 @@ async fn a_close_of_our_own_lingers() {
 /// hyper takes a connection that it is done with for upgraded, if a request had asked for it, and whether or not the answer
 /// is out. Java's HttpClient asks on every new connection.
 #[tokio::test]
-async fn an_answer_in_place_of_an_upgrade_is_whole() {
+pub(super) async fn an_answer_in_place_of_an_upgrade_is_whole() {
     let server = start(listener()).await;
     let upgrade = "upgrade: h2c\r\ncontent-length: 20\r\n\r\n";
     let mut client = server.connect().await;
@@ -154,16 +154,18 @@ async fn an_answer_in_place_of_an_upgrade_is_whole() {
 }
 
 #[tokio::test]
-async fn a_broken_answer_is_never_a_whole_one() {
+pub(super) async fn a_broken_answer_is_never_a_whole_one() {
     let server = start(listener()).await;
     let mut client = server.connect().await;
     client.send("GET /break HTTP/1.1\r\n\r\n").await;
-    let (text, _) = client.rest().await;
+    let (text, end) = client.rest().await;
+    assert_eq!(end.is_err(), secure::now(), "over TLS the cut is seen by itself");
     assert!(text.starts_with("HTTP/1.1 200 OK\r\n") && text.ends_with("3\r\ntwo\r\n"), "{text}");
 
     let mut client = server.connect().await;
     client.send("GET /break-length HTTP/1.1\r\n\r\n").await;
-    let (text, _) = client.rest().await;
+    let (text, end) = client.rest().await;
+    assert_eq!(end.is_err(), secure::now());
     assert!(text.ends_with("\r\n\r\nonetwo"), "{text}");
 
     let mut client = server.connect().await;
@@ -173,7 +175,7 @@ async fn a_broken_answer_is_never_a_whole_one() {
 }
 
 #[tokio::test]
-async fn a_panic_ends_one_connection() {
+pub(super) async fn a_panic_ends_one_connection() {
     let server = start(listener()).await;
     let mut other = server.connect().await;
     other.send("GET / HTTP/1.1\r\n\r\n").await;
@@ -186,7 +188,7 @@ async fn a_panic_ends_one_connection() {
 }
 
 #[tokio::test]
-async fn a_silent_body_gets_408() {
+pub(super) async fn a_silent_body_gets_408() {
     let mut server = start(Listener { body_timeout: 3 * SHORT, ..listener() }).await;
     let mut client = server.connect().await;
     client.send("POST /echo HTTP/1.1\r\ncontent-length: 9\r\n\r\n").await;
@@ -201,7 +203,7 @@ async fn a_silent_body_gets_408() {
 }
 
 #[tokio::test]
-async fn broken_chunks_get_400() {
+pub(super) async fn broken_chunks_get_400() {
     let mut server = start(listener()).await;
     let mut client = server.connect().await;
     client.send("POST /echo HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\nzzz\r\n").await;
@@ -213,7 +215,7 @@ async fn broken_chunks_get_400() {
 
 /// Where trailers end is read in more ways than one: nothing is read behind them.
 #[tokio::test]
-async fn trailers_end_the_connection() {
+pub(super) async fn trailers_end_the_connection() {
     let server = start(listener()).await;
     let mut client = server.connect().await;
     client.send("POST /echo HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\na: b\r\n\r\n").await;

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::*;
 
 #[tokio::test]
-async fn the_handler_is_dropped_when_the_client_leaves() {
+pub(super) async fn the_handler_is_dropped_when_the_client_leaves() {
     let head = "POST /hold HTTP/1.1\r\ncontent-length: 1000000\r\n\r\n";
     // More than hyper reads ahead, less than the kernel takes: behind a full window a FIN could not be seen.
     let with_body = format!("{head}{}", "x".repeat(40_000));
@@ -25,7 +25,7 @@ async fn the_handler_is_dropped_when_the_client_leaves() {
 }
 
 #[tokio::test]
-async fn a_client_that_takes_nothing_of_its_answer_is_cut() {
+pub(super) async fn a_client_that_takes_nothing_of_its_answer_is_cut() {
     let mut server = start(Listener { body_timeout: 2 * SHORT, ..listener() }).await;
     for version in ["1.1", "1.0"] {
         let mut client = server.connect().await;
@@ -47,7 +47,7 @@ async fn a_client_that_takes_nothing_of_its_answer_is_cut() {
 }
 
 #[tokio::test]
-async fn a_slow_client_is_waited_for() {
+pub(super) async fn a_slow_client_is_waited_for() {
     let server = start(Listener { body_timeout: 3 * SHORT, ..listener() }).await;
     let mut client = server.connect().await;
     client.send("GET /big HTTP/1.1\r\nconnection: close\r\n\r\n").await;
@@ -60,7 +60,7 @@ async fn a_slow_client_is_waited_for() {
 }
 
 #[tokio::test]
-async fn an_upgraded_connection_echoes_what_came_behind_its_head() {
+pub(super) async fn an_upgraded_connection_echoes_what_came_behind_its_head() {
     let one = Listener { connections_limit: NonZeroUsize::new(1), ..listener() };
     let mut server = start(one).await;
     let mut client = server.connect().await;
@@ -82,7 +82,7 @@ async fn an_upgraded_connection_echoes_what_came_behind_its_head() {
 }
 
 #[tokio::test]
-async fn in_a_drain_idle_connections_end_after_a_second() {
+pub(super) async fn in_a_drain_idle_connections_end_after_a_second() {
     let server = start(listener()).await;
     let mut kept = server.connect().await;
     kept.send("GET / HTTP/1.1\r\n\r\n").await;
@@ -108,7 +108,7 @@ async fn in_a_drain_idle_connections_end_after_a_second() {
 }
 
 #[tokio::test]
-async fn in_a_drain_half_a_head_is_finished() {
+pub(super) async fn in_a_drain_half_a_head_is_finished() {
     let server = start(listener()).await;
     let mut alone = server.connect().await;
     alone.send("GET / HTTP/1.1\r\nho").await;
@@ -126,14 +126,14 @@ async fn in_a_drain_half_a_head_is_finished() {
 }
 
 #[tokio::test]
-async fn a_drain_takes_what_waits_in_the_backlog() {
+pub(super) async fn a_drain_takes_what_waits_in_the_backlog() {
     let server = start(listener()).await;
     // Nothing runs between these lines but the client: the accept loop sees all of them at once.
     let mut waiting = Vec::new();
     for _ in 0..20 {
         let stream = std::net::TcpStream::connect(server.address).unwrap();
         stream.set_nonblocking(true).unwrap();
-        waiting.push(Client(TcpStream::from_std(stream).unwrap()));
+        waiting.push(Client(secure::Socket::Plain(TcpStream::from_std(stream).unwrap())));
     }
     server.drain.begin();
     for client in &mut waiting {
@@ -147,7 +147,7 @@ async fn a_drain_takes_what_waits_in_the_backlog() {
 
 /// The kernel keeps back who says nothing; a close would reset it.
 #[tokio::test]
-async fn a_drain_waits_for_those_whom_the_kernel_keeps_back() {
+pub(super) async fn a_drain_waits_for_those_whom_the_kernel_keeps_back() {
     let server = start(listener()).await;
     let (mut asks, mut silent) = (server.connect().await, server.connect().await);
     tokio::time::sleep(SHORT).await;
@@ -164,7 +164,7 @@ async fn a_drain_waits_for_those_whom_the_kernel_keeps_back() {
 }
 
 #[tokio::test]
-async fn the_cut_waits_for_no_backlog() {
+pub(super) async fn the_cut_waits_for_no_backlog() {
     let server = start(listener()).await;
     server.drain.begin();
     let since = Instant::now();
@@ -175,7 +175,7 @@ async fn the_cut_waits_for_no_backlog() {
 }
 
 #[tokio::test]
-async fn the_cut_drops_what_remains() {
+pub(super) async fn the_cut_drops_what_remains() {
     let mut server = start(listener()).await;
     let mut held = server.connect().await;
     held.send("POST /hold HTTP/1.1\r\ncontent-length: 5\r\n\r\n").await;

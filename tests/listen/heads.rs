@@ -10,7 +10,7 @@ async fn refused(listener: Listener, bytes: impl AsRef<[u8]>) -> String {
 }
 
 #[tokio::test]
-async fn broken_heads_get_a_full_answer() {
+pub(super) async fn broken_heads_get_a_full_answer() {
     for (bytes, seen) in [
         (&b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..], "TLS handshake"),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "HTTP/2 came"),
@@ -30,7 +30,7 @@ async fn broken_heads_get_a_full_answer() {
 }
 
 #[tokio::test]
-async fn heads_that_are_too_large_name_their_limit() {
+pub(super) async fn heads_that_are_too_large_name_their_limit() {
     let fields = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(21));
     let text = refused(listener(), &fields).await;
     assert!(text.starts_with("HTTP/1.1 431 ") && text.contains("more than 20 fields"), "{text}");
@@ -55,7 +55,7 @@ async fn heads_that_are_too_large_name_their_limit() {
 }
 
 #[tokio::test]
-async fn a_large_head_within_the_limit_is_served() {
+pub(super) async fn a_large_head_within_the_limit_is_served() {
     let server = start(Listener { head_limit: 256 << 10, ..listener() }).await;
     let mut client = server.connect().await;
     client.send(format!("GET / HTTP/1.1\r\nconnection: close\r\na: {}\r\n\r\n", "x".repeat(200 << 10))).await;
@@ -63,7 +63,7 @@ async fn a_large_head_within_the_limit_is_served() {
 }
 
 #[tokio::test]
-async fn half_a_head_gets_408_and_silence_gets_nothing() {
+pub(super) async fn half_a_head_gets_408_and_silence_gets_nothing() {
     let hasty = || Listener { head_timeout: SHORT, ..listener() };
     let text = refused(hasty(), "GET / HTTP/1.1\r\nhost: ").await;
     assert!(text.starts_with("HTTP/1.1 408 ") && text.contains("no complete head within 200.0 ms"), "{text}");
@@ -72,7 +72,7 @@ async fn half_a_head_gets_408_and_silence_gets_nothing() {
 }
 
 #[tokio::test]
-async fn a_refusal_comes_after_the_answers_before_it() {
+pub(super) async fn a_refusal_comes_after_the_answers_before_it() {
     let server = start(listener()).await;
     let mut client = server.connect().await;
     client.send("GET /big HTTP/1.1\r\n\r\nGET /chunks HTTP/1.1\r\n\r\nbroken\x00\r\n\r\n").await;

@@ -29,7 +29,7 @@ async fn asleep(server: &Server) -> Client {
 }
 
 #[tokio::test]
-async fn a_quiet_connection_sleeps_and_wakes_as_often_as_it_likes() {
+pub(super) async fn a_quiet_connection_sleeps_and_wakes_as_often_as_it_likes() {
     let server = start(listener()).await;
     let mut client = asleep(&server).await;
     for _ in 0..2 {
@@ -46,7 +46,7 @@ async fn a_quiet_connection_sleeps_and_wakes_as_often_as_it_likes() {
 }
 
 #[tokio::test]
-async fn half_read_heads_survive_whole() {
+pub(super) async fn half_read_heads_survive_whole() {
     let server = start(listener()).await;
     let mut client = server.connect().await;
     // Read together with the request before it: hyper holds it, and has told nobody.
@@ -66,7 +66,7 @@ async fn half_read_heads_survive_whole() {
 }
 
 #[tokio::test]
-async fn pipelined_bytes_wake_it_and_are_served_in_order() {
+pub(super) async fn pipelined_bytes_wake_it_and_are_served_in_order() {
     let server = start(listener()).await;
     let mut client = asleep(&server).await;
     client.send("GET /chunks HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\nGET /chu").await;
@@ -80,7 +80,7 @@ async fn pipelined_bytes_wake_it_and_are_served_in_order() {
 
 /// Empty lines before a request line are ignored (RFC 9112 §2.2); also where sleep falls between them.
 #[tokio::test]
-async fn an_empty_line_behind_a_request_is_nothing() {
+pub(super) async fn an_empty_line_behind_a_request_is_nothing() {
     let server = start(listener()).await;
     let mut client = server.connect().await;
     client.send("GET / HTTP/1.1\r\n\r\n\r\n").await;
@@ -91,7 +91,7 @@ async fn an_empty_line_behind_a_request_is_nothing() {
 }
 
 #[tokio::test]
-async fn an_answer_that_nobody_takes_yet_is_not_lost() {
+pub(super) async fn an_answer_that_nobody_takes_yet_is_not_lost() {
     let server = start(listener()).await;
     let mut client = server.connect().await;
     client.send("GET /big-at-once HTTP/1.1\r\n\r\n").await;
@@ -107,7 +107,7 @@ async fn an_answer_that_nobody_takes_yet_is_not_lost() {
 }
 
 #[tokio::test]
-async fn while_a_request_is_answered_nothing_sleeps() {
+pub(super) async fn while_a_request_is_answered_nothing_sleeps() {
     let mut server = start(listener()).await;
     let mut waits = server.connect().await;
     waits.send("GET /wait HTTP/1.1\r\n\r\n").await;
@@ -125,7 +125,7 @@ async fn while_a_request_is_answered_nothing_sleeps() {
 }
 
 #[tokio::test]
-async fn the_keep_alive_clock_runs_on_in_sleep_and_from_the_last_answer() {
+pub(super) async fn the_keep_alive_clock_runs_on_in_sleep_and_from_the_last_answer() {
     let server = start(Listener { keep_alive: Duration::from_millis(1500), ..listener() }).await;
     let mut client = asleep(&server).await;
     client.send("GET / HTTP/1.1\r\n\r\n").await;
@@ -138,7 +138,7 @@ async fn the_keep_alive_clock_runs_on_in_sleep_and_from_the_last_answer() {
 }
 
 #[tokio::test]
-async fn the_head_clock_runs_in_sleep_and_after_it() {
+pub(super) async fn the_head_clock_runs_in_sleep_and_after_it() {
     let server = start(Listener { head_timeout: Duration::from_millis(700), ..listener() }).await;
     let mut silent = server.connect().await;
     server.sleeping(1).await;
@@ -157,7 +157,7 @@ async fn the_head_clock_runs_in_sleep_and_after_it() {
 }
 
 #[tokio::test]
-async fn a_drain_wakes_nobody_for_nothing_and_serves_who_asks() {
+pub(super) async fn a_drain_wakes_nobody_for_nothing_and_serves_who_asks() {
     let server = start(listener()).await;
     let (mut asks, mut idle) = (asleep(&server).await, server.connect().await);
     idle.send("GET / HTTP/1.1\r\n\r\n").await;
@@ -177,7 +177,7 @@ async fn a_drain_wakes_nobody_for_nothing_and_serves_who_asks() {
 }
 
 #[tokio::test]
-async fn the_cut_ends_sleepers() {
+pub(super) async fn the_cut_ends_sleepers() {
     let server = start(listener()).await;
     let mut client = asleep(&server).await;
     server.drain.begin();
@@ -188,12 +188,12 @@ async fn the_cut_ends_sleepers() {
 
 /// Its place and its memory are free at once, not when a clock ends.
 #[tokio::test]
-async fn a_sleeper_whose_client_leaves_is_gone() {
+pub(super) async fn a_sleeper_whose_client_leaves_is_gone() {
     let server = start(Listener { connections_limit: NonZeroUsize::new(1), ..listener() }).await;
     for abort in [false, true] {
         let client = asleep(&server).await;
         if abort {
-            socket2::SockRef::from(&client.0).set_linger(Some(Duration::ZERO)).unwrap();
+            socket2::SockRef::from(client.0.tcp()).set_linger(Some(Duration::ZERO)).unwrap();
         }
         drop(client);
         server.sleeping(0).await;
@@ -208,7 +208,7 @@ async fn a_sleeper_whose_client_leaves_is_gone() {
 }
 
 #[tokio::test]
-async fn a_tunnel_never_sleeps() {
+pub(super) async fn a_tunnel_never_sleeps() {
     let server = start(listener()).await;
     let mut client = asleep(&server).await;
     client.send("GET /upgrade HTTP/1.1\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\nbehind").await;

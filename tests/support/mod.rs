@@ -1,5 +1,6 @@
 //! What tests share: nothing here asserts a promise.
 
+pub mod certificates;
 pub mod chromium;
 pub mod full;
 pub mod origin;

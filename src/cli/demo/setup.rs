@@ -106,6 +106,8 @@ pub(super) fn config(ports: &Ports, cast: &Cast) -> Config {
             fields_limit: 100,
             connections_limit: NonZeroUsize::new(1024),
             in_flight_limit: None,
+            tls_timeout: Duration::from_secs(5),
+            tls: None,
         }],
         admin: Some(ListenAddress::Exact(loopback(ports.admin))),
         admin_token: None,

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::address::ListenAddress;
-use super::super::model::Listener;
+use super::super::model::{Listener, ListenerTls};
 use super::super::problem::Place;
 use super::super::read::Section;
-use super::circle;
 use super::pool::count;
 use super::unknown::line;
+use super::{certificates, circle};
 
 /// All listeners, and where their addresses stand. `listen` is short for the address of `[listener.main]`.
 pub(super) fn listeners(root: &Section<'_>) -> Vec<(Listener, Place)> {
@@ -53,16 +53,26 @@ pub(super) fn listeners(root: &Section<'_>) -> Vec<(Listener, Place)> {
             };
             section.cx.error(&place, message, "give it another port, or take it out");
         }
-        if address.port() == 443 {
+        let tls = certificates::tls(&section);
+        let secure = section.has("tls");
+        if address.port() == 443 && !secure {
             let message = "browsers speak TLS to port 443, and causeway speaks plain HTTP there";
-            section.cx.warn(&place, message, "TLS is not part of this version yet: let a TLS proxy have that port");
+            section.cx.warn(
+                &place,
+                message,
+                format!("write [listener.{name}.tls] with its certificates, or take port 80"),
+            );
         }
-        listeners.push((listener(name, address, &section), place));
+        if let Some(useless) = section.value_place_in("timeouts", "tls").filter(|_| !secure) {
+            let hint = format!("write [listener.{name}.tls] with its certificates, or take it out");
+            section.cx.warn(useless, format!("`timeouts.tls` does nothing: listener `{name}` has no [tls]"), hint);
+        }
+        listeners.push((listener(name, address, tls, &section), place));
     }
     listeners
 }
 
-fn listener(name: Arc<str>, address: ListenAddress, section: &Section<'_>) -> Listener {
+fn listener(name: Arc<str>, address: ListenAddress, tls: Option<Arc<ListenerTls>>, section: &Section<'_>) -> Listener {
     let timeouts = section.section("timeouts");
     let limits = section.section("limits");
     let connections = limits.number_or("connections", 1..=10_000_000, &[("auto", 0)], |n| n).unwrap_or(0);
@@ -76,5 +86,7 @@ fn listener(name: Arc<str>, address: ListenAddress, section: &Section<'_>) -> Li
         fields_limit: limits.number("fields", 100, 1..=10_000) as usize,
         connections_limit: NonZeroUsize::new(connections as usize),
         in_flight_limit: limits.number_or("in_flight", 1..=10_000_000, &[("off", None)], count).flatten(),
+        tls_timeout: timeouts.time("tls", Duration::from_secs(5)),
+        tls,
     }
 }

@@ -2,10 +2,11 @@
 //!
 //! Each file here reads the tables of one noun. Reading goes on past every problem with the default in place of the
 //! faulty value; at the end one error is enough to give no config at all. The only files that are opened are those that
-//! `respond`, `errors.page` and `admin.token_file` name.
+//! `respond`, `errors.page`, `admin.token_file` and `tls` name.
 
 mod access;
 mod balance;
+mod certificates;
 mod circle;
 mod clocks;
 mod elsewhere;

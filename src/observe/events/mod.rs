@@ -1,11 +1,12 @@
 //! Events: one function for each fact, one line each. Human form on a terminal (time, level, message), else JSON.
 //!
 //! [`sink`] writes them; [`feed`](mod@feed) keeps the latest for who follows them; `throttle` keeps one fact from flooding the
-//! log; `request` and `upstream` have those about them.
+//! log; `request`, `secure` and `upstream` have those about them.
 //! Arguments are plain values, so that every floor can say what it knows.
 
 pub mod feed;
 mod request;
+mod secure;
 pub mod sink;
 mod throttle;
 mod trace;
@@ -27,6 +28,7 @@ use throttle::Throttle;
 
 pub use feed::{Feed, Told};
 pub use request::{failures_held, request_failed, request_suspect, requests_failed};
+pub use secure::{certificate_refused, certificate_taken, handshake_failed};
 pub use sink::{Events, feed, init};
 pub use trace::{spans_lost, traces_off, traces_on};
 pub use upstream::{
@@ -53,10 +55,10 @@ pub fn config_warning(problem: &Problem) {
     warn!(event = "config_warning", file, line, column, hint, "{message}");
 }
 
-/// A listener is bound. `both`: one socket takes IPv4 and IPv6.
-pub fn listening(listener: &str, address: SocketAddr, both: bool) {
+/// A listener is bound. `scheme`: `http`, `https`; `both`: one socket takes IPv4 and IPv6.
+pub fn listening(listener: &str, scheme: &str, address: SocketAddr, both: bool) {
     let families = if both { " (IPv4 and IPv6)" } else { "" };
-    info!(event = "listening", listener, %address, "listening on http://{address}{families}");
+    info!(event = "listening", listener, %address, "listening on {scheme}://{address}{families}");
 }
 
 /// The admin address is bound.

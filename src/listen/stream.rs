@@ -1,0 +1,156 @@
+//! What bytes of a connection come by: a plain socket, or TLS over one. It adds nothing to the plain one but a match.
+//!
+//! Everything that is asked of the socket itself is asked here, so that a third kind needs only this file.
+
+use std::future::Future as _;
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+
+use crate::sys;
+
+/// See the module.
+pub(super) enum Stream {
+    Tcp(TcpStream),
+    /// On the heap: it is large, and a task keeps its size for life.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Stream {
+    pub(super) const fn is_tls(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
+
+    /// Would reading find bytes of the client's now (`Some(true)`), its end (`Some(false)`), or nothing (`None`)? The kernel is
+    /// asked, not the runtime: it may not have heard yet of what waits. Under TLS, what waits may be of TLS alone.
+    pub(super) fn waits(&self) -> Option<bool> {
+        let mut byte = [MaybeUninit::uninit()];
+        match SockRef::from(self.socket()).peek(&mut byte) {
+            Ok(read) => Some(read > 0),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            Err(_) => Some(true),
+        }
+    }
+
+    /// Have bytes come, or the client's end? For one that was read until it had nothing: then TLS holds nothing either.
+    pub(super) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.socket().poll_read_ready(cx).map(drop)
+    }
+
+    /// Has the client closed its side, be there bytes to read before that or not? Leaves no waker that is to be counted on.
+    pub(super) fn closed_by_client(&self, cx: &mut Context<'_>) -> bool {
+        match pin!(self.socket().ready(Interest::READABLE)).poll(cx) {
+            Poll::Ready(ready) => ready.is_ok_and(|ready| ready.is_read_closed()),
+            Poll::Pending => false,
+        }
+    }
+
+    /// Bytes that were written and that the client has not confirmed, those that TLS has not handed on yet included.
+    pub(super) fn unconfirmed(&mut self) -> usize {
+        let kernel = sys::unacknowledged(self.socket()).unwrap_or(0);
+        match self {
+            Self::Tcp(_) => kernel,
+            Self::Tls(tls) => {
+                kernel + tls.get_mut().1.process_new_packets().map_or(0, |state| state.tls_bytes_to_write())
+            }
+        }
+    }
+
+    /// Its end will be a reset.
+    pub(super) fn reset_at_end(&self) {
+        // A socket that is gone needs no reset.
+        let _ = self.socket().set_zero_linger();
+    }
+
+    /// Tells the client that the end which follows is meant (RFC 8446 §6.1), as far as that goes without waiting.
+    pub(super) fn say_end(&mut self) {
+        let Self::Tls(tls) = self else { return };
+        let (socket, session) = tls.get_mut();
+        session.send_close_notify();
+        // Where the socket takes nothing now, the client has not read for long.
+        while session.wants_write() && session.write_tls(&mut Now(socket)).is_ok_and(|written| written > 0) {}
+    }
+
+    fn socket(&self) -> &TcpStream {
+        match self {
+            Self::Tcp(socket) => socket,
+            Self::Tls(tls) => tls.get_ref().0,
+        }
+    }
+}
+
+/// Writes what the socket takes at once.
+struct Now<'a>(&'a TcpStream);
+
+impl io::Write for Now<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.try_write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Tcp(socket) => Pin::new(socket).poll_read(cx, buf),
+            Self::Tls(tls) => Pin::new(&mut **tls).poll_read(cx, buf).map_err(of_connection),
+        }
+    }
+}
+
+/// `InvalidData` says that a message breaks the rules of HTTP; what breaks those of TLS is the end of the connection.
+fn of_connection(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => {
+            io::Error::new(io::ErrorKind::ConnectionAborted, error)
+        }
+        _ => error,
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut *self {
+            Self::Tcp(socket) => Pin::new(socket).poll_write(cx, bytes),
+            Self::Tls(tls) => Pin::new(&mut **tls).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut *self {
+            Self::Tcp(socket) => Pin::new(socket).poll_write_vectored(cx, pieces),
+            Self::Tls(tls) => Pin::new(&mut **tls).poll_write_vectored(cx, pieces),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Tcp(socket) => Pin::new(socket).poll_flush(cx),
+            Self::Tls(tls) => Pin::new(&mut **tls).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Tcp(socket) => Pin::new(socket).poll_shutdown(cx),
+            Self::Tls(tls) => Pin::new(&mut **tls).poll_shutdown(cx),
+        }
+    }
+}
