@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use causeway::cause::Failure;
 use causeway::config::address::ListenAddress;
-use causeway::config::model::Listener;
+use causeway::config::model::{Listener, Protocols};
 use causeway::listen::{Asleep, ConnInfo, Drain, Handler, Permits, RequestBody, Secure, accept, bind};
 use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame};
@@ -37,6 +37,7 @@ fn listener() -> Listener {
     Listener {
         name: "test".into(),
         address: ListenAddress::Exact(vec![([127, 0, 0, 1], 0).into()]),
+        protocols: Protocols::default(),
         head_timeout: LONG,
         body_timeout: LONG,
         keep_alive: LONG,

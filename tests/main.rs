@@ -21,6 +21,7 @@ mod failover;
 mod floors;
 mod forwarding;
 mod goodput;
+mod h2_in;
 mod hostile;
 mod house;
 mod life;

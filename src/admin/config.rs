@@ -53,8 +53,14 @@ fn named<'a>(all: impl Iterator<Item = (&'a str, Value)>) -> Value {
 }
 
 fn listener(one: &Listener) -> Value {
+    let protocols: Vec<&str> = [("h1", one.protocols.h1), ("h2", one.protocols.h2)]
+        .iter()
+        .filter(|(_, spoken)| *spoken)
+        .map(|(word, _)| *word)
+        .collect();
     json!({
         "address": one.address.to_string(),
+        "protocols": protocols,
         "timeouts": {
             "head": time(one.head_timeout),
             "body": time(one.body_timeout),

@@ -80,6 +80,8 @@ pub struct Listener {
     pub name: Arc<str>,
     /// Where it binds.
     pub address: ListenAddress,
+    /// What is spoken there.
+    pub protocols: Protocols,
     /// A request head must be complete: else 408.
     pub head_timeout: Duration,
     /// Longest silence inside a request body while causeway waits to read: else 408; and of a client that takes nothing of
@@ -99,6 +101,21 @@ pub struct Listener {
     pub tls_timeout: Duration,
     /// `None`: it speaks plain HTTP.
     pub tls: Option<Arc<ListenerTls>>,
+}
+
+/// `protocols` of a listener: one of them, or both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Protocols {
+    /// HTTP/1.1, and HTTP/1.0.
+    pub h1: bool,
+    /// HTTP/2: with TLS by ALPN, else by prior knowledge.
+    pub h2: bool,
+}
+
+impl Default for Protocols {
+    fn default() -> Self {
+        Self { h1: true, h2: true }
+    }
 }
 
 /// `[log]`.

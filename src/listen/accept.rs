@@ -18,6 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::drain::Step;
+use super::sniff::Spoken;
 use super::stream::Stream;
 use super::tls::handshake;
 use super::wire::Held;
@@ -166,11 +167,12 @@ impl<H: Handler> Door<H> {
         let (handler, asleep) = (self.handler.clone(), self.asleep.clone());
         match &self.secure {
             None => {
-                drop(tokio::spawn(Box::pin(conn::serve(Stream::Tcp(stream), Arc::new(info), handler, held, asleep))))
+                let (stream, info) = (Stream::Tcp(stream), Arc::new(info));
+                drop(tokio::spawn(Box::pin(conn::serve(stream, Spoken::Unknown, info, handler, held, asleep))));
             }
             Some(secure) => {
                 let secure = Arc::clone(secure);
-                drop(tokio::spawn(Box::pin(handshake::serve(secure, stream, info, handler, held, asleep))))
+                drop(tokio::spawn(Box::pin(handshake::serve(secure, stream, info, handler, held, asleep))));
             }
         }
     }

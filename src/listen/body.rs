@@ -1,16 +1,21 @@
 //! The request body as a [`Handler`](super::Handler) sees it: under the client's silence clock, its failures named.
 //!
 //! It remembers whether it was read to its end, so that the connection knows whether an answer must carry
-//! `Connection: close`. It reads nothing before it is polled: no `100 Continue` goes out until then.
+//! `Connection: close`. It reads nothing before it is polled: no `100 Continue` goes out until then. It comes over HTTP/1 or HTTP/2,
+//! and its reader need not know which.
 
 use std::error::Error;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use h2::RecvStream;
+use http::HeaderMap;
+use http::header::CONTENT_LENGTH;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -21,10 +26,7 @@ use crate::cause::{Cause, Failure, spoken};
 /// A request body. Its errors are the client's: `client_timeout` (408), `client_invalid` (400), `client_closed`.
 #[derive(Debug)]
 pub struct RequestBody {
-    /// `None` after an error.
-    incoming: Option<Incoming>,
-    turn: Arc<Turn>,
-    ended: bool,
+    source: Source,
     silence: Duration,
     /// Since when the reader waits for the client.
     waiting: Option<Instant>,
@@ -32,16 +34,52 @@ pub struct RequestBody {
     clock: Option<Pin<Box<Sleep>>>,
 }
 
+/// Where it comes from.
+#[derive(Debug)]
+enum Source {
+    /// `incoming` is `None` after an error.
+    H1 { incoming: Option<Incoming>, turn: Arc<Turn>, ended: bool },
+    /// `stream` is `None` after its end, or an error.
+    H2(Box<Stream>),
+    /// Nothing comes, and nothing needs to be told.
+    Empty,
+}
+
+#[derive(Debug)]
+struct Stream {
+    incoming: Option<RecvStream>,
+    /// What Content-Length leaves to come.
+    left: Option<u64>,
+    /// There is no more data: only trailers may follow.
+    trailing: bool,
+    /// Told at the first poll: whoever waits for `100 Continue` is to get it.
+    wanted: Option<Arc<AtomicBool>>,
+}
+
 impl RequestBody {
     pub(super) fn new(incoming: Incoming, turn: Arc<Turn>) -> Self {
         let silence = turn.info.listener.body_timeout;
         let ended = incoming.is_end_stream();
-        Self { incoming: Some(incoming), turn, ended, silence, waiting: None, clock: None }
+        Self::of(Source::H1 { incoming: Some(incoming), turn, ended }, silence)
     }
 
-    fn end(&mut self) {
-        self.ended = true;
-        self.turn.body_was_read();
+    /// The body of an HTTP/2 request, whose lengths h2 holds against each other.
+    pub(super) fn of_stream(
+        incoming: RecvStream,
+        head: &HeaderMap,
+        silence: Duration,
+        wanted: Option<Arc<AtomicBool>>,
+    ) -> Self {
+        if incoming.is_end_stream() {
+            return Self::of(Source::Empty, silence);
+        }
+        let left = head.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        let stream = Stream { incoming: Some(incoming), left, trailing: false, wanted };
+        Self::of(Source::H2(Box::new(stream)), silence)
+    }
+
+    const fn of(source: Source, silence: Duration) -> Self {
+        Self { source, silence, waiting: None, clock: None }
     }
 
     /// Has the client been silent for too long? Leaves a waker for the time when it will have been.
@@ -66,58 +104,132 @@ impl Body for RequestBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         let this = &mut *self;
-        let Some(incoming) = &mut this.incoming else { return Poll::Ready(None) };
-        let item = match Pin::new(&mut *incoming).poll_frame(cx) {
-            Poll::Ready(item) => item,
-            Poll::Pending => {
-                return this.poll_silence(cx).map(|failure| {
-                    this.incoming.take().into_iter().for_each(|unread| this.turn.keep_unread(unread));
-                    Some(Err(failure))
-                });
+        match this.source.poll(cx) {
+            Poll::Ready(item) => {
+                this.waiting = None;
+                Poll::Ready(item)
             }
+            Poll::Pending => this.poll_silence(cx).map(|failure| {
+                this.source.give_up();
+                Some(Err(failure))
+            }),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::H1 { incoming, .. } => incoming.as_ref().is_none_or(Body::is_end_stream),
+            Source::H2(stream) => stream.incoming.as_ref().is_none_or(RecvStream::is_end_stream),
+            Source::Empty => true,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::H1 { incoming: Some(incoming), .. } => incoming.size_hint(),
+            Source::H2(stream) if stream.incoming.is_some() => {
+                stream.left.map_or_else(SizeHint::default, SizeHint::with_exact)
+            }
+            Source::H1 { .. } | Source::H2(_) | Source::Empty => SizeHint::with_exact(0),
+        }
+    }
+}
+
+impl Source {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        let (body, turn, ended) = match self {
+            Self::H1 { incoming, turn, ended } => (incoming, turn, ended),
+            Self::H2(stream) => return stream.poll(cx),
+            Self::Empty => return Poll::Ready(None),
         };
-        this.waiting = None;
-        match item {
+        let Some(incoming) = body else { return Poll::Ready(None) };
+        match ready!(Pin::new(&mut *incoming).poll_frame(cx)) {
             Some(Ok(frame)) => {
                 // hyper ends trailers by other rules than it reads them: what came behind them may be lost, and with it the place
                 // where the next request begins.
                 if frame.is_trailers() {
-                    this.turn.ends_after();
+                    turn.ends_after();
                 }
-                let last = incoming.is_end_stream() || frame.is_trailers();
-                if last {
-                    this.end();
+                if incoming.is_end_stream() || frame.is_trailers() {
+                    *ended = true;
+                    turn.body_was_read();
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
             None => {
-                this.end();
+                *ended = true;
+                turn.body_was_read();
                 Poll::Ready(None)
             }
             Some(Err(error)) => {
-                this.incoming = None;
+                *body = None;
                 Poll::Ready(Some(Err(classify(error))))
             }
         }
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.incoming.as_ref().is_none_or(Body::is_end_stream)
+    /// Nobody reads on.
+    fn give_up(&mut self) {
+        match self {
+            Self::H1 { incoming, turn, ended: false } => {
+                incoming.take().into_iter().for_each(|unread| turn.keep_unread(unread));
+            }
+            Self::H2(stream) => stream.incoming = None,
+            Self::H1 { .. } | Self::Empty => {}
+        }
     }
+}
 
-    fn size_hint(&self) -> SizeHint {
-        self.incoming.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+impl Stream {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        let Some(incoming) = &mut self.incoming else { return Poll::Ready(None) };
+        if let Some(wanted) = self.wanted.take() {
+            wanted.store(true, Relaxed);
+        }
+        let failed = if self.trailing {
+            None
+        } else {
+            match ready!(incoming.poll_data(cx)) {
+                Some(Ok(data)) => {
+                    // What was read makes room for as much: the reader asks for more only when it has passed this on.
+                    let _ = incoming.flow_control().release_capacity(data.len());
+                    self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                }
+                Some(Err(error)) => Some(error),
+                None => {
+                    self.trailing = true;
+                    None
+                }
+            }
+        };
+        let item = match failed {
+            Some(error) => Some(Err(of_stream(error))),
+            None => match ready!(incoming.poll_trailers(cx)) {
+                Ok(trailers) => trailers.map(|trailers| Ok(Frame::trailers(trailers))),
+                Err(error) => Some(Err(of_stream(error))),
+            },
+        };
+        self.incoming = None;
+        Poll::Ready(item)
     }
 }
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
-        if !self.ended
-            && let Some(unread) = self.incoming.take()
-        {
-            self.turn.keep_unread(unread);
-        }
+        self.source.give_up();
     }
+}
+
+/// What h2 itself found wrong breaks its rules; everything else is a client that left.
+fn of_stream(error: h2::Error) -> Failure {
+    let broken = error.is_library() && !error.is_io();
+    let failure = if broken {
+        Failure::new(Cause::ClientInvalid).seen("its body is not as its head says, or its frames are broken")
+    } else {
+        Failure::new(Cause::ClientClosed)
+    };
+    failure.from(error)
 }
 
 /// hyper marks what breaks the rules of chunks with these two kinds; everything else is a client that left.

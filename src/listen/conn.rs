@@ -1,4 +1,4 @@
-//! One HTTP/1.1 connection, from its first byte to its last: clocks, refusals, `Connection: close` and what comes after
+//! One connection: HTTP/2 is handed to [`h2`](super::h2), and one of HTTP/1.1 is driven here, from its first byte to its last: clocks, refusals, `Connection: close` and what comes after
 //! it, a client that left, the drain.
 //!
 //! hyper parses and writes; this drives it over a [`Wire`] and takes the socket back when hyper cannot go on, so that every
@@ -13,14 +13,17 @@ use std::sync::atomic::Ordering::Relaxed;
 use bytes::Bytes;
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::time::timeout;
 
 use super::asleep::Asleep;
 use super::clocks::{Clocks, End};
 use super::drain::Step;
+use super::sniff::{self, Spoken};
 use super::stream::Stream;
 use super::turn::Turn;
 use super::wire::{Held, Wire};
-use super::{ConnInfo, Handler, answer, refusal};
+use super::{ConnInfo, Handler, answer, h2, refusal};
 use crate::config::model::Listener;
 
 /// hyper's default, for which it keeps the fields of a head on the stack.
@@ -29,8 +32,20 @@ const HYPER_FIELDS: usize = 100;
 /// Serves a connection until its end. What it holds is given back with its socket, which may outlive this in a tunnel.
 ///
 /// A connection that is quiet for a while hibernates: hyper and its buffers go, and come back with the next bytes.
-pub(super) async fn serve<H: Handler>(stream: Stream, info: Arc<ConnInfo>, handler: H, held: Held, asleep: Asleep) {
+pub(super) async fn serve<H: Handler>(
+    stream: Stream,
+    spoken: Spoken,
+    info: Arc<ConnInfo>,
+    handler: H,
+    held: Held,
+    asleep: Asleep,
+) {
     let turn = Arc::new(Turn::new(info.clone()));
+    let protocols = info.listener.protocols;
+    if spoken == Spoken::H2 || (spoken == Spoken::Unknown && !protocols.h1) {
+        let wire = Wire::new(stream, turn.clone(), held);
+        return Box::pin(without_h1(wire, spoken, turn, info, handler)).await;
+    }
     let mut service = {
         let (handler, turn) = (handler.clone(), turn.clone());
         service_fn(move |request| answer::call(&handler, turn.clone(), request))
@@ -56,6 +71,16 @@ pub(super) async fn serve<H: Handler>(stream: Stream, info: Arc<ConnInfo>, handl
         };
         // Without parts there is nothing left to say; or there is a tunnel, and the socket is its own.
         let Some(parts) = parts else { return };
+        if let End::Finished(Err(_)) = end
+            && spoken == Spoken::Unknown
+            && protocols.h2
+            && turn.answers() == 0
+            && sniff::is_preface(&parts.read_buf)
+        {
+            turn.switches();
+            // On the heap: a connection of HTTP/1 is no larger for it.
+            return Box::pin(h2::serve(TokioIo::new(parts.io), parts.read_buf, info.clone(), handler)).await;
+        }
         let blank = parts.read_buf.iter().all(|b| matches!(b, b'\r' | b'\n'));
         let failure = match end {
             End::Finished(Err(error)) => Some(refusal::unreadable(error, &parts.read_buf, &info.listener)),
@@ -85,6 +110,42 @@ pub(super) async fn serve<H: Handler>(stream: Stream, info: Arc<ConnInfo>, handl
     tokio::select! {
         () = info.drain.reached(Step::Cut) => {}
         () = wire.finish(last) => {}
+    }
+}
+
+/// HTTP/2 by what was agreed upon, or because nothing else is spoken here: then the preface must come, in its time.
+async fn without_h1<H: Handler>(wire: Wire, spoken: Spoken, turn: Arc<Turn>, info: Arc<ConnInfo>, handler: H) {
+    turn.switches();
+    let mut io = TokioIo::new(wire);
+    let first = if spoken == Spoken::H2 {
+        Ok(Bytes::new())
+    } else {
+        let preface = timeout(info.listener.head_timeout, sniff::preface(&mut io));
+        tokio::select! {
+            () = info.drain.reached(Step::Cut) => return,
+            // Silence, or half a preface: nothing to say.
+            preface = preface => match preface { Ok(Ok(preface)) => preface, Ok(Err(_)) | Err(_) => return },
+        }
+    };
+    match first {
+        Ok(first) => h2::serve(io, first, info, handler).await,
+        Err(raw) => {
+            let last = handler.refuse(sniff::h1_refused(&info.listener.name), &raw, &info);
+            tokio::select! {
+                () = info.drain.reached(Step::Cut) => {}
+                () = io.into_inner().finish(last) => {}
+            }
+        }
+    }
+}
+
+impl h2::Socket for TokioIo<Wire> {
+    fn held(&mut self) -> usize {
+        self.inner_mut().held()
+    }
+
+    fn reset(&mut self) {
+        self.inner().reset();
     }
 }
 

@@ -1,8 +1,10 @@
-//! Inbound I/O: sockets, connections, and the HTTP/1.1 server side of each.
+//! Inbound I/O: sockets, connections, and the server side of each, HTTP/1.1 or HTTP/2.
 //!
 //! [`mod@bind`] opens a listener's sockets; [`accept`] takes connections under a limit; [`conn`] drives one connection (clocks,
-//! refusals with a full answer, lingering close, client gone, hibernation) by its [`clocks`] and over a [`wire`], which is a plain [`stream`] or one of [`tls`]; [`answer`] and [`body`] are the two sides of
-//! an exchange, [`turn`] what these tell each other; [`refusal`] names what was wrong with a head; [`drain`] is the word
+//! refusals with a full answer, lingering close, client gone, hibernation) by its [`clocks`] and over a [`wire`], which is a
+//! plain [`stream`] or one of [`tls`]; [`answer`] and [`body`] are the two sides of an exchange, [`turn`] what these tell each
+//! other; [`sniff`] tells the protocols apart, and [`mod@h2`] drives a connection of HTTP/2; [`refusal`] names what was wrong
+//! with a head; [`drain`] is the word
 //! that everything must come to an end. Nothing here knows routes or upstreams: what to answer is asked of a [`Handler`].
 
 pub mod accept;
@@ -13,7 +15,9 @@ pub mod body;
 mod clocks;
 mod conn;
 pub mod drain;
+mod h2;
 mod refusal;
+mod sniff;
 mod stream;
 pub mod tls;
 mod turn;

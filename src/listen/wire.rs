@@ -89,6 +89,16 @@ impl Wire {
         self.io.inner().poll_readable(cx)
     }
 
+    /// Bytes that were written and that the client has not taken.
+    pub(super) fn held(&mut self) -> usize {
+        self.io.inner_mut().unconfirmed()
+    }
+
+    /// Lets a socket that has become another protocol's end with a reset.
+    pub(super) fn reset(&self) {
+        self.io.inner().reset_at_end();
+    }
+
     /// Is hyper writing on its own account, or to nobody?
     fn mute(&self) -> bool {
         self.turn.idle() && !self.turn.tunnel() || self.turn.gone()
@@ -96,7 +106,8 @@ impl Wire {
 
     /// Notes how much of the answer the client has not taken yet.
     fn weigh(&mut self) {
-        self.turn.holds(self.io.inner_mut().unconfirmed());
+        let held = self.held();
+        self.turn.holds(held);
     }
 
     /// Looks once, without reading, whether the client has closed its side, and what it has taken.

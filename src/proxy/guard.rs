@@ -8,7 +8,8 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::uri::Authority;
 use http::{Method, Version, request};
 
-use crate::cause::{Cause, Failure};
+use crate::cause::{Cause, Failure, sized};
+use crate::config::model::Listener;
 use crate::listen::Session;
 
 use super::headers::values;
@@ -68,6 +69,43 @@ pub(super) fn at_home<'a>(session: &Session, passed: Passed<'a>) -> Result<Passe
             Err(Failure::new(Cause::ClientInvalid).status(421).seen(seen))
         }
         _ => Ok(passed),
+    }
+}
+
+/// What must hold of a request of HTTP/2 besides (RFC 9113 §8.2.1, §8.3.1), and the bounds that h2 does not keep to the letter.
+/// `listen` has made its Host of its `:authority` where the two agree.
+///
+/// # Errors
+/// As [`check`].
+pub(super) fn check_h2(parts: &request::Parts, listener: &Listener) -> Result<(), Failure> {
+    let invalid = |seen: String| Err(Failure::new(Cause::ClientInvalid).seen(seen));
+    if parts.method == Method::CONNECT {
+        return Ok(()); // refused in other words
+    }
+    let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
+    // Of its size, each field counts 32 bytes (RFC 9113 §6.5.2); so do the four that stand before all others.
+    let mut size = 4 * 32 + path.len() + parts.method.as_str().len();
+    for (name, value) in &parts.headers {
+        size += 32 + name.as_str().len() + value.len();
+        if let ([b' ' | b'\t', ..], _) | (_, [.., b' ' | b'\t']) = (value.as_bytes(), value.as_bytes()) {
+            return invalid(format!("its field {name} begins or ends with a space"));
+        }
+    }
+    if size > listener.head_limit {
+        let limit = sized(listener.head_limit as u64);
+        let seen = format!("the head is larger than {limit} (limit: limits.head)");
+        return Err(Failure::new(Cause::ClientTooLarge).status(431).limit(limit).seen(seen));
+    }
+    if parts.headers.len() > listener.fields_limit {
+        let limit = format!("{} fields", listener.fields_limit);
+        let seen = format!("the head has more than {limit} (limit: limits.fields)");
+        return Err(Failure::new(Cause::ClientTooLarge).status(431).limit(limit).seen(seen));
+    }
+    match (parts.uri.authority(), parts.uri.scheme_str()) {
+        (Some(_), Some("http" | "https")) => invalid("its Host field is not its :authority".into()),
+        (Some(_), _) => invalid("its :scheme is neither http nor https".into()),
+        (None, _) if !path.starts_with('/') && path != "*" => invalid("its :path does not begin with a slash".into()),
+        (None, _) => Ok(()),
     }
 }
 

@@ -36,7 +36,7 @@ use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
-use http::{Request, Response, request};
+use http::{Request, Response, Version, request};
 
 use crate::cause::{Cause, Failure};
 use crate::client::Client;
@@ -253,7 +253,8 @@ impl Service {
     async fn handle(&self, parts: &request::Parts, body: RequestBody, conn: &Arc<ConnInfo>) -> Response<Body> {
         // 1. guard
         let notes = Notes::of(&parts.headers);
-        let checked = guard::check(parts, &notes, &self.proxy.via_token);
+        let h2 = if parts.version == Version::HTTP_2 { guard::check_h2(parts, &conn.listener) } else { Ok(()) };
+        let checked = h2.and_then(|()| guard::check(parts, &notes, &self.proxy.via_token));
         let checked = checked.and_then(|passed| {
             if conn.drain.last_second() { Err(Failure::new(Cause::ShuttingDown)) } else { Ok(passed) }
         });

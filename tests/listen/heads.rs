@@ -22,7 +22,8 @@ pub(super) async fn broken_heads_get_a_full_answer() {
         (b"GET / HTTP/1.1\r\nhost: a\r\ncontent-length: x\r\n\r\n", "content-length"),
         (b"GET / HTTP/1.0\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n", "transfer-encoding"),
     ] {
-        let text = refused(listener(), bytes).await;
+        let h1 = Listener { protocols: Protocols { h1: true, h2: false }, ..listener() };
+        let text = refused(h1, bytes).await;
         let name = String::from_utf8_lossy(bytes);
         assert!(text.starts_with("HTTP/1.1 400 Refused\r\nConnection: close\r\n"), "{name:?}: {text}");
         assert!(text.contains("\r\n\r\nclient_invalid: ") && text.contains(seen), "{name:?}: {text}");

@@ -13,7 +13,7 @@ use crate::cli::origin::{Behaviour, Origin};
 use crate::config::address::Address;
 use crate::config::model::{
     AccessFormat, Action, Check, Config, Detail, Entry, Errors, Forward, Health, HttpCheck, Level, Listener, Log,
-    LogTarget, Networks, Notify, Pool, Route, Shutdown, Timeouts,
+    LogTarget, Networks, Notify, Pool, Protocols, Route, Shutdown, Timeouts,
 };
 use crate::config::{Host, ListenAddress};
 
@@ -99,6 +99,7 @@ pub(super) fn config(ports: &Ports, cast: &Cast) -> Config {
         listeners: vec![Listener {
             name: "main".into(),
             address: ListenAddress::Exact(loopback(ports.traffic)),
+            protocols: Protocols::default(),
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(60),
             keep_alive: Duration::from_secs(75),

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::address::ListenAddress;
-use super::super::model::{Listener, ListenerTls};
-use super::super::problem::Place;
+use super::super::model::{Listener, ListenerTls, Protocols};
+use super::super::problem::{Place, Wrong};
 use super::super::read::Section;
+use super::super::tree::{Node, Value};
 use super::pool::count;
 use super::unknown::line;
 use super::{certificates, circle};
@@ -79,6 +80,7 @@ fn listener(name: Arc<str>, address: ListenAddress, tls: Option<Arc<ListenerTls>
     Listener {
         name,
         address,
+        protocols: protocols(section),
         head_timeout: timeouts.time("head", Duration::from_secs(10)),
         body_timeout: timeouts.time("body", Duration::from_secs(60)),
         keep_alive: timeouts.time("keep_alive", Duration::from_secs(75)),
@@ -89,4 +91,31 @@ fn listener(name: Arc<str>, address: ListenAddress, tls: Option<Arc<ListenerTls>
         tls_timeout: timeouts.time("tls", Duration::from_secs(5)),
         tls,
     }
+}
+
+/// Both, where nothing is said.
+fn protocols(section: &Section<'_>) -> Protocols {
+    let said = section.texts("protocols", "h1", protocol);
+    if said.is_empty() {
+        if let Some(Node { value: Value::Array(items), place, .. }) = section.node("protocols")
+            && items.is_empty()
+        {
+            let hint = "write protocols = [\"h1\", \"h2\"], or leave it out";
+            section.cx.error(place, "a listener without a protocol answers nobody", hint);
+        }
+        return Protocols::default();
+    }
+    said.iter()
+        .fold(Protocols { h1: false, h2: false }, |all, one| Protocols { h1: all.h1 || one.h1, h2: all.h2 || one.h2 })
+}
+
+fn protocol(text: &str) -> Result<Protocols, Wrong> {
+    let hint = match text.to_ascii_lowercase().as_str() {
+        "h1" if text == "h1" => return Ok(Protocols { h1: true, h2: false }),
+        "h2" if text == "h2" => return Ok(Protocols { h1: false, h2: true }),
+        "h1" | "http" | "http1" | "http/1" | "http/1.1" => "write \"h1\"",
+        "h2" | "http2" | "http/2" | "h2c" | "grpc" => "write \"h2\"",
+        _ => "write \"h1\" or \"h2\"",
+    };
+    Err(Wrong::new(format!("\"{text}\" is not a word for `protocols`"), hint))
 }

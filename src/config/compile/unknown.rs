@@ -7,7 +7,7 @@ use super::elsewhere;
 
 /// Keys of the contract that this version does not have yet: said so, never accepted and ignored.
 const LATER: &[(&str, &[&str])] = &[
-    ("listener.NAME", &["protocols", "proxy_protocol", "redirect_https"]),
+    ("listener.NAME", &["proxy_protocol", "redirect_https"]),
     ("route.NAME", &["compress", "rate_limit", "allow", "deny", "basic_auth", "request_headers", "response_headers"]),
     ("route.NAME.timeouts", &["tls"]),
     ("pool.NAME", &["upstreams_file", "tls"]),

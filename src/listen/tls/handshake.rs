@@ -42,8 +42,9 @@ pub(in crate::listen) async fn serve<H: Handler>(
     };
     match opened {
         Opened::Secure(stream, session) => {
+            let spoken = session.spoken(&info.listener);
             info.tls = Some(session);
-            conn::serve(Stream::Tls(stream), Arc::new(info), handler, held, asleep).await;
+            conn::serve(Stream::Tls(stream), spoken, Arc::new(info), handler, held, asleep).await;
         }
         Opened::Silent => {}
         Opened::Late => {

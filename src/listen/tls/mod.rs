@@ -18,6 +18,7 @@ use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::server::{ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 
+use super::sniff::Spoken;
 use crate::config::certificate::{Authorities, Pair, provider};
 use crate::config::model::Listener;
 use names::Names;
@@ -63,6 +64,15 @@ pub struct Session {
 }
 
 impl Session {
+    /// How the connection goes on. Who says nothing of protocols speaks HTTP/1.1 (RFC 9113 §3.2), where the listener does.
+    pub(super) fn spoken(&self, listener: &Listener) -> Spoken {
+        match self.alpn.as_deref() {
+            Some("h2") => Spoken::H2,
+            _ if listener.protocols.h1 => Spoken::H1,
+            _ => Spoken::Unknown,
+        }
+    }
+
     /// May a request for this host be answered on this connection? Where clients must show certificates, only if its host has the
     /// certificate that the client was shown: else one site's clients would get into another by the side door (CONTRACT §3: 421).
     #[must_use]
@@ -121,8 +131,9 @@ impl Live {
 }
 
 /// What is offered to clients, the best first.
-fn alpn(_listener: &Listener) -> Vec<Vec<u8>> {
-    vec![b"http/1.1".to_vec()]
+fn alpn(listener: &Listener) -> Vec<Vec<u8>> {
+    let offers = [(listener.protocols.h2, "h2"), (listener.protocols.h1, "http/1.1")];
+    offers.into_iter().filter(|(speaks, _)| *speaks).map(|(_, name)| name.into()).collect()
 }
 
 /// Its key changes every few hours by itself.
