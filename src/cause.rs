@@ -4,6 +4,7 @@
 //! decides what a failure is called, whose fault it is, or whether another upstream may be tried. This file never
 //! classifies an error (that is done where the phase is known, in `client` and `proxy`) and does no I/O.
 
+pub mod columns;
 mod failure;
 mod finding;
 mod lore;

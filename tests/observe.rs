@@ -10,6 +10,7 @@ use causeway::config::model::{AccessFormat, Level, Log, LogTarget};
 use causeway::observe::access_log::{AccessLog, Form, line};
 use causeway::observe::events::{self, Events};
 use causeway::observe::exchange::EndedBy;
+use causeway::observe::metrics::Meter;
 use causeway::observe::{Exchange, Outcome, Reason, TraceId};
 use causeway::proxy::respond::verdict;
 use http::{HeaderValue, Version};
@@ -17,6 +18,8 @@ use proptest::prelude::*;
 
 use crate::respond::{attempt, exchange, failed, golden, skipped};
 
+mod combined;
+mod readers;
 mod upstreams;
 
 const LONG: Duration = Duration::from_secs(20);
@@ -176,71 +179,6 @@ fn lines_of_many_threads_arrive_whole_and_once() {
 }
 
 #[test]
-fn a_line_arrives_without_another_behind_it() {
-    let dir = tempfile::tempdir().unwrap();
-    let (reader, writer) = std::io::pipe().unwrap();
-    let access = AccessLog::start(&log(&fd_path(&writer), AccessFormat::Combined)).unwrap();
-    let begun = Instant::now();
-    access.write(&rescued());
-    let mut line = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(reader), &mut line).unwrap();
-    assert!(line.ends_with("\"curl/8.5.0\"\n"));
-    // 200 ms promised; the rest is for a busy machine.
-    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
-    drop(dir);
-}
-
-fn fd_path(pipe: &impl std::os::fd::AsRawFd) -> std::path::PathBuf {
-    format!("/proc/self/fd/{}", pipe.as_raw_fd()).into()
-}
-
-#[test]
-fn a_reader_that_takes_nothing_holds_up_nobody() {
-    let (reader, writer) = std::io::pipe().unwrap();
-    let access = AccessLog::start(&log(&fd_path(&writer), AccessFormat::Json)).unwrap();
-    let exchange = rescued();
-    let begun = Instant::now();
-    while access.dropped() == 0 {
-        access.write(&exchange);
-        assert!(begun.elapsed() < LONG, "nothing was ever dropped: the queue has no bound");
-    }
-    let begun = Instant::now();
-    access.flush(Duration::from_millis(50));
-    assert!(begun.elapsed() < LONG, "flush waits for its time only");
-    drop(reader); // the blocked write ends with EPIPE, and the process lives
-}
-
-#[test]
-fn a_closed_reader_costs_lines_and_nothing_else() {
-    let (reader, writer) = std::io::pipe().unwrap();
-    let access = AccessLog::start(&log(&fd_path(&writer), AccessFormat::Json)).unwrap();
-    drop(reader);
-    access.write(&rescued());
-    access.flush(LONG);
-    assert_eq!(access.dropped(), 1);
-    access.write(&rescued());
-    access.flush(LONG);
-    assert_eq!(access.dropped(), 2);
-}
-
-#[test]
-fn reopening_follows_a_rotation() {
-    let dir = tempfile::tempdir().unwrap();
-    let (path, old) = (dir.path().join("access.log"), dir.path().join("access.log.1"));
-    let access = AccessLog::start(&log(&path, AccessFormat::Combined)).unwrap();
-    access.write(&rescued());
-    access.flush(LONG);
-    fs::rename(&path, &old).unwrap();
-    access.reopen();
-    access.flush(LONG);
-    access.write(&rescued());
-    access.flush(LONG);
-    for file in [&old, &path] {
-        assert_eq!(fs::read_to_string(file).unwrap().lines().count(), 1, "{file:?}");
-    }
-}
-
-#[test]
 fn what_is_not_logged_leaves_no_line() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("access.log");
@@ -276,14 +214,16 @@ fn messages(say: impl FnOnce()) -> Vec<String> {
 #[test]
 fn events_of_a_start() {
     let address = "[::]:8080".parse().unwrap();
+    let meter = Meter::default();
+    let member = |upstream| events::Member { pool: "app", upstream, meter: &meter };
     let said = messages(|| {
         events::starting(None, 4);
         events::listening("main", "http", address, true);
-        events::upstream_ready("app", "localhost:3000", "TCP connect in 0.2 ms");
+        events::upstream_ready(member("localhost:3000"), "TCP connect in 0.2 ms");
         let failure = Failure::new(Cause::ConnectionRefused);
         let said = "connection_refused. Nothing listens there. Is the app running, and is the port right?";
         let check = events::Check { failure: &failure, said, tcp: true };
-        events::upstream_evicted("app", "localhost:3001", check, 1, upstreams::standing(1, 2));
+        events::upstream_evicted(member("localhost:3001"), check, 1, upstreams::standing(1, 2));
         let pool = events::PoolSummary { name: "app", usable: 1, total: 2, checks: "TCP checks every 5 s" };
         events::serving(&[pool], "--health-path /healthz makes them HTTP checks");
     });

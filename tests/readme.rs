@@ -42,29 +42,71 @@ fn its_config_files_load() {
     }
 }
 
-#[test]
-fn its_commands_exist() {
-    let help = |words: &[&str]| {
-        let output = Command::new(env!("CARGO_BIN_EXE_causeway")).args(words).arg("--help").output().unwrap();
-        assert!(output.status.success(), "causeway {words:?} --help: {output:?}");
-        String::from_utf8(output.stdout).unwrap()
-    };
-    let listed: Vec<String> = help(&[]).lines().filter_map(|l| l.split_whitespace().next()).map(Into::into).collect();
-    let text = source::read("README.md");
-    let shell = blocks(&text, "sh").join("\n").replace("cargo run --release -- ", "causeway ");
-    let mut checked = 0;
-    for line in shell.lines().chain(spans(&text)) {
+/// Each line of a text as a command that starts with `causeway `, if it is one, held against what the binary says of itself.
+struct Commands {
+    listed: Vec<String>,
+    checked: usize,
+}
+
+impl Commands {
+    fn new() -> Self {
+        let words = help(&[]).lines().filter_map(|line| line.split_whitespace().next().map(Into::into)).collect();
+        Self { listed: words, checked: 0 }
+    }
+
+    fn hold(&mut self, file: &str, line: &str) {
         let line = line.split(" #").next().unwrap_or_default();
         let mut words = line.split_whitespace().skip_while(|w| *w != "causeway").skip(1);
-        let Some(command) = words.next().filter(|w| w.bytes().all(|b| b.is_ascii_lowercase())) else { continue };
-        assert!(listed.iter().any(|w| w == command), "README: `{line}`: no such command");
+        let Some(command) = words.next().filter(|w| w.bytes().all(|b| b.is_ascii_lowercase())) else { return };
+        assert!(self.listed.iter().any(|w| w == command), "{file}: `{line}`: no such command");
         let help = help(&[command]);
         for flag in words.filter(|w| w.starts_with("--")) {
-            assert!(help.contains(flag), "README: `{line}`: causeway {command} has no {flag}");
+            assert!(help.contains(flag), "{file}: `{line}`: causeway {command} has no {flag}");
         }
-        checked += 1;
+        self.checked += 1;
     }
-    assert!(checked > 8, "only {checked} commands found in the README");
+}
+
+fn help(words: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_causeway")).args(words).arg("--help").output().unwrap();
+    assert!(output.status.success(), "causeway {words:?} --help: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn its_commands_exist() {
+    let mut commands = Commands::new();
+    let text = source::read("README.md");
+    let shell = blocks(&text, "sh").join("\n").replace("cargo run --release -- ", "causeway ");
+    for line in shell.lines().chain(spans(&text)) {
+        commands.hold("README", line);
+    }
+    assert!(commands.checked > 8, "only {} commands found in the README", commands.checked);
+}
+
+/// An alert wakes somebody: what it tells them to type is there. A command is what follows "Next" up to the end of its
+/// clause, and what is asked for in the file's head (`--admin ADDR`) is there too.
+#[test]
+fn the_commands_of_the_alerts_exist() {
+    const FILE: &str = "config/deploy/alerts.yml";
+    let mut commands = Commands::new();
+    let text = source::read(FILE).replace("\n            ", " ");
+    let alerts = text.split("- alert: ").skip(1);
+    for (alert, told) in alerts.filter_map(|alert| alert.split_once("Next")) {
+        let before = commands.checked;
+        for (at, _) in told.match_indices("causeway ") {
+            let clause = told[at..].split([',', '.', ';', '(', ':', '\n']).next().unwrap();
+            commands.hold(FILE, clause);
+        }
+        assert!(commands.checked > before, "{}: nothing to type", alert.lines().next().unwrap());
+    }
+    assert!(commands.checked > 15, "only {} commands found in {FILE}", commands.checked);
+    let flags = text.split(|c: char| !(c.is_ascii_lowercase() || c == '-')).filter(|word| word.starts_with("--"));
+    for flag in flags {
+        for command in ["status", "explain"] {
+            assert!(help(&[command]).contains(flag), "{FILE}: causeway {command} has no {flag}");
+        }
+    }
 }
 
 /// Each row of its tables that names a key and a default: said or unsaid, the result is the same.

@@ -63,23 +63,31 @@ fn refused(why: &str) -> Result<(), Refusal> {
     Err((StatusCode::FORBIDDEN, why.to_owned()))
 }
 
-fn text<'f>(fields: &'f HeaderMap, name: &HeaderName) -> Option<&'f str> {
-    fields.get(name).and_then(|value| value.to_str().ok())
+/// A field that stands in a request once, or not at all. `Err`: it stands there twice or is no text, so nobody knows what it says.
+fn once<'f>(fields: &'f HeaderMap, name: &HeaderName) -> Result<Option<&'f str>, Unclear> {
+    let mut values = fields.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => value.to_str().map(Some).map_err(|_| Unclear),
+        (Some(_), Some(_)) => Err(Unclear),
+    }
 }
 
+struct Unclear;
+
+/// What is unclear is no address and no name of ours.
 fn host(fields: &HeaderMap) -> &str {
-    text(fields, &header::HOST).unwrap_or_default()
+    once(fields, &header::HOST).ok().flatten().unwrap_or_default()
 }
 
-/// Of a browser: no other site had a hand in it. Other clients do not say.
+/// Of a browser: no other site had a hand in it. Other clients do not say. What is said unclearly is no proof of that.
 fn own_page(fields: &HeaderMap) -> bool {
-    let own = match text(fields, &header::ORIGIN).map(str::parse::<Uri>) {
-        None => true,
-        Some(origin) => {
-            origin.is_ok_and(|origin| origin.authority().is_some_and(|origin| origin.as_str() == host(fields)))
-        }
+    let own = match once(fields, &header::ORIGIN).map(|origin| origin.map(str::parse::<Uri>)) {
+        Ok(None) => true,
+        Ok(Some(Ok(origin))) => origin.authority().is_some_and(|origin| origin.as_str() == host(fields)),
+        Ok(Some(Err(_))) | Err(Unclear) => false,
     };
-    own && matches!(text(fields, &SITE), None | Some("same-origin" | "none"))
+    own && matches!(once(fields, &SITE), Ok(None | Some("same-origin" | "none")))
 }
 
 /// Is this how one's own machine is called? A name could be anybody's, who lets it point here.
@@ -115,6 +123,47 @@ mod tests {
         assert!(!may(&[("host", "127.0.0.1:9901"), ("sec-fetch-site", "cross-site")]));
         assert!(!may(&[("host", "127.0.0.1:9901"), ("sec-fetch-site", "same-site")]));
         assert!(!may(&[("host", "127.0.0.1:9901"), ("origin", "http://evil.example")]));
+    }
+
+    /// A field that nobody can read proves nothing: it counts as the worst that it could say.
+    #[test]
+    fn what_is_unclear_opens_nothing() {
+        let local = || fields(&[("host", "127.0.0.1:9901")]);
+        let may = |fields: &HeaderMap| {
+            let change = may_change("127.0.0.1".parse().unwrap(), None, fields).is_ok();
+            assert_eq!(may_look("edge", fields).is_ok(), change, "{fields:?}");
+            change
+        };
+        assert!(may(&local()));
+        for (name, value) in [
+            ("origin", &b"http://127.0.0.1:9901\xff"[..]),
+            ("origin", b"http://\xc3\xbc.example"),
+            ("origin", b"\xff"),
+            ("origin", b""),
+            ("sec-fetch-site", b"cross-site\xff"),
+            ("sec-fetch-site", b"\xe2\x80\x8bsame-origin"),
+            ("sec-fetch-site", b""),
+            ("sec-fetch-site", b"same-origin, cross-site"),
+        ] {
+            let mut fields = local();
+            fields.insert(name, http::HeaderValue::from_bytes(value).unwrap());
+            assert!(!may(&fields), "{name}: {}", value.escape_ascii());
+        }
+        // Twice: which one holds?
+        for (name, one, other) in [
+            ("origin", "http://127.0.0.1:9901", "http://evil.example"),
+            ("sec-fetch-site", "same-origin", "cross-site"),
+            ("host", "127.0.0.1:9901", "rebound.example"),
+        ] {
+            let mut fields = local();
+            fields.insert(name, one.parse().unwrap());
+            assert!(may(&fields), "{name}");
+            fields.append(name, other.parse().unwrap());
+            assert!(!may(&fields), "{name} twice");
+        }
+        let mut broken = local();
+        broken.insert("host", http::HeaderValue::from_bytes(b"127.0.0.1\xff").unwrap());
+        assert!(!may(&broken));
     }
 
     #[test]

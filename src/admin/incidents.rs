@@ -7,10 +7,11 @@ use std::time::Instant;
 use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
+use crate::cause::columns::wrap;
 use crate::cause::{Cause, escape};
 use crate::config::problem::ascii;
-use crate::observe::columns::wrap;
 use crate::observe::incidents::{self, ENOUGH, Standing};
+use crate::observe::json::millis_value;
 use crate::observe::time::Utc;
 use crate::observe::{Exchange, Incident, Incidents, told};
 use crate::pool::Pool;
@@ -24,6 +25,8 @@ use super::ready::decoded;
 const ROWS: usize = 100;
 /// With the same id, so many are told whole; of those before there is a line each.
 const WHOLE: usize = 10;
+/// Characters of an id, ours or a trusted peer's (CONTRACT §4).
+const LONGEST: usize = 128;
 /// Upstreams that a line names.
 const NAMED: usize = 4;
 
@@ -58,9 +61,10 @@ pub(super) fn list(incidents: &Incidents, pools: &[Arc<Pool>], query: &str) -> R
 /// One by its id or the beginning of it, whole: as text where that is wanted, else as JSON. Of several the newest leads, and
 /// the others follow.
 pub(super) fn one(proxy: &Proxy, id: &str, fields: &HeaderMap) -> Result<Answer, Refusal> {
-    let found = proxy.incidents().find(&decoded(id));
+    let id = decoded(id);
+    let found = proxy.incidents().find(&id);
     let Some((newest, earlier)) = found.split_first() else {
-        return Err((StatusCode::NOT_FOUND, nobody(id, proxy.incidents().standing())));
+        return Err((StatusCode::NOT_FOUND, nobody(&id, proxy.incidents().standing())));
     };
     let now = Instant::now();
     let (whole, rest) = earlier.split_at(earlier.len().min(WHOLE - 1));
@@ -99,7 +103,7 @@ fn row(incident: &Incident) -> Value {
         "path": exchange.uri.path(),
         "route": exchange.route.as_deref(),
         "pool": exchange.pool.as_deref(),
-        "elapsed_ms": (exchange.elapsed.as_secs_f64() * 10_000.0).round() / 10.0,
+        "elapsed_ms": millis_value(exchange.elapsed),
         "summary": summary(incident),
     })
 }
@@ -140,9 +144,14 @@ fn pool_of(pools: &[Arc<Pool>], name: String) -> Result<String, Refusal> {
 }
 
 fn nobody(id: &str, standing: Standing) -> String {
-    let short =
-        if id.len() < ENOUGH { format!(" At least {ENOUGH} characters of it are needed.") } else { String::new() };
-    let id = escape(id.as_bytes());
+    let short = match id.chars().count() {
+        0..ENOUGH => format!(" At least {ENOUGH} characters of it are needed."),
+        _ => String::new(),
+    };
+    // What is longer is no id of anything: there is no need to repeat all of it.
+    let cut = id.char_indices().nth(LONGEST).map_or(id, |(end, _)| &id[..end]);
+    let dots = if cut.len() < id.len() { "..." } else { "" };
+    let id = escape(cut.as_bytes());
     let kept = match standing {
         Standing { since: Some(since), kept, .. } => {
             let are = if kept == 1 { "1 is kept".to_owned() } else { format!("{kept} are kept") };
@@ -150,5 +159,20 @@ fn nobody(id: &str, standing: Standing) -> String {
         }
         Standing { .. } => "None has failed since causeway was started".to_owned(),
     };
-    format!("No failed request has an id that begins with {id}.{short} {kept}. The access log has those before.")
+    format!("No failed request has an id that begins with {id}{dots}.{short} {kept}. The access log has those before.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_asks_for_nobody_is_told_so_in_a_few_words() {
+        let none = Standing { kept: 0, recorded: 0, since: None };
+        let wide = "\u{fc}".repeat(ENOUGH - 1);
+        assert!(nobody(&wide, none).contains("At least 8 characters"), "bytes are no characters");
+        assert!(!nobody("4f6c2a91", none).contains("At least"));
+        let long = nobody(&"\u{1b}x".repeat(5000), none);
+        assert!(long.len() < 1000 && long.is_ascii() && !long.contains('\u{1b}') && long.contains("..."), "{long}");
+    }
 }

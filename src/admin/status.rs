@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use serde_json::{Map, Value, json};
 
@@ -16,6 +16,7 @@ use crate::config::problem::ascii;
 use crate::health::{By, Snapshot, State};
 use crate::listen::Secure;
 use crate::listen::accept::Permits;
+use crate::observe::json::{millis_value, whole_millis};
 use crate::observe::metrics::history::{History, Lately, Look, Reading};
 use crate::observe::time::Utc;
 use crate::pool::{Pool, Upstream};
@@ -84,6 +85,7 @@ pub(super) fn status(admin: &Admin, now: Instant) -> Value {
             ("code", Some(errors.code.into())),
             ("cause", Some(errors.cause.token().into())),
             ("count", Some(errors.count.into())),
+            ("total", Some(errors.total.into())),
         ])
     });
     if let Some(last) = last.as_object_mut() {
@@ -94,7 +96,7 @@ pub(super) fn status(admin: &Admin, now: Instant) -> Value {
         ("name", Some(config.name.as_ref().into())),
         ("version", Some(env!("CARGO_PKG_VERSION").into())),
         ("started", Some(time(start.at.1))),
-        ("uptime_ms", Some(millis(now.saturating_duration_since(start.at.0)))),
+        ("uptime_ms", Some(whole_millis(now.saturating_duration_since(start.at.0)).into())),
         ("state", Some(state.into())),
         ("config", config.file.as_ref().map(|file| file.display().to_string().into())),
         ("workers", Some(start.workers.into())),
@@ -148,13 +150,13 @@ fn upstream(pool: &Pool, one: &Upstream, look: &Look<'_>, now: Instant) -> Value
         ("address", Some(address(one).into())),
         ("state", Some(health.state.token().into())),
         ("since", Some(time(health.since))),
-        ("held_ms", Some(millis(health.held_for))),
+        ("held_ms", Some(whole_millis(health.held_for).into())),
         ("by", by.map(Into::into)),
         ("cause", trouble.map(|(cause, _)| cause.token().into())),
         ("message", trouble.map(|(cause, sentence)| message(*cause, sentence).into())),
         ("finding", finding.map(|finding| finding.sentence.clone().into())),
-        ("next_check_ms", health.next_check.map(millis)),
-        ("ends_in_ms", health.eviction.and_then(|eviction| eviction.ends_in).map(millis)),
+        ("next_check_ms", health.next_check.map(|next| whole_millis(next).into())),
+        ("ends_in_ms", health.eviction.and_then(|eviction| eviction.ends_in).map(|left| whole_millis(left).into())),
         ("in_flight", Some(one.in_flight.load(std::sync::atomic::Ordering::Relaxed).into())),
         ("limit", one.most().map(Into::into)),
         ("weight", pool.config.upstreams.get(one.entry).map(|entry| entry.weight.into())),
@@ -162,9 +164,9 @@ fn upstream(pool: &Pool, one: &Upstream, look: &Look<'_>, now: Instant) -> Value
         ("per_second", Some(tenths(look.upstream_per_second(one.endpoint.key)))),
         ("requests_total", Some(one.meter.answers().into())),
         ("failures", Some(Value::Object(failures.collect()))),
-        ("p50_ms", times.p50.map(fine)),
-        ("p99_ms", times.p99.map(fine)),
-        ("idle_closes_ms", one.idle_age.learnt().map(|learnt| millis(learnt.age))),
+        ("p50_ms", times.p50.map(millis_value)),
+        ("p99_ms", times.p99.map(millis_value)),
+        ("idle_closes_ms", one.idle_age.learnt().map(|learnt| whole_millis(learnt.age).into())),
     ])
 }
 
@@ -189,7 +191,7 @@ fn address(one: &Upstream) -> String {
 
 fn lately(lately: &Lately) -> Value {
     json!({
-        "window_ms": millis(lately.window),
+        "window_ms": whole_millis(lately.window),
         "requests": lately.requests,
         "rescued": lately.rescued,
         "failed": lately.failed,
@@ -205,15 +207,7 @@ fn time(at: SystemTime) -> Value {
     Utc::from(at).seconds().to_string().into()
 }
 
-fn millis(duration: Duration) -> Value {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).into()
-}
-
-/// With one digit behind the point: most answers take few milliseconds.
-fn fine(duration: Duration) -> Value {
-    tenths(duration.as_secs_f64() * 1000.0)
-}
-
+/// With one digit behind the point.
 fn tenths(number: f64) -> Value {
     ((number * 10.0).round() / 10.0).into()
 }

@@ -77,7 +77,8 @@ pub(super) fn switch(pools: &[Arc<Pool>], target: &Target, body: &[u8], now: Ins
         missing(format!("The pool has no upstream of this name. Known here: {}.", known.join(", ")))
     })?;
     let rows = changed.iter().map(|(upstream, change)| {
-        events::upstream_switched(&pool.config.name, &upstream.id, change.from.token(), change.to.token());
+        let member = events::Member { pool: &pool.config.name, upstream: &upstream.id, meter: &upstream.meter };
+        events::upstream_switched(member, change.from, change.to);
         json!({ "upstream": &*upstream.id, "from": change.from.token(), "to": change.to.token() })
     });
     let changed: Vec<_> = rows.collect();

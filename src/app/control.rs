@@ -102,20 +102,19 @@ async fn tell_the_rest(stop: CancellationToken) {
 /// Each change of an upstream is one event; so is each first result.
 fn told(pool: &Pool, upstream: &Upstream, outcome: &probe::Outcome, transition: Option<&Transition>) {
     let (name, id) = (&*pool.config.name, &*upstream.id);
+    let member = events::Member { pool: name, upstream: id, meter: &upstream.meter };
     let standing = || events::Standing::of(&pool.config, pool.usable(), pool.members().len());
     match (outcome, transition) {
         (Err(failed), None) => events::check_failed(name, id, &failed.failure),
         (Ok(_), None) => {}
-        (Ok(passed), Some(change)) if change.from == State::Unknown => {
-            events::upstream_ready(name, id, &passed.sentence)
-        }
+        (Ok(passed), Some(change)) if change.from == State::Unknown => events::upstream_ready(member, &passed.sentence),
         (Ok(_), Some(change)) => {
-            events::upstream_back(name, id, change.in_a_row, change.since.elapsed(), standing());
+            events::upstream_back(member, change.in_a_row, change.since.elapsed(), standing());
         }
         (Err(failed), Some(change)) => {
             let tcp = pool.config.health.as_ref().is_none_or(|health| matches!(health.check, Check::Tcp));
             let check = events::Check { failure: &failed.failure, said: &failed.sentence, tcp };
-            events::upstream_evicted(name, id, check, change.in_a_row, standing());
+            events::upstream_evicted(member, check, change.in_a_row, standing());
         }
     }
 }

@@ -7,8 +7,7 @@ use std::fmt::{self, Write as _};
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-/// Columns that rendered text keeps to where it can.
-const WIDTH: usize = 80;
+use crate::cause::columns::{WIDTH, wrap};
 
 /// Where a value was said: a file, a flag, a variable.
 #[derive(Debug, PartialEq, Eq)]
@@ -158,7 +157,9 @@ impl fmt::Display for Problem {
         } else if start > 0 && start + hint.len() <= WIDTH {
             write!(f, " {hint}")
         } else {
-            wrap(&hint).try_for_each(|line| write!(f, "\n  {line}"))
+            let mut lines = String::new();
+            wrap(&mut lines, "  ", 2, &hint);
+            write!(f, "\n{}", lines.trim_end())
         }
     }
 }
@@ -221,23 +222,6 @@ fn excerpt(before: &str, inside: &str, after: &str) -> (String, Range<usize>) {
     let start = lead.len();
     let end = (start + marked.len().max(1)).min(line.len().max(start + 1));
     (line, start..end)
-}
-
-/// Lines of at most the width less an indent of two.
-fn wrap(text: &str) -> impl Iterator<Item = String> {
-    let mut lines = vec![String::new()];
-    for word in text.split(' ') {
-        let last = lines.len() - 1;
-        if !lines[last].is_empty() && lines[last].len() + 1 + word.len() > WIDTH - 2 {
-            lines.push(word.into());
-        } else {
-            if !lines[last].is_empty() {
-                lines[last].push(' ');
-            }
-            lines[last].push_str(word);
-        }
-    }
-    lines.into_iter()
 }
 
 /// The nearest place at or before `at` that is between two characters.

@@ -18,7 +18,7 @@ pub(super) fn late(listener: &Listener) -> Failure {
 /// hyper could not parse it: 400; or it is too large: 414 when it is the target, else 431.
 pub(super) fn unreadable(error: hyper::Error, raw: &[u8], listener: &Listener) -> Failure {
     let failure = if error.is_parse_too_large() {
-        too_large(raw, listener)
+        too_large(raw, listener.head_limit, listener.fields_limit)
     } else {
         let seen = match raw {
             // The first bytes of a TLS record with a handshake in it (RFC 8446 §5.1).
@@ -31,31 +31,55 @@ pub(super) fn unreadable(error: hyper::Error, raw: &[u8], listener: &Listener) -
     failure.from(error)
 }
 
-fn too_large(raw: &[u8], listener: &Listener) -> Failure {
+/// CONTRACT §3: 414 when no space ended the target within `limits.head`, whether or not its end was seen behind that.
+fn too_large(raw: &[u8], head_limit: usize, fields_limit: usize) -> Failure {
     let too_large = Failure::new(Cause::ClientTooLarge);
-    let line = raw.split(|&b| b == b'\n').next().unwrap_or_default();
-    let mut words = line.splitn(3, |&b| b == b' ');
-    let (target, ended) = (words.nth(1), words.next().is_some());
-    match target {
-        Some(target) if target.len() > TARGET_LIMIT => {
+    let head = sized(head_limit as u64);
+    match target(raw) {
+        Target::Ends { length, .. } if length > TARGET_LIMIT => {
             let seen = format!("the target is longer than {TARGET_LIMIT} bytes");
-            return too_large.status(414).limit(format!("{TARGET_LIMIT} bytes")).seen(seen);
+            too_large.status(414).limit(format!("{TARGET_LIMIT} bytes")).seen(seen)
         }
-        Some(_) if !ended => {
-            let limit = sized(listener.head_limit as u64);
-            let seen = format!("the request line is longer than {limit} (limit: limits.head)");
-            return too_large.status(414).limit(limit).seen(seen);
+        Target::Ends { at, .. } if at >= head_limit => {
+            let seen = format!("the request line is longer than {head} (limit: limits.head)");
+            too_large.status(414).limit(head).seen(seen)
         }
-        _ => {}
+        Target::Open => {
+            let seen = format!("the request line is longer than {head} (limit: limits.head)");
+            too_large.status(414).limit(head).seen(seen)
+        }
+        _ if head_length(raw) >= head_limit => {
+            let seen = format!("the head is larger than {head} (limit: limits.head)");
+            too_large.status(431).limit(head).seen(seen)
+        }
+        _ => {
+            let limit = format!("{} fields", fields_limit);
+            let seen = format!("the head has more than {limit} (limit: limits.fields)");
+            too_large.status(431).limit(limit).seen(seen)
+        }
     }
-    if head_length(raw) >= listener.head_limit {
-        let limit = sized(listener.head_limit as u64);
-        let seen = format!("the head is larger than {limit} (limit: limits.head)");
-        too_large.status(431).limit(limit).seen(seen)
-    } else {
-        let limit = format!("{} fields", listener.fields_limit);
-        let seen = format!("the head has more than {limit} (limit: limits.fields)");
-        too_large.status(431).limit(limit).seen(seen)
+}
+
+/// Where the target of a request line ends.
+enum Target {
+    /// At this byte of the head comes the space behind it; so long it is.
+    Ends { at: usize, length: usize },
+    /// No such space was read.
+    Open,
+    /// The line ended without one: it is not the line that is too large.
+    Unsaid,
+}
+
+/// Lines that are empty may stand in front (RFC 9112 §2.2); they count, for they are read.
+fn target(raw: &[u8]) -> Target {
+    let begin = raw.iter().position(|b| !matches!(b, b'\r' | b'\n')).unwrap_or(raw.len());
+    let line_end = raw[begin..].iter().position(|&b| b == b'\n').map(|at| begin + at);
+    let line = &raw[..line_end.unwrap_or(raw.len())];
+    let mut spaces = (begin..line.len()).filter(|&at| line[at] == b' ');
+    match (spaces.next(), spaces.next(), line_end) {
+        (Some(first), Some(second), _) => Target::Ends { at: second, length: second - first - 1 },
+        (_, _, None) => Target::Open,
+        (_, _, Some(_)) => Target::Unsaid,
     }
 }
 
@@ -63,4 +87,36 @@ fn too_large(raw: &[u8], listener: &Listener) -> Failure {
 fn head_length(raw: &[u8]) -> usize {
     let lines = |end: &[u8]| raw.windows(end.len()).position(|window| window == end).map(|at| at + end.len());
     lines(b"\r\n\r\n").or_else(|| lines(b"\n\n")).unwrap_or(raw.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn status(raw: &str, head_limit: usize) -> u16 {
+        too_large(raw.as_bytes(), head_limit, 100).status.unwrap_or_default()
+    }
+
+    proptest! {
+        /// To the letter: which of the two it is depends on where the target's end stands, not on how much was read behind it.
+        #[test]
+        fn the_line_is_too_long_when_its_target_does_not_end_in_time(
+            method in "[A-Z]{1,30}", target in 0..300_usize, fields in 0..300_usize, limit in 16..200_usize, read in 16..700_usize
+        ) {
+            let line = format!("{method} /{}", "x".repeat(target));
+            let mut raw = format!("{line} HTTP/1.1\r\na: {}\r\n\r\n", "y".repeat(fields));
+            raw.truncate(read.max(limit));
+            let wanted = if line.len() >= limit { 414 } else { 431 };
+            prop_assert_eq!(status(&raw, limit), wanted, "{} of {}", raw, limit);
+        }
+    }
+
+    #[test]
+    fn empty_lines_in_front_are_no_line_of_a_request() {
+        assert_eq!(status(&format!("\r\n\r\nGET /{} HTTP/1.1\r\n\r\n", "x".repeat(100)), 64), 414);
+        assert_eq!(status(&format!("\r\nGET / HTTP/1.1\r\na: {}\r\n\r\n", "x".repeat(100)), 64), 431);
+        assert_eq!(status(&"G".repeat(100), 64), 414, "a method without an end leaves no room for a target");
+    }
 }

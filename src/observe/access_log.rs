@@ -15,6 +15,7 @@ use crate::config::model::{AccessFormat, Log};
 use super::exchange::{Attempt, EndedBy, Exchange, NotTried, Outcome};
 use super::json::{self, Out};
 use super::lines::{self, Lines};
+use super::login;
 use super::time::{self, Utc};
 use super::told::{self, spoken};
 
@@ -33,7 +34,7 @@ pub struct AccessLog {
 pub enum Form {
     /// One object a line.
     Json,
-    /// `client - - [time] "request" status bytes "referer" "user agent"`
+    /// `client - user [time] "request" status bytes "referer" "user agent"`
     Combined,
     /// For a person at a terminal.
     Human,
@@ -281,7 +282,12 @@ pub const fn protocol(version: Version) -> &'static str {
 
 fn combined(out: &mut Vec<u8>, exchange: &Exchange) {
     address(out, exchange.client.ip());
-    put(out, format_args!(" - - [{}] \"", Utc::from(exchange.at).combined()));
+    out.text(" - ");
+    match exchange.login.as_ref().and_then(login::user) {
+        Some(user) => nginx(out, &user),
+        None => out.push(b'-'),
+    }
+    put(out, format_args!(" [{}] \"", Utc::from(exchange.at).combined()));
     nginx(out, exchange.method.as_str().as_bytes());
     out.push(b' ');
     nginx(out, exchange.uri.to_string().as_bytes());

@@ -44,6 +44,8 @@ pub struct Exchange {
     pub user_agent: Option<HeaderValue>,
     /// For the combined format.
     pub referer: Option<HeaderValue>,
+    /// The field of a Basic login, marked as a secret: the combined format has its user.
+    pub login: Option<HeaderValue>,
     /// The trace that the client says it belongs to.
     pub trace_id: Option<TraceId>,
     /// The route's name, once known.
@@ -72,6 +74,8 @@ pub struct Exchange {
     pub ended_by: EndedBy,
     /// How long it waited for an upstream to come back (`wait`).
     pub waited: Duration,
+    /// What else it waited for before an attempt.
+    pub waits: Waits,
     /// The answer that the client got counted as a failure (`retry.on_status`); it passed because nobody had a better one.
     pub kept: bool,
     /// `route.access_log`.
@@ -244,6 +248,15 @@ impl Reason {
     }
 }
 
+/// What a request waited for before it could be tried, and how long; it is part of what the whole took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waits {
+    /// The first result of a check: nobody was ready, and somebody unknown.
+    pub first_check: Duration,
+    /// A slot of an upstream that had as many requests as it may have (`limits.queue`).
+    pub slot: Duration,
+}
+
 impl Exchange {
     /// A record that begins at this moment (on both clocks), of which no more is known than who asks, and where.
     #[must_use]
@@ -265,6 +278,7 @@ impl Exchange {
             version: Version::HTTP_11,
             user_agent: None,
             referer: None,
+            login: None,
             trace_id: None,
             route: None,
             pool: None,
@@ -279,6 +293,7 @@ impl Exchange {
             elapsed: Duration::ZERO,
             ended_by: EndedBy::Client,
             waited: Duration::ZERO,
+            waits: Waits::default(),
             kept: false,
             logged: true,
             trace: None,

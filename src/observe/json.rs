@@ -7,6 +7,7 @@ use std::io;
 use std::time::Duration;
 
 use serde::Serialize as _;
+use serde_json::Value;
 use serde_json::ser::{Formatter, PrettyFormatter};
 
 /// What can be written to.
@@ -65,10 +66,27 @@ pub fn escaped(out: &mut impl Out, bytes: &[u8]) {
 /// Appends a duration in milliseconds with one decimal: `14.7`.
 #[inline]
 pub fn millis(out: &mut impl Out, duration: Duration) {
-    let tenths =
-        duration.as_secs().saturating_mul(10_000).saturating_add(u64::from(duration.subsec_micros() + 50) / 100);
+    let tenths = tenths(duration);
     number(out, tenths / 10);
     out.plain(&[b'.', digit(tenths)]);
+}
+
+/// The same, as a value: it is written as [`millis`] writes it.
+#[must_use]
+pub fn millis_value(duration: Duration) -> Value {
+    (tenths(duration) as f64 / 10.0).into()
+}
+
+/// Whole milliseconds, for what takes seconds: how long a state has held, when the next check is.
+#[must_use]
+pub fn whole_millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Tenths of milliseconds.
+#[inline]
+fn tenths(duration: Duration) -> u64 {
+    duration.as_secs().saturating_mul(10_000).saturating_add(u64::from(duration.subsec_micros() + 50) / 100)
 }
 
 /// Appends a number. By hand: an access log line has a dozen of them, most of few digits, and `fmt` costs more than the digits.
@@ -158,7 +176,7 @@ fn specials(out: &mut impl Out, bytes: &[u8]) {
 
 /// A whole document, indented, with a final end of line.
 #[must_use]
-pub fn document(value: &serde_json::Value) -> String {
+pub fn document(value: &Value) -> String {
     let mut out = Vec::new();
     let mut writer = serde_json::Serializer::with_formatter(&mut out, Ascii(PrettyFormatter::new()));
     // Memory takes everything, and a value has nothing that is no JSON.
@@ -225,7 +243,7 @@ mod tests {
             let value = serde_json::json!({ text.clone(): [text, number, null, { "a": [], "b": {} }], "c": 0.1 });
             let out = document(&value);
             prop_assert!(out.bytes().all(|b| matches!(b, b' '..=b'~' | b'\n')));
-            prop_assert_eq!(serde_json::from_str::<serde_json::Value>(&out).unwrap(), value);
+            prop_assert_eq!(serde_json::from_str::<Value>(&out).unwrap(), value);
         }
 
         #[test]
@@ -269,5 +287,17 @@ mod tests {
             out.push(' ');
         }
         assert_eq!(out, "0.0 0.0 0.1 0.3 14.7 5001.2 1000.0 ");
+    }
+
+    proptest! {
+        /// A log line, an error's body and a document of the admin say the same number of the same duration.
+        #[test]
+        fn milliseconds_are_spelled_in_one_way(micros in 0..1_000_000_000_000_u64, width in 0..40_u32) {
+            let duration = Duration::from_micros(micros >> width);
+            let mut out = String::new();
+            millis(&mut out, duration);
+            prop_assert_eq!(millis_value(duration).to_string(), out);
+            prop_assert_eq!(whole_millis(duration), (micros >> width) / 1000);
+        }
     }
 }

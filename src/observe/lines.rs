@@ -8,6 +8,8 @@ use std::cell::Cell;
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
@@ -19,6 +21,9 @@ use crate::config::model::LogTarget;
 const SLOT_MOST: usize = 1 << 20;
 /// A slot with this much is worth a write before its time.
 const SLOT_FULL: usize = 64 << 10;
+/// A pipe that is full is tried again after so long, and at last only so often.
+const PAUSE: Duration = Duration::from_millis(5);
+const PAUSE_MOST: Duration = Duration::from_millis(100);
 /// A buffer that has grown larger than this is given back after use.
 const SLOT_KEPT: usize = 256 << 10;
 
@@ -164,20 +169,10 @@ impl Shared {
             self.urgent.store(false, SeqCst);
             let closing = self.closing.load(SeqCst);
             let asked = self.asked.load(SeqCst);
-            if self.reopen.swap(false, SeqCst) {
-                match open(target) {
-                    Ok(fresh) => {
-                        out = fresh;
-                        if matches!(target, LogTarget::File(_)) {
-                            super::events::log_reopened();
-                        }
-                    }
-                    Err(error) => super::events::log_not_reopened(&error),
-                }
-            }
+            self.reopen_if_asked(target, &mut out);
             for slot in &self.slots {
                 std::mem::swap(&mut *lock(&slot.text), &mut spare);
-                if let Err((lost, error)) = write_out(&mut out, &spare) {
+                if let Err((lost, error)) = self.write_out(target, &mut out, &spare) {
                     self.dropped.fetch_add(lost, Relaxed);
                     if !broken {
                         super::events::log_not_written(&error);
@@ -195,6 +190,40 @@ impl Shared {
                 return;
             }
         }
+    }
+
+    fn reopen_if_asked(&self, target: &LogTarget, out: &mut File) {
+        if self.reopen.swap(false, SeqCst) {
+            match open(target) {
+                Ok(fresh) => {
+                    *out = fresh;
+                    if matches!(target, LogTarget::File(_)) {
+                        super::events::log_reopened();
+                    }
+                }
+                Err(error) => super::events::log_not_reopened(&error),
+            }
+        }
+    }
+
+    /// Writes everything, or says how many lines were lost and why. A pipe that is full is waited for, seldom and less so; who
+    /// has put something else in its place meanwhile gets the rest there.
+    fn write_out(&self, target: &LogTarget, out: &mut File, mut text: &[u8]) -> Result<(), (u64, io::Error)> {
+        let mut pause = PAUSE;
+        while !text.is_empty() {
+            match out.write(text) {
+                Ok(0) => return Err((lines(text), ErrorKind::WriteZero.into())),
+                Ok(taken) => (text, pause) = (&text[taken..], PAUSE),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    thread::park_timeout(pause);
+                    pause = (pause * 2).min(PAUSE_MOST);
+                    self.reopen_if_asked(target, out);
+                }
+                Err(error) => return Err((lines(text), error)),
+            }
+        }
+        Ok(())
     }
 
     fn let_lines_gather(&self) {
@@ -217,21 +246,6 @@ fn own_slot() -> usize {
     OWN.try_with(Cell::get).unwrap_or_default()
 }
 
-/// Writes everything, or says how many lines were lost and why. A target that is not ready (a pipe that somebody else
-/// set to non-blocking) is waited for.
-fn write_out(out: &mut File, mut text: &[u8]) -> Result<(), (u64, io::Error)> {
-    while !text.is_empty() {
-        match out.write(text) {
-            Ok(0) => return Err((lines(text), ErrorKind::WriteZero.into())),
-            Ok(taken) => text = &text[taken..],
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock => thread::park_timeout(Duration::from_millis(10)),
-            Err(error) => return Err((lines(text), error)),
-        }
-    }
-    Ok(())
-}
-
 fn lines(text: &[u8]) -> u64 {
     text.iter().filter(|b| **b == b'\n').count() as u64
 }
@@ -241,8 +255,20 @@ fn open(target: &LogTarget) -> io::Result<File> {
     match target {
         LogTarget::Stdout => Ok(io::stdout().as_fd().try_clone_to_owned()?.into()),
         LogTarget::Stderr => Ok(io::stderr().as_fd().try_clone_to_owned()?.into()),
+        LogTarget::File(path) if is_pipe(path) => open_pipe(path),
         LogTarget::File(path) => OpenOptions::new().create(true).append(true).open(path),
     }
+}
+
+fn is_pipe(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|there| there.file_type().is_fifo())
+}
+
+/// Neither to open it nor to write to it may wait for a reader: a start would hang without a word, and a reader that is gone for
+/// good could not be replaced (USR1). Where nobody reads yet, it is held open for both ways, so that lines can gather in it.
+fn open_pipe(path: &Path) -> io::Result<File> {
+    let open = |read| OpenOptions::new().read(read).write(true).custom_flags(libc::O_NONBLOCK).open(path);
+    open(false).or_else(|error| if error.raw_os_error() == Some(libc::ENXIO) { open(true) } else { Err(error) })
 }
 
 /// Is a person reading?

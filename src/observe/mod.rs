@@ -5,12 +5,12 @@
 //! decides anything.
 
 pub mod access_log;
-pub mod columns;
 pub mod events;
 pub mod exchange;
 pub mod incidents;
 pub mod json;
 pub mod lines;
+pub mod login;
 pub mod metrics;
 pub mod time;
 pub mod told;

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cause::Cause;
 use crate::config::address::Dial;
 use crate::config::model::Health;
-use crate::health::{Event, Policy, Proof, State, Transition};
+use crate::health::{Event, Policy, Proof, Transition};
 use crate::pool::{Members, Pool, Upstream};
 
 use super::{Failed, Outcome, diagnose, once, pace};
@@ -130,9 +130,6 @@ where
     }
     upstream.meter.checked(outcome.is_ok());
     let change = upstream.health.record(event, why, Policy::from(health), now);
-    if let Some(change) = change.filter(|change| change.to == State::Evicted) {
-        upstream.meter.evicted(change.by);
-    }
     // Before anybody is told: who hears of an eviction may ask when the next check is.
     let next = started + pace::jitter(upstream.health.pace(health.interval), rng);
     upstream.health.plan(next);

@@ -6,16 +6,17 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
+use crate::cause::columns::{labelled, wrap};
 use crate::cause::{Cause, Finding, escape};
 use crate::config::problem::ascii;
 use crate::observe::access_log::protocol;
-use crate::observe::columns::{labelled, wrap};
 use crate::observe::exchange::EndedBy;
+use crate::observe::json::millis_value;
 use crate::observe::time::Utc;
 use crate::observe::told::{self, spoken};
 use crate::observe::{Attempt, Exchange, Incident, Outcome};
@@ -23,10 +24,7 @@ use crate::pool::{Pool, Upstream};
 use crate::route::{self, Miss};
 
 use super::Proxy;
-use super::respond::{self, Form, Telling, Verdict};
-
-/// What stands below the account of an annotated error: who speaks, and where to read more.
-const FOOT: &str = "\nThis answer comes from the proxy";
+use super::respond::{self, Annotator, Form, Telling, Verdict};
 
 /// What the client got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,8 +66,8 @@ impl Proxy {
     #[must_use]
     pub fn trail(&self, incident: &Incident, now: Instant) -> Value {
         let exchange = &incident.exchange;
-        let account = self.account(exchange, Form::Json);
-        let mut trail: Map<String, Value> = serde_json::from_str(&account).unwrap_or_default();
+        let mut trail =
+            self.retold(exchange, |annotator, verdict, telling| annotator.account(exchange, verdict, telling));
         let failures = exchange.failures().count();
         let told = trail.get_mut("attempts").and_then(Value::as_array_mut).map(std::mem::take).unwrap_or_default();
         let mut told = told.into_iter().filter(|_| failures > 0);
@@ -82,7 +80,7 @@ impl Proxy {
             let cause = skip.trouble().map(|(cause, _)| (*cause, skip.by_traffic));
             let known = self.now(exchange, &skip.upstream, cause, skip.finding.as_ref(), now);
             if let Some(row) = row.as_object_mut() {
-                row.insert("held_ms".into(), millis(skip.held_for));
+                row.insert("held_ms".into(), millis_value(skip.held_for));
                 known.put(row);
             }
         }
@@ -98,17 +96,16 @@ impl Proxy {
     #[must_use]
     pub fn trail_text(&self, incident: &Incident, now: Instant) -> String {
         let exchange = &incident.exchange;
-        let account = self.account(exchange, Form::Text);
-        let (heading, rest) = account.split_once("\n\n").unwrap_or(("", &account));
-        let rest = rest.split_once(FOOT).map_or(rest, |(rest, _)| rest).trim_end();
+        let (heading, account) =
+            self.retold(exchange, |annotator, verdict, telling| annotator.account_text(exchange, verdict, telling));
         let cause = exchange.failure.as_ref().map_or("", |failure| failure.cause.token());
         let mut out = match Got::of(exchange) {
-            Got::Error => heading.to_owned(),
+            Got::Error => heading,
             Got::Part => format!("{}, then cut off: {cause}", phrase(exchange.status)),
             Got::Nothing if exchange.status == 0 => "No answer: the drain cut the connection".to_owned(),
             Got::Nothing => "499: the client went away before it had an answer".to_owned(),
         };
-        let _ = write!(out, "\n\n{rest}\n\nThe request\n");
+        let _ = write!(out, "\n\n{account}\n\nThe request\n");
         request_text(&mut out, incident);
         if !exchange.attempts.is_empty() {
             out.push_str("\nThe attempts, in order\n");
@@ -141,8 +138,8 @@ impl Proxy {
         out
     }
 
-    /// As it was told to the client, or would have been.
-    fn account(&self, exchange: &Exchange, form: Form) -> String {
+    /// As it was told to the client, or would have been, with all detail.
+    fn retold<T>(&self, exchange: &Exchange, tell: impl FnOnce(&Annotator, &Verdict, Telling<'_>) -> T) -> T {
         let judged = respond::verdict(exchange);
         // Of rows that are not kept the verdict knows nothing; what the client got is in the record.
         let status = StatusCode::from_u16(exchange.status).ok().filter(|_| Got::of(exchange) == Got::Error);
@@ -157,8 +154,8 @@ impl Proxy {
                 allow = allowed.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
             }
         }
-        let telling = Telling { allow: &allow, nearest: &nearest, ..Telling::new(form, true) };
-        self.annotator.account(exchange, &verdict, telling)
+        let telling = Telling { allow: &allow, nearest: &nearest, ..Telling::new(Form::Json, true) };
+        tell(&self.annotator, &verdict, telling)
     }
 
     /// An attempt: what the client was told of it (the next of `told`, if it failed), and its times.
@@ -183,14 +180,14 @@ impl Proxy {
                     row.insert("address".into(), (*attempt.authority).into());
                 }
                 row.insert("status".into(), (*status).into());
-                row.insert("elapsed_ms".into(), millis(attempt.elapsed));
+                row.insert("elapsed_ms".into(), millis_value(attempt.elapsed));
             }
         }
         row.insert("reused".into(), attempt.reused.into());
         let times = [("connect_ms", attempt.connect), ("head_ms", attempt.head), ("body_ms", attempt.body())];
         for (name, time) in times {
             if let Some(time) = time {
-                row.insert(name.into(), millis(time));
+                row.insert(name.into(), millis_value(time));
             }
         }
         let cause = failure(attempt).map(|cause| (cause, true));
@@ -217,7 +214,9 @@ impl Proxy {
             "user_agent": text(&exchange.user_agent),
             "bytes_in": exchange.bytes_in,
             "bytes_out": exchange.bytes_out,
-            "waited_ms": millis(exchange.waited),
+            "waited_ms": millis_value(exchange.waited),
+            "first_check_ms": millis_value(exchange.waits.first_check),
+            "queued_ms": millis_value(exchange.waits.slot),
             "ended_by": exchange.ended_by.token(),
             "cut": Got::of(exchange) == Got::Part,
             "pool_size": exchange.pool_size,
@@ -330,8 +329,14 @@ fn request_text(out: &mut String, incident: &Incident) {
         EndedBy::Client => "the client",
     };
     labelled(out, "Ended", &format!("after {}, by {by}", spoken(exchange.elapsed)));
-    if !exchange.waited.is_zero() {
-        labelled(out, "Waited", &format!("{} for an upstream to come back (wait)", spoken(exchange.waited)));
+    for (waited, what) in [
+        (exchange.waits.first_check, "the first result of a health check (health.timeout at the most)"),
+        (exchange.waits.slot, "a slot of an upstream (limits.queue_timeout at the most)"),
+        (exchange.waited, "an upstream to come back (wait)"),
+    ] {
+        if !waited.is_zero() {
+            labelled(out, "Waited", &format!("{} for {what}", spoken(waited)));
+        }
     }
     let bytes = format!(
         "{} of the request's body read, {} of the answer's body written",
@@ -376,9 +381,4 @@ fn failure(attempt: &Attempt) -> Option<Cause> {
 fn phrase(status: u16) -> String {
     let phrase = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
     phrase.map_or_else(|| status.to_string(), |phrase| format!("{status} {phrase}"))
-}
-
-/// Milliseconds with one decimal, as all others.
-fn millis(duration: Duration) -> Value {
-    ((duration.as_secs_f64() * 10_000.0).round() / 10.0).into()
 }

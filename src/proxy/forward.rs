@@ -72,11 +72,15 @@ pub(super) async fn forward(
         let pick = match patience.next(&setting, &mut choice) {
             Next::Try(pick) => pick,
             // Rare, and as large as all the rest.
-            other => match Box::pin(patience.pick(other, &setting, &mut choice, &mut tally)).await {
-                Ok(pick) => pick,
-                Err(_) if patience.once_more(&setting, &mut choice, &mut tally) => continue,
-                Err(stop) => break stop,
-            },
+            other => {
+                let picked = Box::pin(patience.pick(other, &setting, &mut choice, &mut tally)).await;
+                open.exchange.waits = patience.waits;
+                match picked {
+                    Ok(pick) => pick,
+                    Err(_) if patience.once_more(&setting, &mut choice, &mut tally) => continue,
+                    Err(stop) => break stop,
+                }
+            }
         };
 
         // 2. attempt

@@ -48,7 +48,7 @@ use crate::observe::access_log::AccessLog;
 use crate::observe::exchange::EndedBy;
 use crate::observe::metrics::Requests;
 use crate::observe::trace::Traces;
-use crate::observe::{Exchange, Incidents, RequestId, TraceId, events};
+use crate::observe::{Exchange, Incidents, RequestId, TraceId, events, login};
 use crate::pool::insight::Asker;
 use crate::pool::{Pool, Upstream};
 use crate::route::{self, Table};
@@ -175,16 +175,14 @@ impl Proxy {
     /// Traffic has changed the state of an upstream.
     fn changed(&self, pool: &Pool, upstream: &Upstream, change: &Transition) {
         let (name, id) = (&*pool.config.name, &*upstream.id);
+        let member = events::Member { pool: name, upstream: id, meter: &upstream.meter };
         let standing = events::Standing::of(&pool.config, pool.usable(), pool.members().len());
         match change.cause {
             Some(cause) if change.to == State::Evicted => {
                 let said = upstream.health.snapshot(Instant::now()).traffic_failure.map(|(_, said)| said);
-                events::upstream_evicted_by_traffic(name, id, (cause, said.as_deref()), change.in_a_row, standing);
+                events::upstream_evicted_by_traffic(member, (cause, said.as_deref()), change.in_a_row, standing);
             }
-            _ => events::upstream_back_by_traffic(name, id, change.since.elapsed(), standing),
-        }
-        if change.to == State::Evicted {
-            upstream.meter.evicted(change.by);
+            _ => events::upstream_back_by_traffic(member, change.since.elapsed(), standing),
         }
         if let Some(on_transition) = &self.hooks.on_transition {
             on_transition(name, id, change);
@@ -341,6 +339,7 @@ impl Service {
         exchange.host = passed.host.as_deref().or(notes.host).cloned();
         exchange.user_agent = notes.user_agent.cloned();
         exchange.referer = notes.referer.cloned();
+        exchange.login = notes.authorization.filter(|value| login::is_basic(value)).map(secret);
         exchange.trace_id = notes.traceparent.and_then(|value| TraceId::of(value.as_bytes()));
         exchange.trace = self.proxy.traces.begin(&parts.headers);
         (open, Asked { parts, conn, notes, passed, ours, request_id })
@@ -383,6 +382,13 @@ impl Handler for Arc<Service> {
         open.end(EndedBy::Proxy);
         respond::refuse_bytes(response)
     }
+}
+
+/// So marked, nothing prints it.
+fn secret(value: &HeaderValue) -> HeaderValue {
+    let mut value = value.clone();
+    value.set_sensitive(true);
+    value
 }
 
 /// The digits of an id, as the owner of their bytes.

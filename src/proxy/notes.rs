@@ -11,6 +11,7 @@ pub(super) struct Notes<'a> {
     pub(super) hosts: bool,
     pub(super) user_agent: Option<&'a HeaderValue>,
     pub(super) referer: Option<&'a HeaderValue>,
+    pub(super) authorization: Option<&'a HeaderValue>,
     pub(super) traceparent: Option<&'a HeaderValue>,
     pub(super) content_length: Option<&'a HeaderValue>,
     pub(super) connection: bool,
@@ -31,6 +32,7 @@ impl<'a> Notes<'a> {
                 "host" => notes.hosts = notes.host.replace(notes.host.unwrap_or(value)).is_some(),
                 "user-agent" => notes.user_agent = notes.user_agent.or(Some(value)),
                 "referer" => notes.referer = notes.referer.or(Some(value)),
+                "authorization" => notes.authorization = notes.authorization.or(Some(value)),
                 "traceparent" => notes.traceparent = notes.traceparent.or(Some(value)),
                 "content-length" => notes.content_length = notes.content_length.or(Some(value)),
                 "connection" => notes.connection = true,
@@ -54,10 +56,11 @@ mod tests {
 
     use super::*;
 
-    const NAMES: [&str; 15] = [
+    const NAMES: [&str; 16] = [
         "host",
         "user-agent",
         "referer",
+        "authorization",
         "traceparent",
         "content-length",
         "connection",
@@ -84,6 +87,7 @@ mod tests {
             prop_assert_eq!(notes.hosts, fields.get_all(header::HOST).iter().count() > 1);
             prop_assert_eq!(notes.user_agent, fields.get(header::USER_AGENT));
             prop_assert_eq!(notes.referer, fields.get(header::REFERER));
+            prop_assert_eq!(notes.authorization, fields.get(header::AUTHORIZATION));
             prop_assert_eq!(notes.traceparent, fields.get("traceparent"));
             prop_assert_eq!(notes.content_length, fields.get(header::CONTENT_LENGTH));
             let forwarded = fields.contains_key("x-forwarded-for") || fields.contains_key("x-forwarded-proto");

@@ -10,6 +10,7 @@ use tokio::time::{sleep_until, timeout_at};
 use crate::cause::{self, Cause, Failure, spoken};
 use crate::health::State;
 use crate::observe::Reason;
+use crate::observe::exchange::Waits;
 use crate::pool::pick::{Ask, Choice, Next, Pick};
 use crate::pool::queue::Ticket;
 use crate::pool::{Pool, Upstream};
@@ -55,6 +56,8 @@ pub(super) struct Patience {
     asked_again: bool,
     /// It has waited for anything.
     pub(super) waited: bool,
+    /// For what, and how long; `wait` has a clock of its own.
+    pub(super) waits: Waits,
 }
 
 impl Patience {
@@ -69,6 +72,7 @@ impl Patience {
             died: None,
             asked_again: false,
             waited: false,
+            waits: Waits { first_check: Duration::ZERO, slot: Duration::ZERO },
         }
     }
 
@@ -125,8 +129,18 @@ impl Patience {
             self.waited |= !matches!(next, Next::Try(_));
             next = match next {
                 Next::Try(pick) => return Ok(pick),
-                Next::Wait => self.first_result(setting, choice).await,
-                Next::Busy => self.slot(setting, choice).await?,
+                Next::Wait => {
+                    let began = Instant::now();
+                    let next = self.first_result(setting, choice).await;
+                    self.waits.first_check += began.elapsed();
+                    next
+                }
+                Next::Busy => {
+                    let began = Instant::now();
+                    let next = self.slot(setting, choice).await;
+                    self.waits.slot += began.elapsed();
+                    next?
+                }
                 Next::None => self.comeback(setting, choice, tally).await?,
             };
         }

@@ -31,7 +31,7 @@ async fn it_says_what_happened() {
     assert_eq!((&status["last"]["failed"], &status["last"]["rescued"]), (&3.into(), &rescued.into()));
     let error = &status["last"]["errors"][0];
     assert_eq!((&error["pool"], &error["code"], &error["count"]), (&"down".into(), &502.into(), &3.into()));
-    assert_eq!(error["cause"], "connection_refused");
+    assert_eq!((&error["cause"], &error["total"]), (&"connection_refused".into(), &3.into()));
     let app = &status["pools"][0];
     assert_eq!((&app["name"], &app["balance"], &app["usable"]), (&"app".into(), &"round_robin".into(), &1.into()));
     let (gone, here) = (&app["upstreams"][0], &app["upstreams"][1]);

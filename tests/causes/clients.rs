@@ -31,6 +31,7 @@ async fn each_refusal_has_its_status_and_names_the_limit() {
             "max_body",
         ),
         (format!("GET /{}", "x".repeat(9000)), 414, "URI Too Long", large, "limits.head"),
+        (format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(9000)), 414, "URI Too Long", large, "limits.head"),
         (get("Expect: the-unexpected\r\n"), 417, "Expectation Failed", invalid, "100-continue"),
         (get(&format!("A: {}\r\n", "x".repeat(9000))), 431, "Request Header Fields Too Large", large, "limits.head"),
         (get(&"A: b\r\n".repeat(21)), 431, "Request Header Fields Too Large", large, "limits.fields"),
@@ -52,6 +53,38 @@ async fn each_refusal_has_its_status_and_names_the_limit() {
         let part = format!("; status-code={status}; status-phrase=\"{phrase}\"; details=");
         assert!(field.contains(&part), "{begin:?} {field}");
     }
+}
+
+/// The form of the answer is the client's choice also where nothing but its Accept could be read.
+#[tokio::test]
+async fn what_cannot_be_read_is_answered_in_the_form_that_was_asked_for() {
+    let origin = Origin::start(Behaviour::Echo).await;
+    let proxy = Proxy::unchecked(&[origin.address()], TIGHT);
+    let large = format!("A: {}", "x".repeat(9000));
+    for (line, before, status) in [
+        ("what is this", "", 400),
+        ("GET / HTTP/9.9", "", 400),
+        ("GET /a b HTTP/1.1", "", 400),
+        ("GET /\u{1} HTTP/1.1", "", 400),
+        ("GET / HTTP/1.1", "a : b\r\n", 400),
+        ("GET / HTTP/1.1", "a: b\r\n folded\r\n", 400),
+    ] {
+        for (accept, kind) in [
+            ("text/html,application/xhtml+xml", "text/html; charset=utf-8"),
+            ("text/plain", "text/plain; charset=utf-8"),
+            ("*/*", "application/problem+json"),
+        ] {
+            let mut client = Raw::connect(proxy.address).await;
+            client.send(format!("{line}\r\nHost: a\r\nAccept: {accept}\r\n{before}\r\n")).await;
+            let answer = client.response().await;
+            assert_eq!((answer.status, answer.field("content-type")), (status, Some(kind)), "{line}: {accept}");
+        }
+    }
+    // One that stands in front of what was too much is found too.
+    let mut client = Raw::connect(proxy.address).await;
+    client.send(format!("GET / HTTP/1.1\r\nAccept: text/plain\r\n{large}\r\n\r\n")).await;
+    let answer = client.response().await;
+    assert_eq!((answer.status, answer.field("content-type")), (431, Some("text/plain; charset=utf-8")));
 }
 
 #[tokio::test]

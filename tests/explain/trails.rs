@@ -27,6 +27,15 @@ fn contains(more: &Value, less: &Value, path: &str) {
     }
 }
 
+/// As the file says, with an admin address.
+fn from_file(text: &str) -> (Proxy, SocketAddr) {
+    let proxy = Proxy::changed_file(text, |config| {
+        config.admin = Some(ListenAddress::Exact(vec!["127.0.0.1:0".parse().unwrap()]));
+    });
+    let admin = proxy.server().admin_address().unwrap();
+    (proxy, admin)
+}
+
 #[tokio::test]
 async fn the_trail_is_what_the_client_was_told_and_more() {
     let (silent, reset) = (Origin::start(Behaviour::Silent).await, Origin::start(Behaviour::ResetBeforeHead).await);
@@ -172,15 +181,11 @@ async fn what_a_later_look_finds_is_told_with_it() {
 
 #[tokio::test]
 async fn the_same_id_twice_is_two_incidents_the_newest_first() {
-    let config = |config: &mut causeway::config::Config| {
-        config.admin = Some(ListenAddress::Exact(vec!["127.0.0.1:0".parse().unwrap()]));
-    };
     let text = format!(
         "trusted_proxies = [\"127.0.0.0/8\"]\n[pool.app]\nupstreams = [\"{}\"]\nhealth.type = \"off\"\n",
         Origin::nobody()
     );
-    let proxy = Proxy::changed_file(&text, config);
-    let admin = proxy.server().admin_address().unwrap();
+    let (proxy, admin) = from_file(&text);
     for index in 0..12 {
         ask(proxy.address, &format!("GET /{index}"), "X-Request-Id: chosen-by-a-peer\r\n").await;
         proxy.exchange(index).await;
@@ -191,6 +196,74 @@ async fn the_same_id_twice_is_two_incidents_the_newest_first() {
     assert_eq!(sequences, (1..=12).rev().collect::<Vec<_>>());
     assert!(earlier[8]["uri"] == "/2" && earlier[9].get("uri").is_none() && earlier[10]["path"] == "/0");
     assert!(text.contains("---- 10 of 12 with this id") && text.contains("---- earlier still ----"), "{text}");
+}
+
+/// A request that comes before the first result of a check waits for it: the trail says so, or nobody could tell where the time
+/// went.
+#[tokio::test]
+async fn a_wait_for_the_first_check_is_named() {
+    let silent = Origin::start(Behaviour::Silent).await;
+    let (proxy, admin) = from_file(&format!(
+        "[pool.app]\nupstreams = [\"{}\"]\nhealth.path = \"/h\"\nhealth.timeout = \"700ms\"\ntimeouts.read = \"50ms\"\n",
+        silent.address()
+    ));
+    let told = ask(proxy.address, "GET /", "").await;
+    proxy.exchange(0).await;
+    let (trail, text) = trail(admin, told.field("x-request-id").unwrap()).await;
+    let waited = trail["first_check_ms"].as_f64().unwrap();
+    let (whole, attempt) =
+        (trail["elapsed_ms"].as_f64().unwrap(), trail["attempts"][0]["elapsed_ms"].as_f64().unwrap());
+    assert!(waited > 100.0 && (whole - waited - attempt).abs() < 100.0, "{trail:#}");
+    assert_eq!((&trail["queued_ms"], &trail["waited_ms"]), (&0.0.into(), &0.0.into()));
+    let words = text.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("for the first result of a health check (health.timeout at the most) Bytes"), "{text}");
+}
+
+/// An id is whatever a trusted peer sent (CONTRACT §4): each can be asked for, as it is, in part, or percent-encoded, and none of
+/// them is taken for something else.
+#[tokio::test]
+async fn ids_of_trusted_peers_can_be_asked_for() {
+    let text = format!(
+        "trusted_proxies = [\"127.0.0.0/8\"]\n[pool.app]\nupstreams = [\"{}\"]\nhealth.type = \"off\"\n",
+        Origin::nobody()
+    );
+    let (proxy, admin) = from_file(&text);
+    let longest = "L".repeat(128);
+    let kept =
+        ["........", "-.-.-.-.", "..-..-..", "limit=10", "read_timeout", "abcdefgh", "abcdefghi", "0.0.0.0_", &longest];
+    for (index, id) in kept.iter().enumerate() {
+        ask(proxy.address, "GET /", &format!("X-Request-Id: {id}\r\n")).await;
+        proxy.exchange(index).await;
+    }
+    for id in kept.into_iter().filter(|id| !id.contains('=')) {
+        let encoded: String = id.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        for asked in [id, &*encoded] {
+            let (trail, text) = trail(admin, asked).await;
+            assert_eq!((&trail["request_id"], trail.get("earlier")), (&id.into(), None), "{asked}");
+            assert!(text.contains(id), "{text}");
+        }
+    }
+    let (begins, _) = trail(admin, "LLLLLLLL").await;
+    assert_eq!(begins["request_id"], longest);
+    // What is no id in the first place was replaced by one of ours, and finds nobody.
+    for (asked, word) in [
+        ("limit=10", "begins with limit=10."),
+        ("%61%62%63", "At least 8 characters"),
+        ("%ff%fe%fd%fc%fb%fa%f9%f8", "begins with "),
+        ("%0d%0aX-Evil:%201", "begins with "),
+        ("abcdefgh%", "begins with abcdefgh%."),
+        ("abcdefghij", "begins with abcdefghij."),
+        ("../../metrics", "begins with ../../metrics."),
+        (&"x".repeat(4000), "..."),
+    ] {
+        let answer = ask(admin, &format!("GET /api/incidents/{asked}"), "").await;
+        let said = answer.text();
+        assert_eq!((answer.status, answer.field("x-evil")), (404, None), "{asked}: {answer:?}");
+        assert!(
+            said.contains(word) && said.is_ascii() && said.lines().count() == 1 && said.len() < 800,
+            "{asked}: {said}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -113,6 +113,11 @@ fn a_broken_head_is_read_as_far_as_it_goes() {
     let found = scan(b"HEAD /a?b HTTP/1.1\r\nHost: x\r\n bad line\r\nAccept: text/html\r\nX-Cut: ab");
     assert_eq!((found.method, found.uri.to_string()), (Method::HEAD, "/a?b".to_owned()));
     assert_eq!(Form::of(&found.headers), Form::Html);
+    let found = scan(b"GET /q?\"a\"=<\xc3\xbc>\x7f%20 HTTP/1.1\r\n\r\n");
+    assert_eq!(
+        found.uri, "/q?%22a%22=%3C%C3%BC%3E%7F%20",
+        "the log has what was asked, as near as a target can say it"
+    );
     let found = scan(b"\x16\x03\x01\x00");
     assert_eq!((found.method, Form::of(&found.headers)), (Method::GET, Form::Json));
 }

@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
+use crate::cause::columns::WIDTH;
 use crate::cause::{Cause, Fault, Phase};
 use crate::config::problem::ascii;
-use crate::observe::columns::WIDTH;
 
 /// Columns of a name.
 const NAME: usize = 24;

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
+use crate::cause::columns::{WIDTH, labelled, wrap};
 use crate::cause::{Cause, Lore};
-use crate::observe::columns::{WIDTH, labelled, wrap};
 
 use super::facts::{client, default_of, failover, health};
 

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use crate::cause::columns::wrap;
 use crate::cause::spoken;
 use crate::config::problem::ascii;
-use crate::observe::columns::wrap;
 
 use super::{Covered, Done, Word};
 

@@ -1,8 +1,8 @@
 //! A report for scripts: an array with an object for each upstream, in the words of CONTRACT §5. Pure.
 
-use std::time::Duration;
-
 use serde_json::{Map, Value, json};
+
+use crate::observe::json::millis_value;
 
 use super::report::{Report, Step};
 
@@ -20,7 +20,7 @@ fn object(report: &Report) -> Value {
         "address": report.address,
         "pool": report.pool.as_deref(),
         "usable": report.usable(),
-        "elapsed_ms": millis(report.elapsed),
+        "elapsed_ms": millis_value(report.elapsed),
         "steps": report.steps.iter().map(step).collect::<Vec<_>>(),
         "notes": report.notes,
     });
@@ -40,7 +40,7 @@ fn object(report: &Report) -> Value {
 fn step(step: &Step) -> Value {
     let mut object = Map::new();
     object.insert("phase".to_owned(), step.phase.into());
-    object.insert("elapsed_ms".to_owned(), millis(step.elapsed));
+    object.insert("elapsed_ms".to_owned(), millis_value(step.elapsed));
     object.insert("ok".to_owned(), step.ok.into());
     object.insert("said".to_owned(), step.said.clone().into());
     for (name, value) in &step.facts {
@@ -49,14 +49,10 @@ fn step(step: &Step) -> Value {
     object.into()
 }
 
-/// With one decimal.
-fn millis(duration: Duration) -> Value {
-    let tenths = (duration.as_micros() + 50) / 100;
-    json!(tenths as f64 / 10.0)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::cause::{Cause, Failure, Finding};
     use crate::cli::probe::report::Trouble;

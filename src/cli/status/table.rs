@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use crate::cause::columns::{WIDTH, wrap_to};
 use crate::config::problem::ascii;
-use crate::observe::columns::{WIDTH, wrap_to};
 use crate::observe::told::waited;
 
 use super::document::{Errors, Pool, Status, Upstream};

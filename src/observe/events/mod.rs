@@ -1,4 +1,4 @@
-//! Events: one function for each fact, one line each. Human form on a terminal (time, level, message), else JSON.
+//! Events: one function for each fact, one line each; where the fact has a metric too, that function counts it. Human form on a terminal (time, level, message), else JSON.
 //!
 //! [`sink`] writes them; [`feed`](mod@feed) keeps the latest for who follows them; `throttle` keeps one fact from flooding the
 //! log; `request`, `secure` and `upstream` have those about them.
@@ -23,6 +23,7 @@ use tracing::{error, info, warn};
 use crate::cause::spoken;
 use crate::config::Problem;
 use crate::config::problem::ascii;
+use crate::observe::json::whole_millis;
 
 use throttle::Throttle;
 
@@ -32,9 +33,9 @@ pub use secure::{certificate_refused, certificate_taken, handshake_failed};
 pub use sink::{Events, feed, init};
 pub use trace::{spans_lost, traces_off, traces_on};
 pub use upstream::{
-    Check, Standing, addresses_changed, check_failed, name_not_resolved, unasked_bytes, upstream_back,
+    Check, Member, Standing, addresses_changed, check_failed, name_not_resolved, unasked_bytes, upstream_back,
     upstream_back_by_traffic, upstream_diagnosed, upstream_evicted, upstream_evicted_by_traffic, upstream_idle_learnt,
-    upstream_ready,
+    upstream_ready, upstream_switched,
 };
 
 // ---- the process
@@ -109,7 +110,7 @@ pub fn drain_begun(signal: &str, connections: usize, timeout: Duration) {
 
 /// All that ran has ended by itself.
 pub fn drained(elapsed: Duration) {
-    let elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+    let elapsed_ms = whole_millis(elapsed);
     info!(event = "drained", elapsed_ms, "drained after {}, nothing was cut", spoken(elapsed));
 }
 
@@ -152,7 +153,8 @@ pub fn no_reload() {
 pub fn access_log_dropped(lines: u64) {
     warn!(
         event = "access_log_dropped",
-        lines, "{lines} lines of the access log were lost: whoever reads log.access_to is too slow"
+        lines,
+        "{lines} lines of the access log were lost: whoever reads log.access_to is too slow, or it cannot be written"
     );
 }
 
@@ -204,19 +206,6 @@ pub fn untrusted_forwarded(peer: IpAddr, now: Instant) {
 }
 
 // ---- pools
-
-/// The operator has switched an upstream.
-pub fn upstream_switched(pool: &str, upstream: &str, from: &str, to: &str) {
-    info!(
-        event = "upstream_switched",
-        pool,
-        upstream,
-        by = "operator",
-        from,
-        to,
-        "{pool}/{upstream} is {to} by the operator's word, was {from}"
-    );
-}
 
 /// Traffic would evict one more upstream of this pool, and `passive.max_evicted` (in percent) forbids it. One line a minute for
 /// each pool.

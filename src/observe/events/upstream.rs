@@ -1,4 +1,5 @@
-//! Events about upstreams: what checks, traffic and the resolver have found, and how the pool stands after it.
+//! Events about upstreams: what checks, traffic, the resolver and the operator have found or said, and how the pool stands after
+//! it. A change of state is told and counted by the same function.
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -9,9 +10,23 @@ use tracing::{debug, info, warn};
 use crate::cause::{Cause, Failure, escape, spoken};
 use crate::config::model::Pool;
 use crate::health::idle_age::Learnt;
+use crate::health::{By, State};
+use crate::observe::json::whole_millis;
+use crate::observe::metrics::Meter;
 
 use super::throttle::Throttle;
 use super::{count, listed, more, setting};
+
+/// The upstream that something has happened to: what is told of it is counted here, and nowhere else.
+#[derive(Clone, Copy, Debug)]
+pub struct Member<'a> {
+    /// Its pool's name.
+    pub pool: &'a str,
+    /// Its id.
+    pub upstream: &'a str,
+    /// Its counters.
+    pub meter: &'a Meter,
+}
 
 /// How a pool stands after a change.
 #[derive(Clone, Copy, Debug)]
@@ -77,15 +92,14 @@ pub fn unasked_bytes(upstream: &str, seen: &[u8], now: Instant) {
 /// announced another time.
 pub fn upstream_idle_learnt(pool: &str, upstream: &str, learnt: Learnt, idle: Option<Duration>) {
     let Learnt { age, keeps } = learnt;
-    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let than = match idle {
         Some(idle) if age < idle => format!("sooner than connections.idle ({})", setting(idle).replace(' ', "")),
         Some(idle) => format!("hardly later than connections.idle ({})", setting(idle).replace(' ', "")),
         None => "sooner than its Keep-Alive field says".to_owned(),
     };
     // Seen to a millisecond, and no clock of an app is set to one.
-    let about = |time| spoken(Duration::from_millis(millis(time) / 10 * 10)).replace(".0 ms", " ms");
-    let (closes_ms, keeps_ms, age, keeps) = (millis(age), millis(keeps), about(age), about(keeps));
+    let about = |time| spoken(Duration::from_millis(whole_millis(time) / 10 * 10)).replace(".0 ms", " ms");
+    let (closes_ms, keeps_ms, age, keeps) = (whole_millis(age), whole_millis(keeps), about(age), about(keeps));
     info!(
         event = "upstream_idle_learnt",
         pool,
@@ -97,7 +111,9 @@ pub fn upstream_idle_learnt(pool: &str, upstream: &str, learnt: Learnt, idle: Op
 }
 
 /// An upstream's first check passed. `how`: `TCP connect in 0.2 ms`.
-pub fn upstream_ready(pool: &str, upstream: &str, how: &str) {
+pub fn upstream_ready(member: Member<'_>, how: &str) {
+    let Member { pool, upstream, meter } = member;
+    meter.changed(State::Ready);
     info!(event = "upstream_ready", pool, upstream, by = "check", "{pool}/{upstream} ready: {how}");
 }
 
@@ -119,7 +135,7 @@ pub struct Check<'a> {
 }
 
 /// Checks took an upstream out. A first check needs no row of failures, and gets the hint.
-pub fn upstream_evicted(pool: &str, upstream: &str, check: Check<'_>, in_a_row: u32, standing: Standing) {
+pub fn upstream_evicted(member: Member<'_>, check: Check<'_>, in_a_row: u32, standing: Standing) {
     let Check { failure, said, tcp } = check;
     let cause = failure.cause;
     let lead = if tcp { "" } else { "health check: " };
@@ -130,13 +146,12 @@ pub fn upstream_evicted(pool: &str, upstream: &str, check: Check<'_>, in_a_row: 
         _ => format!("{lead}{said}"),
     };
     let why = if in_a_row > 1 { format!("{why} {}", standing.left()) } else { why };
-    evicted(pool, upstream, "check", cause, &standing, why.trim_end());
+    evicted(member, By::Checks, cause, &standing, why.trim_end());
 }
 
 /// Attempts of requests took an upstream out. `said`: of the last one, `it answered 503 to a request`.
 pub fn upstream_evicted_by_traffic(
-    pool: &str,
-    upstream: &str,
+    member: Member<'_>,
     (cause, said): (Cause, Option<&str>),
     in_a_row: u32,
     standing: Standing,
@@ -150,11 +165,14 @@ pub fn upstream_evicted_by_traffic(
         _ => cause.to_string(),
     };
     let row = if in_a_row > 1 { format!(", {in_a_row} in a row") } else { String::new() };
-    evicted(pool, upstream, "traffic", cause, &standing, &format!("{why}{row}. {}", standing.left()));
+    evicted(member, By::Traffic, cause, &standing, &format!("{why}{row}. {}", standing.left()));
 }
 
-fn evicted(pool: &str, upstream: &str, by: &str, cause: Cause, standing: &Standing, why: &str) {
-    let (cause, usable, total) = (cause.token(), standing.usable, standing.total);
+fn evicted(member: Member<'_>, by: By, cause: Cause, standing: &Standing, why: &str) {
+    let Member { pool, upstream, meter } = member;
+    meter.changed(State::Evicted);
+    meter.evicted(by);
+    let (by, cause, usable, total) = (by.token(), cause.token(), standing.usable, standing.total);
     warn!(event = "upstream_evicted", pool, upstream, by, cause, usable, total, "{pool}/{upstream} evicted: {why}");
 }
 
@@ -174,21 +192,39 @@ pub fn upstream_diagnosed(pool: &str, upstream: &str, cause: Cause, found: &str)
 }
 
 /// Checks brought an upstream back.
-pub fn upstream_back(pool: &str, upstream: &str, passed: u32, away: Duration, standing: Standing) {
-    back(pool, upstream, "check", away, &standing, &format!("{} passed", count(passed as usize, "check")));
+pub fn upstream_back(member: Member<'_>, passed: u32, away: Duration, standing: Standing) {
+    back(member, By::Checks, away, &standing, &format!("{} passed", count(passed as usize, "check")));
 }
 
 /// A request that was let through brought an upstream back.
-pub fn upstream_back_by_traffic(pool: &str, upstream: &str, away: Duration, standing: Standing) {
-    back(pool, upstream, "traffic", away, &standing, "a request succeeded");
+pub fn upstream_back_by_traffic(member: Member<'_>, away: Duration, standing: Standing) {
+    back(member, By::Traffic, away, &standing, "a request succeeded");
 }
 
-fn back(pool: &str, upstream: &str, by: &str, away: Duration, standing: &Standing, why: &str) {
-    let away_ms = u64::try_from(away.as_millis()).unwrap_or(u64::MAX);
+fn back(member: Member<'_>, by: By, away: Duration, standing: &Standing, why: &str) {
+    let Member { pool, upstream, meter } = member;
+    meter.changed(State::Ready);
+    let (by, away_ms) = (by.token(), whole_millis(away));
     let (usable, total, away, of) = (standing.usable, standing.total, spoken(away), standing.back());
     info!(
         event = "upstream_back",
         pool, upstream, by, usable, total, away_ms, "{pool}/{upstream} is back after {away}: {why}. {of}"
+    );
+}
+
+/// The operator has switched an upstream.
+pub fn upstream_switched(member: Member<'_>, from: State, to: State) {
+    let Member { pool, upstream, meter } = member;
+    meter.changed(to);
+    let (from, to) = (from.token(), to.token());
+    info!(
+        event = "upstream_switched",
+        pool,
+        upstream,
+        by = "operator",
+        from,
+        to,
+        "{pool}/{upstream} is {to} by the operator's word, was {from}"
     );
 }
 

@@ -51,6 +51,7 @@ pub(super) fn of(exchange: &Exchange, sequence: u64) -> Incident {
     copy.elapsed = exchange.elapsed;
     copy.ended_by = exchange.ended_by;
     copy.waited = exchange.waited;
+    copy.waits = exchange.waits;
     copy.kept = exchange.kept;
     copy.logged = exchange.logged;
     let omitted = Omitted {

@@ -55,6 +55,8 @@ pub struct Errors {
     pub cause: Cause,
     /// So many.
     pub count: u64,
+    /// So many since the start: it only grows, and differences of it are a rate.
+    pub total: u64,
 }
 
 /// See the module.
@@ -172,9 +174,10 @@ impl Look<'_> {
         let before = &self.long.troubles.errors;
         self.now.troubles.errors.iter().filter_map(move |(kind, now)| {
             let (pool, code, cause) = kind;
-            let count = now.saturating_sub(before.get(kind).copied().unwrap_or_default());
+            let total = *now;
+            let count = total.saturating_sub(before.get(kind).copied().unwrap_or_default());
             let counts = count > 0 && wanted(pool) && is_failure(*code, *cause);
-            counts.then(|| Errors { pool: Arc::clone(pool), code: *code, cause: *cause, count })
+            counts.then(|| Errors { pool: Arc::clone(pool), code: *code, cause: *cause, count, total })
         })
     }
 
@@ -249,8 +252,8 @@ mod tests {
         assert_eq!(lately.window, Duration::from_secs(302));
         assert_eq!((lately.requests, lately.rescued, lately.failed), (30_200, 6_040, 3_020 + 302));
         assert_eq!(look.lately(), lately);
-        let errors: Vec<_> = look.errors().into_iter().map(|e| (e.code, e.cause, e.count)).collect();
-        assert_eq!(errors, [(502, Cause::ConnectionRefused, 3_020), (200, Cause::TruncatedBody, 302)]);
+        let errors: Vec<_> = look.errors().into_iter().map(|e| (e.code, e.cause, e.count, e.total)).collect();
+        assert_eq!(errors, [(502, Cause::ConnectionRefused, 3_020, 10_020), (200, Cause::TruncatedBody, 302, 1_002)]);
     }
 
     #[test]

@@ -5,11 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crate::cause::Cause;
-use crate::health::By;
+use crate::health::{By, State};
 
 use super::code::{CODES, Codes};
 use super::duration::{Durations, Histogram};
 use super::shard::{Counter, Shards};
+
+/// What an upstream can become. None becomes unknown: it begins so.
+pub const CHANGES: [State; 4] = [State::Ready, State::Evicted, State::Draining, State::Disabled];
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -22,6 +25,7 @@ pub struct Meter {
     passed: Counter,
     failed: Counter,
     evictions: [Counter; 2],
+    changes: [Counter; CHANGES.len()],
 }
 
 #[derive(Debug, Default)]
@@ -51,6 +55,8 @@ pub struct Counts {
     pub checks: (u64, u64),
     /// Evictions by checks, and by traffic.
     pub evictions: (u64, u64),
+    /// Changes of its state, by their place in [`CHANGES`].
+    pub changes: [u64; CHANGES.len()],
 }
 
 impl Meter {
@@ -96,6 +102,13 @@ impl Meter {
         }
     }
 
+    /// Its state is another one now.
+    pub fn changed(&self, to: State) {
+        if let Some(place) = CHANGES.iter().position(|state| *state == to) {
+            self.changes[place].add();
+        }
+    }
+
     /// Answers.
     #[must_use]
     pub fn answers(&self) -> u64 {
@@ -120,6 +133,7 @@ impl Meter {
             failures: self.failures().clone(),
             checks: (self.passed.get(), self.failed.get()),
             evictions: (self.evictions[0].get(), self.evictions[1].get()),
+            changes: std::array::from_fn(|place| self.changes[place].get()),
         };
         for cell in self.cells.all().filter_map(OnceLock::get) {
             counts.codes.iter_mut().zip(cell.codes.counts()).for_each(|(all, here)| *all += here);
@@ -179,12 +193,14 @@ mod tests {
         meter.checked(true);
         meter.evicted(By::Traffic);
         meter.evicted(By::Operator);
+        [State::Evicted, State::Ready, State::Evicted, State::Unknown].into_iter().for_each(|to| meter.changed(to));
         let counts = meter.counts();
         let codes: Vec<u64> = counts.codes.iter().copied().filter(|count| *count > 0).collect();
         assert_eq!((codes, counts.took.count(), counts.took.total), (vec![1, 1], 2, 5 * MS));
         assert_eq!((counts.connect.count(), counts.reuses), (2, 2));
         assert_eq!(counts.failures, [(Cause::ConnectionRefused, 1), (Cause::ReadTimeout, 2)].into());
         assert_eq!((counts.checks, counts.evictions), ((1, 0), (0, 1)));
+        assert_eq!(counts.changes, [1, 2, 0, 0]);
     }
 
     #[test]

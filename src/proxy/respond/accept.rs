@@ -95,7 +95,7 @@ pub fn scan(raw: &[u8]) -> Scan {
     let mut lines = raw.split(|b| *b == b'\n').map(<[u8]>::trim_ascii);
     let mut words = lines.next().unwrap_or_default().split(|b| *b == b' ').filter(|word| !word.is_empty());
     let method = words.next().filter(|word| word.len() <= 20).and_then(|word| Method::from_bytes(word).ok());
-    let uri = words.next().and_then(|word| Uri::try_from(word).ok());
+    let uri = words.next().filter(|_| method.is_some()).and_then(target);
     let mut headers = HeaderMap::new();
     for line in lines.take(100) {
         let mut halves = line.splitn(2, |b| *b == b':');
@@ -105,4 +105,16 @@ pub fn scan(raw: &[u8]) -> Scan {
         }
     }
     Scan { method: method.unwrap_or(Method::GET), uri: uri.unwrap_or_else(|| Uri::from_static("/")), headers }
+}
+
+/// What stood there, as near as a target can say it: what may not stand in one is percent-encoded.
+fn target(word: &[u8]) -> Option<Uri> {
+    Uri::try_from(word).ok().or_else(|| {
+        let sound = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~:/?@!$&'()*+,;=%".contains(byte);
+        let mut text = String::with_capacity(word.len());
+        for byte in word {
+            if sound(byte) { text.push(char::from(*byte)) } else { text.push_str(&format!("%{byte:02X}")) }
+        }
+        Uri::try_from(text).ok()
+    })
 }

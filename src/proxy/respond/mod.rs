@@ -31,6 +31,7 @@ use http::header::{
     RETRY_AFTER as RETRY_AFTER_FIELD, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderValue, Method, Response, StatusCode};
+use serde_json::{Map, Value};
 
 use crate::cause::Cause;
 use crate::config::Config;
@@ -148,16 +149,17 @@ impl Annotator {
         response
     }
 
-    /// What [`Annotator::render`] says, without its fields and whatever the method, for whoever asks afterwards: as text, else
-    /// as JSON.
+    /// What [`Annotator::render`] says as JSON, with all detail and whatever the method, for whoever asks afterwards.
     #[must_use]
-    pub fn account(&self, exchange: &Exchange, verdict: &Verdict, telling: Telling<'_>) -> String {
+    pub fn account(&self, exchange: &Exchange, verdict: &Verdict, telling: Telling<'_>) -> Map<String, Value> {
+        json::account(&Story::new(exchange, verdict, telling, self.file.as_deref()))
+    }
+
+    /// The same as text: the first line, and what stands below it. Who speaks, and where to read more, is not in it.
+    #[must_use]
+    pub fn account_text(&self, exchange: &Exchange, verdict: &Verdict, telling: Telling<'_>) -> (String, String) {
         let story = Story::new(exchange, verdict, telling, self.file.as_deref());
-        if telling.form == Form::Text {
-            text::render(&story, &self.name, &trail::Trail::Lost)
-        } else {
-            json::render(&story)
-        }
+        (text::heading(story.status), text::account(&story))
     }
 
     /// This proxy's member of Proxy-Status for an answer that an upstream gave (`errors.proxy_status = "all"`).

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use http::StatusCode;
 
+use crate::cause::columns::{WIDTH, paragraph};
 use crate::observe::time::Utc;
 use crate::observe::told::spoken;
 
@@ -11,15 +12,27 @@ use super::groups::{Group, groups};
 use super::trail::Trail;
 use super::words::{Kind, Row, Story, ago};
 
-const WIDTH: usize = 80;
-
 pub(super) fn render(story: &Story<'_>, name: &str, trail: &Trail) -> String {
-    let mut out = format!("{} {}\n\n", story.status.as_u16(), reason_phrase(story.status));
+    let mut out = format!("{}\n\n", heading(story.status));
     if story.full {
-        full(&mut out, story, name, trail)
+        full(&mut out, story);
+        foot(&mut out, story, name, trail);
     } else {
-        public(&mut out, story)
+        public(&mut out, story);
     }
+    out
+}
+
+/// `502 Bad Gateway`: the first line.
+pub(super) fn heading(status: StatusCode) -> String {
+    format!("{} {}", status.as_u16(), reason_phrase(status))
+}
+
+/// What happened and what to do, with all detail: what stands between the first line and the last ones, ended.
+pub(super) fn account(story: &Story<'_>) -> String {
+    let mut out = String::new();
+    full(&mut out, story);
+    out.truncate(out.trim_end().len());
     out
 }
 
@@ -31,31 +44,32 @@ pub(super) fn reason_phrase(status: StatusCode) -> &'static str {
     }
 }
 
-fn full(out: &mut String, story: &Story<'_>, name: &str, trail: &Trail) {
+/// Ends with an empty line.
+fn full(out: &mut String, story: &Story<'_>) {
     let (detail, asked) = (&story.detail, &story.asked);
     match detail.strip_suffix('.') {
-        Some(detail) if !story.rows.is_empty() => wrap(out, "", &format!("{detail}: {asked}.")),
-        _ => wrap(out, "", &format!("{detail} {asked}.")),
+        Some(detail) if !story.rows.is_empty() => paragraph(out, 0, &format!("{detail}: {asked}.")),
+        _ => paragraph(out, 0, &format!("{detail} {asked}.")),
     }
     let groups = groups(&story.rows, true);
     let digits = groups.len().to_string().len();
     let column = groups.iter().map(|group| group.first.upstream.len()).max().unwrap_or_default();
+    let indent = digits + 2;
     for (index, group) in groups.iter().enumerate() {
         out.push('\n');
-        let indent = " ".repeat(digits + 2);
         let number = index + 1;
         let row = group.first;
         let upstream = &row.upstream;
-        line(out, &format!("{number:>digits$}  {upstream:<column$}   {}", what(row)), &tail(group), &indent);
-        wrap(out, &indent, &row.hint);
-        next(out, &indent, row.command.as_deref());
-        others(out, &indent, group);
+        line(out, &format!("{number:>digits$}  {upstream:<column$}   {}", what(row)), &tail(group), indent);
+        paragraph(out, indent, &row.hint);
+        next(out, indent, row.command.as_deref());
+        others(out, indent, group);
     }
     out.push('\n');
     // Rows say what to do, each for itself; none says when to come back.
     if story.rows.is_empty() || story.status == StatusCode::SERVICE_UNAVAILABLE {
-        wrap(out, "", &story.hint);
-        next(out, "", story.command.as_deref());
+        paragraph(out, 0, &story.hint);
+        next(out, 0, story.command.as_deref());
         if !(story.hint.is_empty() && story.command.is_none()) {
             out.push('\n');
         }
@@ -63,27 +77,32 @@ fn full(out: &mut String, story: &Story<'_>, name: &str, trail: &Trail) {
     let exchange = story.exchange;
     // What may be repeated has done no harm: the rows say where it went.
     if !story.sent.is_empty() && !exchange.idempotent {
-        wrap(out, "", &story.sent);
+        paragraph(out, 0, &story.sent);
         out.push('\n');
     }
+}
+
+/// Who speaks, and where to read more.
+fn foot(out: &mut String, story: &Story<'_>, name: &str, trail: &Trail) {
+    let exchange = story.exchange;
     let _ = writeln!(out, "This answer comes from the proxy ({name}), not from the app.");
     let _ = writeln!(out, "Request {}, {}", exchange.request_id, Utc::from(exchange.at + exchange.elapsed).plain());
     match trail {
-        Trail::Command { whole, .. } => next(out, "", Some(whole)),
+        Trail::Command { whole, .. } => next(out, 0, Some(whole)),
         Trail::Log => out.push_str("The access log of the proxy has the details under this id.\n"),
         Trail::Lost => {}
     }
 }
 
 fn public(out: &mut String, story: &Story<'_>) {
-    wrap(out, "", &format!("{} {}", story.detail, story.hint));
+    paragraph(out, 0, &format!("{} {}", story.detail, story.hint));
     if !story.rows.is_empty() {
         out.push('\n');
         cells(out, &story.rows);
     }
     if !story.sent.is_empty() {
         out.push('\n');
-        wrap(out, "", &story.sent);
+        paragraph(out, 0, &story.sent);
     }
     let _ = write!(out, "\nIf you report this, quote the request: {}\n", story.exchange.request_id);
 }
@@ -108,20 +127,20 @@ fn cells(out: &mut String, rows: &[Row<'_>]) {
         if !group.others.is_empty() || index + 1 == groups.len() {
             out.push('\n');
             column = 0;
-            others(out, "   ", group);
+            others(out, 3, group);
         }
     }
 }
 
 /// `And 11 others the same way: …`
-fn others(out: &mut String, indent: &str, group: &Group<'_, '_>) {
+fn others(out: &mut String, indent: usize, group: &Group<'_, '_>) {
     let (names, rest) = group.named();
     if names.is_empty() {
         return;
     }
     let others = if group.others.len() == 1 { "other" } else { "others" };
     let more = if rest > 0 { format!(" and {rest} more; the JSON form names each") } else { String::new() };
-    wrap(out, indent, &format!("And {} {others} the same way: {}{more}.", group.others.len(), names.join(", ")));
+    paragraph(out, indent, &format!("And {} {others} the same way: {}{more}.", group.others.len(), names.join(", ")));
 }
 
 fn what(row: &Row<'_>) -> String {
@@ -150,40 +169,17 @@ fn tail(group: &Group<'_, '_>) -> String {
 }
 
 /// `left` and, flush right, `tail`; the tail goes under a left side that leaves it no room.
-fn line(out: &mut String, left: &str, tail: &str, indent: &str) {
+fn line(out: &mut String, left: &str, tail: &str, indent: usize) {
     let room = WIDTH - tail.len();
     let _ = match tail {
         "" => writeln!(out, "{left}"),
         _ if left.len() + 2 <= room => writeln!(out, "{left:<room$}{tail}"),
-        _ => writeln!(out, "{left}\n{indent}{tail}"),
+        _ => writeln!(out, "{left}\n{:indent$}{tail}", ""),
     };
 }
 
-fn next(out: &mut String, indent: &str, command: Option<&str>) {
+fn next(out: &mut String, indent: usize, command: Option<&str>) {
     if let Some(command) = command {
-        let _ = writeln!(out, "{indent}Next: {command}");
-    }
-}
-
-/// Breaks at spaces; a word longer than a line stays whole.
-pub(super) fn wrap(out: &mut String, indent: &str, text: &str) {
-    let mut column = 0;
-    for word in text.split_ascii_whitespace() {
-        if column == 0 {
-            out.push_str(indent);
-            column = indent.len();
-        } else if column + 1 + word.len() > WIDTH {
-            out.push('\n');
-            out.push_str(indent);
-            column = indent.len();
-        } else {
-            out.push(' ');
-            column += 1;
-        }
-        out.push_str(word);
-        column += word.len();
-    }
-    if column > 0 {
-        out.push('\n');
+        let _ = writeln!(out, "{:indent$}Next: {command}", "");
     }
 }

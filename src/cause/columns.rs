@@ -32,6 +32,13 @@ pub fn wrap_to(out: &mut String, lead: &str, indent: usize, text: &str, width: u
     out.push('\n');
 }
 
+/// Appends the words of `text`, all lines of them indented; of none, nothing.
+pub fn paragraph(out: &mut String, indent: usize, text: &str) {
+    if !text.trim_ascii().is_empty() {
+        wrap(out, &" ".repeat(indent), indent, text);
+    }
+}
+
 /// Appends `  Label     text`.
 pub fn labelled(out: &mut String, label: &str, text: &str) {
     wrap(out, &format!("  {label:<width$}", width = LABEL - 2), LABEL, text);
@@ -59,7 +66,12 @@ mod tests {
             let mut out = String::new();
             wrap(&mut out, "", indent, &words.join(" "));
             prop_assert!(out.lines().all(|line| line.len() <= WIDTH && line == line.trim_end()));
-            prop_assert_eq!(out.split_ascii_whitespace().collect::<Vec<_>>(), words);
+            prop_assert_eq!(out.split_ascii_whitespace().collect::<Vec<_>>(), words.clone());
+            let mut indented = String::new();
+            paragraph(&mut indented, indent, &words.join(" "));
+            prop_assert_eq!(indented.is_empty(), words.is_empty());
+            prop_assert!(indented.lines().all(|line| line.len() - line.trim_start().len() == indent));
+            prop_assert_eq!(indented.split_ascii_whitespace().collect::<Vec<_>>(), words);
         }
     }
 }
