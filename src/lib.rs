@@ -22,6 +22,7 @@
 //!  parse    listen::conn       head clock and size limits; what cannot be read is refused with a full answer
 //!  guard    proxy::guard       loop, Host, framing, Max-Forwards, size bounds     refusal: respond
 //!  route    route              host, path, method                                 none: respond (404)
+//!  layers   proxy::layers      addresses, rate, password, fields, compression: what the route asks for; mostly nothing
 //!  forward  proxy::forward     pick, attempt, report, judge: one screen
 //!    pick     pool::pick       on probation, ready, backup, unknown, then evicted as a last resort; each once
 //!    attempt  proxy::attempt   client.send under its clocks: an answer or a Failure

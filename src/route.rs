@@ -228,8 +228,16 @@ mod tests {
             .collect();
         let action = Action::Redirect(Redirect(Vec::new()));
         let methods = methods.to_vec();
-        let route =
-            Route { name: name.into(), hosts, path: path.into(), methods, action, max_body: None, access_log: true };
+        let route = Route {
+            name: name.into(),
+            hosts,
+            path: path.into(),
+            methods,
+            action,
+            max_body: None,
+            access_log: true,
+            layers: None,
+        };
         Arc::new(route)
     }
 

@@ -47,6 +47,7 @@ fn listener() -> Listener {
         in_flight_limit: None,
         tls_timeout: LONG,
         tls: None,
+        redirect_https: false,
     }
 }
 

@@ -24,6 +24,7 @@ mod goodput;
 mod h2_in;
 mod hostile;
 mod house;
+mod layers;
 mod life;
 mod listen;
 mod metrics;

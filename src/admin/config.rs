@@ -7,13 +7,14 @@ use std::fmt::Display;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use serde_json::{Map, Value, json};
 
 use crate::config::certificate::Pair;
 use crate::config::model::{
-    AccessFormat, Action, Check, Config, Detail, Entry, Errors, Health, HostHeader, HostPattern, Level, Listener,
-    ListenerTls, Log, LogTarget, Networks, Notify, Piece, Pool, Redirect, Respond, Retry, Route, Statuses, Timeouts,
+    AccessFormat, Action, Check, Config, Detail, Entry, Errors, FieldRules, FieldValue, Health, HostHeader,
+    HostPattern, Layers, Level, Listener, ListenerTls, Log, LogTarget, Networks, Notify, Piece, Pool, Redirect,
+    Respond, Retry, Route, Statuses, Timeouts,
 };
 use crate::config::units::{duration_text, size_text};
 
@@ -61,6 +62,7 @@ fn listener(one: &Listener) -> Value {
     json!({
         "address": one.address.to_string(),
         "protocols": protocols,
+        "redirect_https": one.redirect_https,
         "timeouts": {
             "head": time(one.head_timeout),
             "body": time(one.body_timeout),
@@ -130,10 +132,34 @@ fn route(route: &Route, pools: &[std::sync::Arc<Pool>]) -> Value {
         Action::Redirect(target) => json!({ "redirect": redirect(target) }),
         Action::Respond(answer) => json!({ "respond": respond(answer) }),
     };
-    if let (Some(all), Value::Object(more)) = (all.as_object_mut(), more) {
-        all.extend(more);
+    let own = layers(route.layers.as_deref().unwrap_or(&Layers::default()));
+    for more in [more, own] {
+        if let (Some(all), Value::Object(more)) = (all.as_object_mut(), more) {
+            all.extend(more);
+        }
     }
     all
+}
+
+fn layers(layers: &Layers) -> Value {
+    json!({
+        "compress": layers.compress,
+        "rate_limit": layers.rate_limit.as_ref().map_or_else(|| "off".to_owned(), text),
+        "allow": networks(&layers.allow),
+        "deny": networks(&layers.deny),
+        "basic_auth": layers.basic_auth.as_ref().map(|users| users.file.display().to_string()).unwrap_or_default(),
+        "request_headers": rules(&layers.request_headers),
+        "response_headers": rules(&layers.response_headers),
+    })
+}
+
+/// What a field is called may be read, what it says may be a key.
+fn rules(rules: &FieldRules) -> Value {
+    let fields = |fields: &[(HeaderName, FieldValue)]| -> BTreeMap<String, &str> {
+        fields.iter().map(|(name, _)| (name.to_string(), MASK)).collect()
+    };
+    let remove: Vec<String> = rules.remove.iter().map(text).collect();
+    json!({ "set": fields(&rules.set), "add": fields(&rules.add), "remove": remove })
 }
 
 fn redirect(Redirect(pieces): &Redirect) -> String {

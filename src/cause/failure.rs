@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::{Cause, Finding, Oversize, Phase, oversize};
 
@@ -43,6 +44,8 @@ pub struct Failure {
     pub received: Option<u16>,
     /// The Proxy-Status of that response: what proxies behind us have said of it.
     pub behind: Option<Box<str>>,
+    /// In how long it may go better, where that is known.
+    pub again: Option<Duration>,
     /// What the system or library said.
     pub source: Option<Box<dyn Error + Send + Sync>>,
 }
@@ -61,6 +64,7 @@ impl Failure {
             status: None,
             received: None,
             behind: None,
+            again: None,
             source: None,
         }
     }
@@ -120,6 +124,13 @@ impl Failure {
         const MOST: usize = 1000;
         let members = members.trim();
         self.behind = (members.len() <= MOST && is_a_list(members)).then(|| members.into());
+        self
+    }
+
+    /// The same, with the time after which it may go better (Retry-After).
+    #[must_use]
+    pub const fn again(mut self, again: Duration) -> Self {
+        self.again = Some(again);
         self
     }
 
@@ -303,7 +314,7 @@ pub fn escape(bytes: &[u8]) -> String {
 
 /// A duration as in sentences: `0.3 ms`, `41 s`, `5.0 s`.
 #[must_use]
-pub fn spoken(duration: std::time::Duration) -> String {
+pub fn spoken(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
     if seconds < 1.0 {
         format!("{:.1} ms", seconds * 1e3)

@@ -188,6 +188,18 @@ causes! {
         "no route takes this host, path and method",
         "no route takes this host, path and method", "no route takes {seen}",
         "No route takes {seen}.", "causeway check --url http://{address}/";
+    Denied = "denied", "http_request_denied", 403, Queue, Client, Never, false,
+        "the client's address may not use this route",
+        "the client's address may not use this route", "address not allowed: {seen}",
+        "The address that this request comes from may not use this route: {seen}.", "";
+    Unauthorized = "unauthorized", "http_request_denied", 401, Queue, Client, Never, false,
+        "the route wants a name and a password, and got none or the wrong ones",
+        "the route wants a name and a password", "no right to come in: {seen}",
+        "This route wants a name and a password: {seen}.", "";
+    RateLimited = "rate_limited", "http_request_error", 429, Queue, Client, Never, false,
+        "the client sent more requests than the route lets it",
+        "the client sent more requests than the route lets it", "more than {limit}",
+        "One client address may send {limit} to this route, and this is more.", "";
     ProxyBusy = "proxy_busy", "proxy_internal_response", 503, Queue, Proxy, Never, false,
         "the listener has as many requests as it may have",
         "causeway has as many requests as it may have", "as many requests as allowed: {limit}",

@@ -9,9 +9,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
-use http::{Method, Uri};
+use http::{HeaderName, Method, Uri};
 
-use crate::config::model::{Action, Balance, Entry, Forward, HostHeader, HostPattern, Piece, Pool, Route};
+use crate::config::model::{
+    Action, Balance, Entry, FieldRules, FieldValue, Forward, HostHeader, HostPattern, Layers, Networks, Part, Piece,
+    Placeholder, Pool, Route,
+};
 use crate::config::problem::{ascii, count, render};
 use crate::config::{Config, Flags, Loaded};
 use crate::route::{Miss, Table, normal, replace_prefix};
@@ -115,9 +118,15 @@ fn journey(config: &Config, method: &Method, url: &Uri) -> Result<String, String
             return Err(out + &format!("  405: a route takes this host and path, with {} only", allowed.join(", ")));
         }
     };
+    for listener in config.listeners.iter().filter(|listener| listener.redirect_https) {
+        let _ = writeln!(out, "  listener  {}: 308 to https://, and no further", listener.name);
+    }
     let _ = writeln!(out, "  route     {}", described(route));
     for other in passed_over(config, route, host, &path, method) {
         let _ = writeln!(out, "  not       {}: a route with a more exact host comes first", described(other));
+    }
+    for line in route.layers.iter().flat_map(|layers| asked_for(layers)) {
+        let _ = writeln!(out, "  {line}");
     }
     match &route.action {
         Action::Forward(forward) => forwarded(config, route, forward, method, (host, secure), target)
@@ -199,11 +208,71 @@ fn forwarded(
         );
     };
     let _ = writeln!(out, "  the upstream sees\n    {method} {sees} HTTP/1.1");
+    let rules = route.layers.as_deref().map(|layers| &layers.request_headers);
     for (name, value) in fields(config, pool, route, forward, (host, secure)) {
-        let _ = writeln!(out, "    {name}: {value}");
+        let replaced = name.parse().is_ok_and(|name| rules.is_some_and(|rules| rules.replaces(&name)));
+        if !replaced {
+            let _ = writeln!(out, "    {name}: {value}");
+        }
+    }
+    for (name, value) in rules.iter().flat_map(|rules| rules.set.iter().chain(&rules.add)) {
+        let _ = writeln!(out, "    {name}: {}", written(value));
     }
     out.pop();
     Ok(out)
+}
+
+/// What the route asks for besides, in the order in which it is done.
+fn asked_for(layers: &Layers) -> Vec<String> {
+    let list = |networks: &Networks| networks.0.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let names = |rules: &FieldRules| {
+        let said = [("set", &rules.set), ("add", &rules.add)];
+        let of = |(verb, fields): (&str, &Vec<(HeaderName, FieldValue)>)| {
+            let names: Vec<_> = fields.iter().map(|(name, _)| name.as_str()).collect();
+            (!names.is_empty()).then(|| format!("{verb} {}", names.join(", ")))
+        };
+        let gone: Vec<_> = rules.remove.iter().map(HeaderName::as_str).collect();
+        let gone = (!gone.is_empty()).then(|| format!("remove {}", gone.join(", ")));
+        said.into_iter().filter_map(of).chain(gone).collect::<Vec<_>>().join("; ")
+    };
+    let all = [
+        ("deny", list(&layers.deny), "else 403"),
+        ("allow", list(&layers.allow), "else 403"),
+        ("limit", layers.rate_limit.map(|rate| rate.to_string()).unwrap_or_default(), "for each client, else 429"),
+        (
+            "password",
+            layers.basic_auth.as_ref().map(|users| users.file.display().to_string()).unwrap_or_default(),
+            "else 401",
+        ),
+        ("request", names(&layers.request_headers), ""),
+        ("response", names(&layers.response_headers), ""),
+        (
+            "compress",
+            if layers.compress { "gzip, br, zstd".to_owned() } else { String::new() },
+            "as the client takes it",
+        ),
+    ];
+    let said = all.into_iter().filter(|(_, what, _)| !what.is_empty());
+    said.map(|(key, what, more)| match (key, more) {
+        ("deny", _) => format!("{key:<9} {what}: these get 403"),
+        (_, "") => format!("{key:<9} {what}"),
+        _ => format!("{key:<9} {what}: {more}"),
+    })
+    .collect()
+}
+
+/// A value as the file has it.
+fn written(value: &FieldValue) -> String {
+    let parts = match value {
+        FieldValue::Fixed(value) => return value.to_str().unwrap_or_default().to_owned(),
+        FieldValue::Filled(parts) => parts,
+    };
+    let word = |value: &Placeholder| Placeholder::ALL.iter().find(|(_, own)| own == value).map_or("", |(word, _)| word);
+    let part = |part: &Part| match part {
+        Part::Text(text) => text.clone(),
+        Part::Value(value) => format!("{{{{{}}}}}", word(value)),
+    };
+    parts.iter().map(part).collect()
 }
 
 /// `two`, `api:4000 (weight 3)`, `spare (backup)`.
@@ -305,6 +374,41 @@ POST shop.example:8080/api/x?y=1
     Via: 1.1 causeway-(six hex digits)
     X-Forwarded-Prefix: /api";
         assert_eq!(told("POST", "http://shop.example:8080/api/x?y=1"), wanted);
+    }
+
+    #[test]
+    fn what_a_route_asks_for_is_told_in_its_order() {
+        let text = r#"
+[listener.web]
+redirect_https = true
+address = ":8081"
+[route.api]
+compress = true
+rate_limit = "100/s"
+allow = ["10.0.0.0/8"]
+deny = ["10.1.0.0/16"]
+request_headers = { set = { X-From = "{{client_ip}}", X-Real-IP = "x" }, remove = ["Cookie"] }
+response_headers = { add = { X-By = "causeway" } }
+[pool.web]
+upstreams = ["3000"]
+"#;
+        let config = Config::from_toml(text).unwrap();
+        let said = journey(&config, &Method::GET, &http_url("/x").unwrap()).unwrap();
+        let wanted = "\
+GET /x
+  listener  web: 308 to https://, and no further
+  route     api (path /)
+  deny      10.1.0.0/16: these get 403
+  allow     10.0.0.0/8: else 403
+  limit     100/s: for each client, else 429
+  request   set x-from, x-real-ip; remove cookie
+  response  add x-by
+  compress  gzip, br, zstd: as the client takes it
+  pool      web: localhost:3000
+";
+        assert!(said.starts_with(wanted), "{said}");
+        assert!(said.contains("\n    x-from: {{client_ip}}\n    x-real-ip: x"), "{said}");
+        assert!(!said.contains("X-Real-IP"), "{said}");
     }
 
     #[test]

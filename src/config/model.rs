@@ -14,12 +14,14 @@ use ipnet::IpNet;
 
 use super::address::ListenAddress;
 
+mod layers;
 mod notify;
 mod page;
 mod pool;
 mod secure;
 mod token;
 
+pub use layers::{FieldRules, FieldValue, Layers, Rate, Users};
 pub use notify::{Notify, Webhook};
 pub use page::{Page, Part, Placeholder};
 pub use pool::{
@@ -97,6 +99,8 @@ pub struct Listener {
     pub connections_limit: Option<NonZeroUsize>,
     /// Requests at once over all its connections; `None`: any number.
     pub in_flight_limit: Option<NonZeroUsize>,
+    /// 308 to https:// for every request that did not come by TLS.
+    pub redirect_https: bool,
     /// A TLS handshake must be complete, counted from the accept: else the connection is closed.
     pub tls_timeout: Duration,
     /// `None`: it speaks plain HTTP.
@@ -190,6 +194,8 @@ pub struct Route {
     pub max_body: Option<u64>,
     /// Whether its requests stand in the access log.
     pub access_log: bool,
+    /// What else it asks for; `None`: nothing.
+    pub layers: Option<Box<Layers>>,
 }
 
 /// One entry of `hosts`, lower case, no port.

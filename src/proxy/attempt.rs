@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::cause::{self, Cause, Failure, Phase, spoken};
 use crate::client::{self, Head, Order, Outgoing, Progress};
-use crate::config::model::{Forward, HostHeader};
+use crate::config::model::{FieldRules, Forward, HostHeader};
 use crate::health::State;
 use crate::observe::trace::Parent;
 use crate::observe::{Reason, events};
@@ -20,6 +20,7 @@ use crate::pool::{Pool, Upstream};
 
 use super::body::holdable;
 use super::headers::{Shape, to_upstream, values};
+use super::layers::fields::{self, Facts};
 use super::record::Running;
 use super::replay::Replay;
 use super::respond::PROXY_STATUS;
@@ -60,6 +61,8 @@ pub(super) struct Setting<'a> {
     pub(super) target: &'a Uri,
     /// The route's path, where it is replaced.
     pub(super) prefix: Option<&'a str>,
+    /// The route's rules for the fields of requests.
+    pub(super) rules: Option<&'a FieldRules>,
     pub(super) replay: &'a Replay,
     pub(super) idempotent: bool,
     /// The end of the whole exchange, and how long that is.
@@ -149,8 +152,20 @@ impl Setting<'_> {
             parent,
         };
         let mut head = Head::new(&asked.parts.method, self.target.path_and_query());
-        let put = |name: &HeaderName, value: &HeaderValue| head.field(name, value);
-        to_upstream(&asked.parts.headers, &asked.notes, &asked.ours, &shape, put);
+        let mut put = |name: &HeaderName, value: &HeaderValue| head.field(name, value);
+        let (fields, notes, ours) = (&asked.parts.headers, &asked.notes, &asked.ours);
+        match self.rules {
+            None => to_upstream(fields, notes, ours, &shape, put),
+            Some(rules) => {
+                let kept = |name: &HeaderName, value: &HeaderValue| {
+                    if !rules.replaces(name) {
+                        put(name, value);
+                    }
+                };
+                to_upstream(fields, notes, ours, &shape, kept);
+                fields::put(rules, &Facts::new(asked, &upstream.id, &self.pool.config.name), put);
+            }
+        }
         Outgoing::new(head, self.replay.attempt())
     }
 

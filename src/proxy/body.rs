@@ -13,8 +13,10 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::cause::{Cause, Failure, Phase, spoken};
 use crate::client;
+use crate::observe::Exchange;
 use crate::observe::exchange::EndedBy;
 
+use super::layers::{Encoded, Encoder};
 use super::record::Open;
 
 /// A response body. Concrete, never boxed.
@@ -32,7 +34,12 @@ pub struct Body {
 enum Inner {
     Empty,
     Once(Bytes),
-    Stream { body: client::Body, expected: Option<u64> },
+    Stream {
+        body: client::Body,
+        expected: Option<u64>,
+    },
+    /// Compressed on its way (`compress`).
+    Encoded(Box<Encoded<client::Body>>),
 }
 
 impl Body {
@@ -69,6 +76,25 @@ impl Body {
         Self { inner: Inner::Empty, open: Some(open), given: 0, deadline: None }
     }
 
+    /// Compressed: at once where all of it is here, else as it comes.
+    pub(super) fn encoded(mut self, encoder: impl FnOnce() -> Encoder) -> Self {
+        self.inner = match std::mem::replace(&mut self.inner, Inner::Empty) {
+            Inner::Once(bytes) => match encoder().whole(&bytes) {
+                Ok(encoded) => Inner::Once(encoded.into()),
+                // It writes to memory alone: this does not happen, and would end visibly.
+                Err(_) => Inner::Empty,
+            },
+            Inner::Stream { body, .. } => Inner::Encoded(Box::new(Encoded::new(body, encoder()))),
+            other @ (Inner::Empty | Inner::Encoded(_)) => other,
+        };
+        self
+    }
+
+    /// The record, while it is this body's.
+    pub(super) fn exchange(&self) -> Option<&Exchange> {
+        self.open.as_ref().map(|open| &open.exchange)
+    }
+
     fn complete(&self) -> bool {
         match &self.inner {
             Inner::Empty => true,
@@ -76,6 +102,7 @@ impl Body {
             Inner::Stream { body, expected } => {
                 body.is_end_stream() || expected.is_some_and(|expected| self.given >= expected)
             }
+            Inner::Encoded(encoded) => encoded.complete(),
         }
     }
 
@@ -114,6 +141,7 @@ impl HttpBody for Body {
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
             Inner::Stream { body, .. } => Pin::new(body).poll_frame(cx),
+            Inner::Encoded(encoded) => encoded.poll_frame(cx),
         };
         match polled {
             Poll::Ready(Some(Ok(frame))) => {
@@ -134,6 +162,7 @@ impl HttpBody for Body {
             Inner::Empty => true,
             Inner::Once(_) => false,
             Inner::Stream { body, .. } => body.is_end_stream(),
+            Inner::Encoded(encoded) => encoded.complete(),
         }
     }
 
@@ -142,6 +171,7 @@ impl HttpBody for Body {
             Inner::Empty => SizeHint::with_exact(0),
             Inner::Once(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Inner::Stream { body, .. } => body.size_hint(),
+            Inner::Encoded(_) => SizeHint::default(),
         }
     }
 }

@@ -54,6 +54,7 @@ pub(super) async fn forward(
         started: open.exchange.started,
         target: &target,
         prefix: forward.replace_prefix.as_ref().map(|_| route.path.as_str()),
+        rules: route.layers.as_ref().map(|layers| &layers.request_headers).filter(|rules| !rules.is_empty()),
         replay: &replay,
         idempotent: open.exchange.idempotent
             || (forward.retry.idempotency_key && asked.parts.headers.contains_key("idempotency-key")),

@@ -3,6 +3,7 @@
 //! ```text
 //!  guard    guard      what no upstream should see       ── refusal → respond
 //!  route    route      host, path, method                ── none    → respond (404, 405)
+//!  layers   layers     only what the route asks for      ── refusal → respond (403, 429, 401)
 //!  forward  forward    pick, attempt, report, judge      ── gave up → respond (502, 504, 503)
 //!  answer   body       counted; its end is the record's end
 //! ```
@@ -18,6 +19,7 @@ mod forward;
 mod guard;
 mod headers;
 mod known;
+mod layers;
 mod notes;
 mod own;
 mod panic;
@@ -56,6 +58,7 @@ use crate::route::{self, Table};
 pub use body::Body;
 use cap::Caps;
 use headers::Ours;
+use layers::{Memory, Visit};
 use notes::Notes;
 use record::Open;
 use respond::Annotator;
@@ -91,6 +94,8 @@ pub struct Proxy {
     via_token: String,
     /// How many requests each listener has that may have only so many.
     caps: Caps,
+    /// What the layers of routes remember between requests.
+    memory: Memory,
     access_log: AccessLog,
     incidents: Arc<Incidents>,
     traces: Traces,
@@ -119,9 +124,23 @@ impl Proxy {
             HeaderValue::from_str(&format!("1.1 {via_token}")).unwrap_or(HeaderValue::from_static("1.1 causeway"));
         let routes = Table::compile(config.routes.iter().cloned().map(Arc::new));
         let annotator = Annotator::of(&config);
-        let caps = Caps::new(&config.listeners);
+        let (caps, memory) = (Caps::new(&config.listeners), Memory::new(&config));
         let (requests, traces) = (meters(&config), Traces::off());
-        Self { config, routes, pools, annotator, via, via_token, caps, access_log, incidents, traces, requests, hooks }
+        Self {
+            config,
+            routes,
+            pools,
+            annotator,
+            via,
+            via_token,
+            caps,
+            memory,
+            access_log,
+            incidents,
+            traces,
+            requests,
+            hooks,
+        }
     }
 
     /// The same, with its requests told to these.
@@ -278,6 +297,10 @@ impl Service {
             }
         }
 
+        if conn.listener.redirect_https && !asked.ours.secure() {
+            return self.to_https(open, &asked);
+        }
+
         // 2. route
         let Some(path) = route::normal(parts.uri.path()) else {
             let failure = Failure::new(Cause::ClientInvalid).seen("its path climbs above the root");
@@ -295,14 +318,24 @@ impl Service {
         open.exchange.route = Some(Arc::clone(&route.name));
         open.exchange.logged = route.access_log;
 
-        // 3. forward, or answer as configured
+        // 3. what the route asks for; then forward, or answer as configured
+        if let Some(layers) = &route.layers {
+            let visit = Visit { service: self, open, asked: &asked, body, route };
+            // As large as all the rest, and most routes ask for nothing.
+            return Box::pin(layers::through(layers, visit)).await;
+        }
+        self.answer(open, &asked, body, route).await
+    }
+
+    /// The answer to a request that may come in.
+    async fn answer(&self, mut open: Box<Open>, asked: &Asked<'_>, body: RequestBody, route: &Route) -> Response<Body> {
         match &route.action {
             Action::Forward(forward) => {
                 open.exchange.pool = Some(Arc::clone(&self.proxy.pools[forward.pool].config.name));
-                forward::forward(self, open, &asked, body, route, forward).await
+                forward::forward(self, open, asked, body, route, forward).await
             }
-            Action::Redirect(redirect) => self.redirect(open, &asked, redirect),
-            Action::Respond(respond) => self.respond(open, &asked, respond),
+            Action::Redirect(redirect) => self.redirect(open, asked, redirect),
+            Action::Respond(respond) => self.respond(open, asked, respond),
         }
     }
 

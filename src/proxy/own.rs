@@ -101,6 +101,16 @@ impl Service {
         self.plain(open, asked, StatusCode::PERMANENT_REDIRECT, fields, Bytes::new())
     }
 
+    /// The same address by TLS (`redirect_https`); a port that was asked for is this listener's, and goes.
+    pub(super) fn to_https(&self, open: Box<Open>, asked: &Asked<'_>) -> Response<Body> {
+        if asked.host().is_empty() {
+            let failure = Failure::new(Cause::ClientInvalid).seen("it names no host, and is to go to https://HOST");
+            return self.refuse(open, asked, failure);
+        }
+        let path = if asked.parts.uri.path() == "*" { Piece::Text("/".to_owned()) } else { Piece::Path };
+        self.redirect(open, asked, &Redirect(vec![Piece::Text("https://".to_owned()), Piece::Host, path]))
+    }
+
     pub(super) fn respond(&self, open: Box<Open>, asked: &Asked<'_>, respond: &Respond) -> Response<Body> {
         let status = StatusCode::from_u16(respond.status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
         let kind = respond.content_type.to_str().unwrap_or("text/plain").to_owned();

@@ -5,6 +5,7 @@ mod behind;
 mod checks;
 mod clients;
 mod elsewhere;
+mod kept_out;
 mod limits;
 mod own_network;
 mod spec;

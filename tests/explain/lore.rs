@@ -7,7 +7,8 @@ use causeway::config::Config;
 use causeway::config::compile;
 
 /// Programs that a step may name; all others are this one's commands.
-const TOOLS: &[&str] = &["curl", "getent", "ip", "ss", "sysctl", "ulimit", "cat", "df", "docker", "journalctl"];
+const TOOLS: &[&str] =
+    &["curl", "getent", "ip", "ss", "sysctl", "ulimit", "cat", "df", "docker", "htpasswd", "journalctl"];
 
 /// Every key with its table in front, `pool.NAME.timeouts.read`.
 fn keys() -> Vec<String> {
@@ -62,6 +63,7 @@ fn what_it_says_to_write_can_be_written() {
         let file = match how.split_once("] ") {
             Some((table, line)) if key.starts_with('[') => format!("{POOL}{table}]\n{line}\n"),
             _ if key == "upstreams" => format!("[pool.app]\n{how}\n"),
+            _ if key == "trusted_proxies" => format!("{how}\n{POOL}"),
             _ if key == "server.keepAliveTimeout" => continue,
             // A body is looked for only in an answer to something.
             _ if key == "health.expect_body" || key == "health.expect_status" || key == "health.host_header" => {

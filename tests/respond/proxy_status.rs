@@ -28,6 +28,7 @@ fn proxy_status_is_a_structured_field_for_every_cause() {
         "connection_timeout",
         "connection_read_timeout",
         "connection_write_timeout",
+        "http_request_denied",
         "http_request_error",
         "http_response_incomplete",
         "http_protocol_error",

@@ -234,6 +234,71 @@ pub(super) const LORE: &[Lore] = &[
         ..NOTHING
     },
     Lore {
+        token: "denied",
+        limits: &[
+            ("route.NAME.deny", "networks that may not come in, whatever allow says"),
+            ("route.NAME.allow", "networks that may come in, where only some may"),
+            ("trusted_proxies", "whose word on the client's address is believed"),
+        ],
+        reasons: &[
+            "the client is in deny, or not in allow",
+            "a proxy in front is not in trusted_proxies, so that its address counts in place of the client's",
+        ],
+        steps: &[
+            ("Who was it?", "look at client in the access log"),
+            ("What does the route ask for?", "causeway check FILE --url http://HOST/PATH"),
+            ("Is there a proxy in front?", "trusted_proxies = [\"private\"]"),
+        ],
+        nginx: &["access forbidden by rule"],
+        haproxy: &["PR"],
+        envoy: &["RBAC"],
+        also: &["Forbidden", "rbac_access_denied"],
+        ..NOTHING
+    },
+    Lore {
+        token: "unauthorized",
+        brief: "a name and a password are wanted, or were wrong",
+        limits: &[("route.NAME.basic_auth", "the file of names and bcrypt hashes")],
+        reasons: &[
+            "a client that has not been asked before: a browser now asks its user",
+            "a wrong name or password",
+            "a user who is not in the file, or was not when causeway read it",
+        ],
+        steps: &[
+            ("Try it", "curl -i -u NAME http://HOST/PATH"),
+            ("A new password", "htpasswd -B -C 10 FILE NAME"),
+            ("Is the file as it should be?", "causeway check"),
+        ],
+        nginx: &["no user/password was provided for basic authentication", "password mismatch"],
+        haproxy: &["PR"],
+        envoy: &["UAEX"],
+        also: &["Unauthorized", "WWW-Authenticate"],
+        ..NOTHING
+    },
+    Lore {
+        token: "rate_limited",
+        brief: "the client sent more than route.NAME.rate_limit",
+        limits: &[
+            ("route.NAME.rate_limit", "requests of one client address"),
+            ("trusted_proxies", "whose word on the client's address is believed"),
+        ],
+        reasons: &[
+            "a client that asks too often, or tries again without a pause",
+            "many people behind one address",
+            "a proxy in front is not in trusted_proxies, so that all its clients count as one",
+        ],
+        steps: &[
+            ("Who was it?", "look at client in the access log"),
+            ("Allow more", "[route.NAME] rate_limit = \"200/s\""),
+            ("Is there a proxy in front?", "trusted_proxies = [\"private\"]"),
+        ],
+        nginx: &["limiting requests"],
+        haproxy: &["PR"],
+        envoy: &["RL"],
+        also: &["Too Many Requests", "limit_req"],
+        ..NOTHING
+    },
+    Lore {
         token: "proxy_busy",
         limits: &[("listener.NAME.limits.in_flight", "requests at once over all its connections")],
         reasons: &["more requests than the listener may have", "slow answers, so that requests pile up"],

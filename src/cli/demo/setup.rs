@@ -109,6 +109,7 @@ pub(super) fn config(ports: &Ports, cast: &Cast) -> Config {
             in_flight_limit: None,
             tls_timeout: Duration::from_secs(5),
             tls: None,
+            redirect_https: false,
         }],
         admin: Some(ListenAddress::Exact(loopback(ports.admin))),
         admin_token: None,
@@ -176,6 +177,7 @@ fn route(name: &str, path: &str, index: usize, pool: &Pool) -> Route {
         })),
         max_body: None,
         access_log: false,
+        layers: None,
     }
 }
 

@@ -48,6 +48,11 @@ pub(super) fn default_of(key: &str) -> Option<String> {
         "listener.NAME.limits.connections" => listener.connections_limit.map_or("auto".into(), |most| most.to_string()),
         "listener.NAME.limits.in_flight" => or_off(listener.in_flight_limit.map(|most| most.to_string())),
         "route.NAME.max_body" => or_off(config.routes.first()?.max_body.map(size_text)),
+        "route.NAME.rate_limit" => {
+            let layers = config.routes.first()?.layers.as_ref();
+            or_off(layers.and_then(|layers| layers.rate_limit).map(|rate| rate.to_string()))
+        }
+        "route.NAME.allow" | "route.NAME.deny" | "route.NAME.basic_auth" | "trusted_proxies" => "none".to_owned(),
         "shutdown.grace" => duration_text(config.shutdown.grace),
         "shutdown.timeout" => duration_text(config.shutdown.timeout),
         _ => return None,
@@ -138,6 +143,7 @@ mod tests {
         for (key, _) in Cause::ALL.iter().flat_map(|cause| cause.lore().limits) {
             let default = default_of(key).unwrap_or_else(|| panic!("{key}: no default"));
             let value = match default.parse::<u64>() {
+                _ if ["allow", "deny", "trusted_proxies"].iter().any(|list| key.ends_with(list)) => "[]".to_owned(),
                 _ if default == "none" => "\"\"".to_owned(),
                 Ok(number) => number.to_string(),
                 Err(_) => format!("\"{default}\""),
@@ -145,7 +151,9 @@ mod tests {
             let said = match key.split_once(".NAME.") {
                 Some(("listener", key)) => format!("{LEAST}[listener.main]\n{key} = {value}\n"),
                 Some((table, key)) => format!("{LEAST}[{table}.main]\n{key} = {value}\n"),
-                None if key.starts_with("shutdown.") => format!("{key} = {value}\n{LEAST}"),
+                None if key.starts_with("shutdown.") || *key == "trusted_proxies" => {
+                    format!("{key} = {value}\n{LEAST}")
+                }
                 None => format!("{LEAST}{key} = {value}\n"),
             };
             let config = Config::from_toml(&said).unwrap_or_else(|problems| panic!("{said}: {problems:#?}"));

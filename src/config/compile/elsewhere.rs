@@ -16,7 +16,7 @@ const TIMEOUTS: &str = "pool.NAME.timeouts";
 const ROUTE: &str = "route.NAME";
 
 const NEW_POOL: &str = "!write a line [pool.app], and below it upstreams = [\"127.0.0.1:3000\"]";
-const NO_FIELDS: &str = "!no field but Host can be set in this version yet; that is host_header of a pool";
+const NO_FIELDS: &str = "!fields are for a route to change: [route.NAME.request_headers] with set = { X-Name = \"value\" }, or response_headers; Host is host_header of a pool";
 const NO_TLS: &str = "!take it out: TLS is not part of this version yet";
 const SUPERVISED: &str = "!take it out: whatever starts causeway, like systemd or Docker, sees to it";
 

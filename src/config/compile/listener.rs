@@ -90,6 +90,7 @@ fn listener(name: Arc<str>, address: ListenAddress, tls: Option<Arc<ListenerTls>
         in_flight_limit: limits.number_or("in_flight", 1..=10_000_000, &[("off", None)], count).flatten(),
         tls_timeout: timeouts.time("tls", Duration::from_secs(5)),
         tls,
+        redirect_https: section.flag("redirect_https", false),
     }
 }
 

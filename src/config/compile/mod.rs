@@ -2,7 +2,7 @@
 //!
 //! Each file here reads the tables of one noun. Reading goes on past every problem with the default in place of the
 //! faulty value; at the end one error is enough to give no config at all. The only files that are opened are those that
-//! `respond`, `errors.page`, `admin.token_file` and `tls` name.
+//! `respond`, `basic_auth`, `errors.page`, `admin.token_file` and `tls` name.
 
 mod access;
 mod balance;
@@ -13,7 +13,9 @@ mod elsewhere;
 mod entries;
 mod foolish;
 mod health;
+mod htpasswd;
 mod late;
+mod layers;
 mod listener;
 mod notify;
 mod page;

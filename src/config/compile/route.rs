@@ -14,7 +14,7 @@ use super::super::units;
 use super::clocks::clocks;
 use super::pool::Read;
 use super::reach::{self, Said};
-use super::{elsewhere, unknown, words};
+use super::{elsewhere, layers, unknown, words};
 
 /// The largest file that `respond` keeps in memory.
 const LARGEST_FILE: u64 = 16 << 20;
@@ -67,6 +67,7 @@ fn without_routes(root: &Section<'_>, pools: &[Read]) -> Vec<Route> {
                 action,
                 max_body: None,
                 access_log: true,
+                layers: None,
             }]
         }
         [] => {
@@ -90,6 +91,7 @@ fn route(name: Arc<str>, section: &Section<'_>, pools: &[Read]) -> Route {
     let path = section.parse("path", "/api", words::path_prefix).unwrap_or_else(|| "/".into());
     let methods = each_once(section, "methods", "GET", words::method);
     let action = action(&name, section, pools);
+    let layers = layers::layers(section, matches!(action, Action::Forward(_)));
     let max_body = section
         .text("max_body", "10MiB", "B")
         .and_then(|(text, place)| if text == "off" { None } else { section.cx.take(place, any_size(text)) });
@@ -98,7 +100,7 @@ fn route(name: Arc<str>, section: &Section<'_>, pools: &[Read]) -> Route {
         let hint = format!("write \"{}\": it takes everything below it too", if at == 0 { "/" } else { &path[..at] });
         section.cx.warn(place, message, hint);
     }
-    Route { name, hosts, path, methods, action, max_body, access_log: section.flag("access_log", true) }
+    Route { name, hosts, path, methods, action, max_body, access_log: section.flag("access_log", true), layers }
 }
 
 /// A size, where "off" is any.
@@ -142,7 +144,7 @@ fn action(name: &str, section: &Section<'_>, pools: &[Read]) -> Action {
         .flatten();
     let others: Vec<&str> = ["redirect", "respond"].into_iter().filter(|key| section.has(key)).collect();
     if let Some(other) = others.first() {
-        for key in ["pool", "replace_prefix", "timeouts", "retry"] {
+        for key in ["pool", "replace_prefix", "timeouts", "retry", "request_headers"] {
             if let Some(place) = section.place_of(key) {
                 let hint = format!("take out `{key}` or `{other}`");
                 section.cx.error(

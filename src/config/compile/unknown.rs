@@ -7,8 +7,7 @@ use super::elsewhere;
 
 /// Keys of the contract that this version does not have yet: said so, never accepted and ignored.
 const LATER: &[(&str, &[&str])] = &[
-    ("listener.NAME", &["proxy_protocol", "redirect_https"]),
-    ("route.NAME", &["compress", "rate_limit", "allow", "deny", "basic_auth", "request_headers", "response_headers"]),
+    ("listener.NAME", &["proxy_protocol"]),
     ("route.NAME.timeouts", &["tls"]),
     ("pool.NAME", &["upstreams_file", "tls"]),
     ("pool.NAME.upstreams", &["proxy_protocol"]),
@@ -50,12 +49,7 @@ fn judge(unknown: &Unknown, known: &[Known], names: &Names<'_>) -> (String, Stri
     let shown = if *table { format!("[{}]", join(path, key)) } else { format!("`{key}`") };
     let now = known.iter().map(|k| Word { kind: &k.kind, key: k.key, table: k.table, later: false });
     let later = LATER.iter().flat_map(|(kind, keys)| {
-        keys.iter().map(|key| Word {
-            kind,
-            key,
-            table: matches!(*key, "tls" | "request_headers" | "response_headers") && !kind.ends_with("timeouts"),
-            later: true,
-        })
+        keys.iter().map(|key| Word { kind, key, table: *key == "tls" && !kind.ends_with("timeouts"), later: true })
     });
     let words: Vec<Word<'_>> = now.chain(later).collect();
     let here = || words.iter().filter(|word| word.kind == kind);

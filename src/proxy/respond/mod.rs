@@ -23,7 +23,7 @@ mod words;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::{
@@ -33,7 +33,7 @@ use http::header::{
 use http::{HeaderValue, Method, Response, StatusCode};
 use serde_json::{Map, Value};
 
-use crate::cause::Cause;
+use crate::cause::{Cause, Failure};
 use crate::config::Config;
 use crate::config::model::Page;
 use crate::observe::Exchange;
@@ -196,12 +196,16 @@ const fn may_come_back(status: StatusCode) -> bool {
 
 /// In how many seconds, at least one, it may go better: when a slot may be free, else at the next check, or the end of an
 /// eviction.
-fn retry_after(exchange: &Exchange, cause: Cause) -> u64 {
+fn retry_after(exchange: &Exchange, failure: &Failure) -> u64 {
+    let (whole, cause) = (|time: Duration| time.as_millis().div_ceil(1000).max(1) as u64, failure.cause);
+    if let Some(again) = failure.again {
+        return whole(again);
+    }
     if matches!(cause, Cause::UpstreamBusy | Cause::QueueTimeout | Cause::ProxyBusy) {
         return 1;
     }
     let chances = exchange.not_tried.iter().flat_map(|skip| [skip.next_check, skip.ends_in]).flatten();
-    chances.min().map_or(RETRY_AFTER, |next| next.as_millis().div_ceil(1000).max(1) as u64)
+    chances.min().map_or(RETRY_AFTER, whole)
 }
 
 fn page(story: &Story<'_>, content_type: &'static str, body: String, method: &Method) -> Response<Bytes> {

@@ -93,6 +93,7 @@ const fn rank(cause: Cause) -> u8 {
     match cause {
         Cause::ClientClosed | Cause::ClientTimeout | Cause::ClientInvalid | Cause::ClientTooLarge => 0,
         Cause::RequestTimeout | Cause::NoRoute | Cause::ProxyBusy | Cause::ShuttingDown => 1,
+        Cause::Denied | Cause::Unauthorized | Cause::RateLimited => 1,
         Cause::NotHttp
         | Cause::SpeaksTls
         | Cause::SpeaksH2

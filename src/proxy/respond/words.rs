@@ -98,7 +98,7 @@ impl<'a> Story<'a> {
             command: None,
             asked: String::new(),
             sent: sent(exchange, verdict, full),
-            retry_after: super::retry_after(exchange, failure.cause),
+            retry_after: super::retry_after(exchange, failure),
             rows,
         };
         if upstreams_failed {
@@ -154,15 +154,21 @@ impl<'a> Story<'a> {
             500 => "This is a fault in causeway, not in the app. Please report it with the request id.".to_owned(),
             503 if failure.cause == Cause::ShuttingDown => "The proxy is restarting.".to_owned(),
             503 if failure.cause == Cause::ProxyBusy && !self.full => "The proxy is busy.".to_owned(),
+            401 if !self.full => "This address wants a name and a password.".to_owned(),
+            403 if !self.full => "You may not use this address from where you are.".to_owned(),
+            429 if !self.full => "That was more requests than one client may send here.".to_owned(),
             417 => said("The only expectation that can be met is 100-continue", failure),
             421 => said("This connection was made for another host; a new one would do", failure),
             501 => said("The only transfer coding that is understood is chunked, once", failure),
+            503 if failure.cause == Cause::ProxyBusy && self.full && failure.seen.is_some() => {
+                said("causeway is busy", failure)
+            }
             503 if failure.cause == Cause::ProxyBusy => overload::listener(failure, &self.exchange.listener),
             // The client's own doing, and its limit, are told to everybody: nothing in it is about an upstream.
             _ if theirs || self.full => once(failure.hint("the upstream"), failure),
             _ => "The proxy could not handle this request.".to_owned(),
         };
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+        if super::may_come_back(self.status) {
             self.hint = format!("Try again in {} s.", self.retry_after);
         } else if self.full && self.status == StatusCode::NOT_FOUND && !nearest.is_empty() {
             self.hint = format!("Nearest routes: {}", nearest.join(", "));
@@ -200,12 +206,15 @@ pub(super) fn path(exchange: &Exchange) -> String {
 fn heading(status: StatusCode, cause: Cause, full: bool) -> &'static str {
     match status.as_u16() {
         400 => "The request could not be understood",
+        401 => "A name and a password are wanted here",
+        403 => "Not for everybody",
         404 => "Nothing is routed here",
         405 => "This method is not allowed here",
         408 => "The request took too long to arrive",
         413 => "The request is too large",
         414 => "The address is too long",
         417 => "The request expects what cannot be done",
+        429 => "Too many requests",
         421 => "This connection belongs to another site",
         431 => "The head of the request is too large",
         500 => "A fault in causeway",
