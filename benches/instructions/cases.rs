@@ -222,6 +222,7 @@ fn attempt(ordinal: usize, outcome: Outcome) -> Attempt {
         upstream: Arc::clone(&address),
         ordinal,
         authority: address,
+        protocol: "http/1.1",
         outcome,
         reused: false,
         connect: None,

@@ -22,6 +22,14 @@ const BEGUN: &str = "it took the request, then sent {seen} of a response head, a
 const BEGUN_HINT: &str = "It took the request, then sent {seen} of a response head, and not the rest within {limit} (limit: timeouts.read). \
      Is it stuck in the midst of its answer, or does something between hold it up?";
 
+/// The hint of [`Cause::H2ProtocolError`] where HTTP/1.1 was answered: that says it all.
+const TAKES_H1: &str = "{address} speaks HTTP/1.1 here, and causeway spoke HTTP/2. Write \"http://{address}\" in upstreams, \
+     or name the port on which the app speaks HTTP/2.";
+
+/// The hint of [`Cause::UpgradeFailed`] where the upstream was not even asked.
+const NO_UPGRADES: &str = "An upgrade needs HTTP/1.1, and causeway speaks {seen}. Give such requests a route and a pool of \
+     their own, with \"http://\" before the app's address.";
+
 /// One failure: its cause, where it happened, and what was seen. The source chain goes to the log, never to a client.
 #[derive(Debug)]
 pub struct Failure {
@@ -235,9 +243,15 @@ impl Failure {
         told
     }
 
+    fn saw(&self, beginning: &str) -> bool {
+        self.seen.as_deref().is_some_and(|seen| seen.starts_with(beginning))
+    }
+
     fn hint_template(&self, address: &str) -> Cow<'static, str> {
         match (self.cause, &self.limit, &self.oversize) {
             (Cause::ConnectTimeout, ..) if is_here(address) => STUCK_HERE.into(),
+            (Cause::H2ProtocolError, ..) if self.saw("it answered in HTTP/1.1") => TAKES_H1.into(),
+            (Cause::UpgradeFailed, ..) if self.phase == Phase::Queue => NO_UPGRADES.into(),
             (Cause::ResponseHeadTooLarge, Some(limit), _) if limit.ends_with(" fields") => TOO_MANY_FIELDS.into(),
             (Cause::ResponseHeadTooLarge, Some(limit), Some(over)) => oversize::hint(over, limit).into(),
             (Cause::ReadTimeout, ..) if self.seen.is_some() => BEGUN_HINT.into(),

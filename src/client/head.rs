@@ -80,6 +80,14 @@ impl Head {
         }
     }
 
+    /// The same for HTTP/2, where frames show what chunks do in HTTP/1.1: to be read again, line by line.
+    pub(super) fn into_h2(self, framed: Framed) -> Vec<u8> {
+        match framed {
+            Framed::Chunked => self.bytes,
+            framed => self.finish(framed),
+        }
+    }
+
     /// The whole head, ended, for a body of this framing.
     pub(super) fn finish(mut self, framed: Framed) -> Vec<u8> {
         match framed {

@@ -1,14 +1,15 @@
 //! One request to one endpoint: an answer, or a [`Failure`] with its exact cause.
 //!
 //! This is the whole seam between causeway and the wire to an upstream. Behind it: [`connect`] (dial), `reuse` (kept
-//! connections), `head` (the request's head as bytes), [`h1`] (the codec and the clocks), `classify` (facts to a [`Failure`])
-//! and `body` (what follows a head). A client belongs to one worker. Nothing here chooses an upstream, retries one that
+//! connections), `head` (the request's head as bytes), [`h1`] (the codec and the clocks), `h2` (the same over shared
+//! connections), `classify` (facts to a [`Failure`]) and `body` (what follows a head). A client belongs to one worker. Nothing here chooses an upstream, retries one that
 //! failed, or knows health.
 
 mod body;
 mod classify;
 pub mod connect;
 pub mod h1;
+mod h2;
 mod head;
 mod reuse;
 
@@ -27,6 +28,7 @@ use tower::Service;
 
 use crate::cause::{Failure, Phase};
 use crate::config::Endpoint;
+use crate::config::address::Scheme;
 use crate::config::model::{Buffers, Connections, Timeouts};
 use crate::health::IdleAge;
 use crate::observe::metrics::Meter;
@@ -39,6 +41,7 @@ use reuse::Kept;
 /// The worker's client: kept connections for every endpoint, for requests with bodies of type `B`.
 pub struct Client<B> {
     kept: Arc<Kept<Connection<TcpStream, B>>>,
+    lines: Arc<h2::Lines>,
 }
 
 impl<B> fmt::Debug for Client<B> {
@@ -79,6 +82,7 @@ pub struct Progress {
     sent: AtomicBool,
     connect_micros: AtomicU64,
     reused: AtomicBool,
+    shared: AtomicBool,
     head_bytes: AtomicU64,
 }
 
@@ -112,6 +116,16 @@ impl Progress {
         self.reused.load(Relaxed)
     }
 
+    /// What was spoken, by its ALPN identifier (RFC 9209 §2.1.3), to an upstream of this scheme.
+    #[must_use]
+    pub fn protocol(&self, scheme: Scheme) -> &'static str {
+        match (self.shared.load(Relaxed), scheme) {
+            (false, _) => "http/1.1",
+            (true, Scheme::Https) => "h2",
+            (true, Scheme::Http | Scheme::H2c) => "h2c",
+        }
+    }
+
     /// Bytes of the latest response head that was read whole; 0 before there is one.
     #[must_use]
     pub fn head_bytes(&self) -> u64 {
@@ -130,6 +144,11 @@ impl Progress {
         self.sent.store(true, Relaxed);
     }
 
+    /// The upstream has promised that it did nothing with it (CONTRACT §9 "Sent").
+    fn take_back(&self) {
+        self.sent.store(false, Relaxed);
+    }
+
     fn set_connect(&self, took: Duration) {
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         self.connect_micros.store(micros.max(1), Relaxed);
@@ -144,7 +163,7 @@ where
     /// A client with no connections.
     #[must_use]
     pub fn new() -> Self {
-        Self { kept: Arc::new(Kept::new()) }
+        Self { kept: Arc::new(Kept::new()), lines: Arc::default() }
     }
 
     /// Sends the request and waits for the response head, under the clocks of `order`. A kept connection that is found dead
@@ -162,6 +181,9 @@ where
         progress: &Arc<Progress>,
     ) -> Result<Response<Body>, Failure> {
         let sending = Sending { order, request: request.into(), progress };
+        if order.endpoint.scheme == Scheme::H2c {
+            return Box::pin(self.shared(sending)).await;
+        }
         match self.kept(&order) {
             Some(mut connection) => {
                 progress.reused.store(true, Relaxed);
@@ -170,6 +192,12 @@ where
             // Seldom, and large: not a part of every request's future.
             None => Box::pin(self.fresh(sending)).await,
         }
+    }
+
+    /// Over HTTP/2. What a handshake of TLS has agreed on (ALPN) belongs here too.
+    async fn shared(&self, sending: Sending<'_, B>) -> Result<Response<Body>, Failure> {
+        let Order { endpoint, timeouts, .. } = sending.order;
+        self.lines.send(sending, false, || Box::pin(connect::dial(endpoint, timeouts.connect))).await
     }
 
     fn kept(&self, order: &Order<'_>) -> Option<Connection<TcpStream, B>> {

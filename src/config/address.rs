@@ -263,7 +263,7 @@ fn without_scheme(text: &str) -> Result<(Scheme, &str, Option<u16>), Wrong> {
         return match scheme.to_ascii_lowercase().as_str() {
             "http" => Ok((Scheme::Http, rest, Some(80))),
             "https" => later("https://"),
-            "h2c" => later("h2c://"),
+            "h2c" => Ok((Scheme::H2c, rest, Some(80))),
             other => {
                 let hint = format!("write \"{}\"", rest.split('/').next().unwrap_or(rest));
                 Err(Wrong::new(format!("\"{text}\": there is no scheme {other}://"), hint))
@@ -403,6 +403,8 @@ mod tests {
             ("App.Internal:80", "app.internal:80"),
             ("http://app", "app:80"),
             ("HTTP://10.0.0.1:81", "10.0.0.1:81"),
+            ("h2c://app", "app:80"),
+            ("H2C://[::1]:50051", "[::1]:50051"),
             ("[::1]:3000", "[::1]:3000"),
             ("[::ffff:10.0.0.1]:3000", "10.0.0.1:3000"),
             ("my_app-1:3000", "my_app-1:3000"),
@@ -414,7 +416,7 @@ mod tests {
             ("http://app:3000/v1", "no path: write \"app:3000\"; to change the path, give a route replace_prefix"),
             ("http://app/", "replace_prefix"),
             ("https://app", "does not speak https:// yet"),
-            ("h2c://app", "does not speak h2c:// yet"),
+            ("h2c://app/x", "no path: write \"app\""),
             ("unix:/run/app.sock", "does not speak unix: yet"),
             ("srv:_http._tcp.app", "does not speak srv: yet"),
             ("fd:3", "does not speak fd: yet"),

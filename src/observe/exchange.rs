@@ -142,6 +142,8 @@ pub struct Attempt {
     pub ordinal: usize,
     /// `host:port`, for hints and commands.
     pub authority: Arc<str>,
+    /// What it was spoken to in, by its ALPN identifier.
+    pub protocol: &'static str,
     /// What came of it.
     pub outcome: Outcome,
     /// On a kept connection.

@@ -208,6 +208,7 @@ mod tests {
             upstream: "127.0.0.1:3000".into(),
             ordinal: 1,
             authority: "127.0.0.1:3000".into(),
+            protocol: "http/1.1",
             outcome: Outcome::Failed(Arc::clone(failure)),
             reused: false,
             connect: None,

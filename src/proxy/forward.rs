@@ -260,6 +260,6 @@ pub(super) fn finish_head(service: &Service, open: &Open, asked: &Asked<'_>, hea
         } else {
             format!("{}/{}", open.exchange.pool.as_deref().unwrap_or_default(), last.ordinal)
         };
-        headers.append(PROXY_STATUS, service.proxy.annotator.passing(&next_hop, received));
+        headers.append(PROXY_STATUS, service.proxy.annotator.passing(&next_hop, last.protocol, received));
     }
 }

@@ -312,6 +312,7 @@ impl Running {
             upstream: Arc::clone(&upstream.id),
             ordinal: upstream.ordinal,
             authority: Arc::clone(&upstream.endpoint.authority),
+            protocol: self.progress.protocol(upstream.endpoint.scheme),
             outcome,
             reused: self.progress.reused(),
             connect,

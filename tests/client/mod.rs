@@ -5,6 +5,8 @@ mod bodies;
 mod connecting;
 mod early;
 mod giving_up;
+mod h2_faults;
+mod h2_streams;
 mod kept;
 mod no_head;
 
@@ -19,7 +21,7 @@ use bytes::Bytes;
 use causeway::cause::Failure;
 use causeway::client::{Body, Client, Order, Progress};
 use causeway::config::Endpoint;
-use causeway::config::address::Dial;
+use causeway::config::address::{Dial, Scheme};
 use causeway::config::model::{Buffers, Connections, Timeouts};
 use causeway::health::IdleAge;
 use causeway::observe::metrics::Meter;
@@ -68,6 +70,12 @@ impl Bench {
 
     fn at(address: std::net::SocketAddr) -> Self {
         Self::to(Dial::Addresses(vec![address]))
+    }
+
+    /// Over HTTP/2.
+    fn h2(address: std::net::SocketAddr) -> Self {
+        let endpoint = Endpoint::new("origin:80".into(), Dial::Addresses(vec![address])).speaking(Scheme::H2c);
+        Self { endpoint: Arc::new(endpoint), ..Self::at(address) }
     }
 
     async fn send(&mut self, request: Request<TestBody>) -> Result<Response<Body>, Failure> {

@@ -4,6 +4,7 @@ mod bodies;
 mod connections;
 mod fields;
 mod framing;
+mod h2c;
 mod interim;
 mod targets;
 mod tunnels;

@@ -66,6 +66,7 @@ pub(crate) fn attempt(ordinal: usize, outcome: Outcome, micros: u64) -> Attempt 
         upstream: authority.clone(),
         ordinal,
         authority,
+        protocol: "http/1.1",
         outcome,
         reused: false,
         connect: None,

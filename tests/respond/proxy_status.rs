@@ -101,7 +101,7 @@ fn parameters_that_belong_to_one_error_type() {
         let part = format!("error=http_request_error; status-code={status}; status-phrase=\"{phrase}\"; details");
         assert!(field.contains(&part), "{field}");
     }
-    let passing = annotator().passing("127.0.0.1:3001", StatusCode::OK);
+    let passing = annotator().passing("127.0.0.1:3001", "http/1.1", StatusCode::OK);
     assert_eq!(passing, "causeway; next-hop=\"127.0.0.1:3001\"; next-protocol=http/1.1; received-status=200");
 }
 
@@ -144,7 +144,7 @@ proptest! {
         let list: sfv::List = sfv::Parser::new(ours).parse().map_err(|e| TestCaseError::fail(format!("{ours}: {e}")))?;
         let Some(sfv::ListEntry::Item(item)) = list.last() else { panic!("{ours}") };
         prop_assert!(item.params.get("error").is_some_and(|error| error.as_token().is_some()), "{}", ours);
-        let passing = annotator.passing(&name, StatusCode::OK);
+        let passing = annotator.passing(&name, "http/1.1", StatusCode::OK);
         let parsed: Result<sfv::List, _> = sfv::Parser::new(passing.to_str().unwrap()).parse();
         prop_assert!(parsed.is_ok(), "{:?}", passing);
     }

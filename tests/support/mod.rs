@@ -3,6 +3,7 @@
 pub mod certificates;
 pub mod chromium;
 pub mod full;
+pub mod h2;
 pub mod origin;
 pub mod process;
 pub mod proxy;

@@ -201,7 +201,6 @@ mod tests {
     fn what_is_no_target_says_what_to_write() {
         for (word, wanted) in [
             ("https://app:8443/x", "does not speak TLS to upstreams yet"),
-            ("h2c://app:1", "does not speak h2c:// yet"),
             ("app", "has no port: write \"app:3000\""),
             ("ftp://app", "no scheme ftp://"),
             ("http://app:1/\u{e9}", "not a path"),

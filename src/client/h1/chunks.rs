@@ -180,7 +180,7 @@ impl Chunks {
 
 /// May this field come behind a body? Never what framing, routing, security or the reading of the body stand on
 /// (RFC 9110 §6.5.1), and nothing that belongs to one connection.
-pub(super) fn may_trail(name: &HeaderName) -> bool {
+pub(in crate::client) fn may_trail(name: &HeaderName) -> bool {
     const NEVER: [HeaderName; 19] = [
         header::AUTHORIZATION,
         header::CACHE_CONTROL,

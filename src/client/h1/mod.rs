@@ -46,10 +46,13 @@ use crate::config::Endpoint;
 use crate::health::IdleAge;
 use crate::observe::events;
 use crate::observe::metrics::upstream::Open;
+pub(in crate::client) use answer::MAX_FIELDS;
+pub(in crate::client) use chunks::may_trail;
 use download::Download;
 pub use exchange::Exchange;
 pub(in crate::client) use facts::{End, Facts};
 use last::Last;
+pub(in crate::client) use oversize::of_fields;
 use upload::Upload;
 use watch::Watch;
 

@@ -43,7 +43,7 @@ pub(super) fn of_bytes(head: &[u8]) -> Oversize {
 }
 
 /// Of a whole head of this size, with these fields.
-pub(super) fn of_fields(size: usize, fields: &HeaderMap) -> Oversize {
+pub(in crate::client) fn of_fields(size: usize, fields: &HeaderMap) -> Oversize {
     let mut names = Names::default();
     for (name, value) in fields {
         names.add(Some(name.as_str().as_bytes()), name.as_str().len() + value.len());

@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use super::super::address::Host;
+use super::super::address::{Host, Scheme};
 use super::super::model::{Check, Health, HostHeader, HttpCheck, Pool};
 use super::super::read::Section;
 use super::super::units::duration_text;
@@ -144,10 +144,15 @@ fn checks(section: &Section<'_>, said: &Section<'_>, pool: &Pool) {
                 section.cx.warn(place, message, "switch health on, or take it out");
             }
         }
-        Some(health) if matches!(health.check, Check::Grpc(_)) && health.port.is_none() => {
+        Some(health)
+            if matches!(health.check, Check::Grpc(_))
+                && health.port.is_none()
+                && pool.upstreams.iter().any(|entry| entry.address.scheme == Scheme::Http) =>
+        {
             let place = said.value_place("type").unwrap_or(&said.place);
             let message = "requests go to the port of this check as HTTP/1.1, and a gRPC server answers none of them";
-            let hint = "if the app has its gRPC on another port, set health.port; HTTP/2 to upstreams is not part of this version yet";
+            let hint =
+                "write \"h2c://\" before the upstreams, or set health.port if the app has its gRPC on another port";
             said.cx.warn(place, message, hint);
         }
         Some(Health { check: Check::Http(HttpCheck { host_header: None, .. }), .. }) => {

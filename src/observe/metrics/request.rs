@@ -212,6 +212,7 @@ mod tests {
             upstream: "a:1".into(),
             ordinal: 1,
             authority: "a:1".into(),
+            protocol: "http/1.1",
             outcome,
             reused: false,
             connect: None,

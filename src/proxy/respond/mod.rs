@@ -164,8 +164,8 @@ impl Annotator {
 
     /// This proxy's member of Proxy-Status for an answer that an upstream gave (`errors.proxy_status = "all"`).
     #[must_use]
-    pub fn passing(&self, next_hop: &str, received: StatusCode) -> HeaderValue {
-        proxy_status::passing(&self.name, next_hop, received)
+    pub fn passing(&self, next_hop: &str, next_protocol: &str, received: StatusCode) -> HeaderValue {
+        proxy_status::passing(&self.name, next_hop, next_protocol, received)
     }
 }
 

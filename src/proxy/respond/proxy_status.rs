@@ -10,9 +10,6 @@ use crate::observe::Exchange;
 use super::text;
 use super::verdict::Verdict;
 
-/// The protocol that is spoken to upstreams, by its ALPN identifier.
-const NEXT_PROTOCOL: &str = "http/1.1";
-
 /// The member of an error. `full`: tell the next hop (RFC 9209 §4 warns of telling everybody).
 pub(super) fn error(name: &str, exchange: &Exchange, verdict: &Verdict, full: bool) -> HeaderValue {
     let failure = &*verdict.failure;
@@ -25,7 +22,7 @@ pub(super) fn error(name: &str, exchange: &Exchange, verdict: &Verdict, full: bo
             string(&mut out, &attempt.authority);
         }
         if matches!(failure.phase, Phase::Request | Phase::Head | Phase::Body) {
-            let _ = write!(out, "; next-protocol={NEXT_PROTOCOL}");
+            let _ = write!(out, "; next-protocol={}", attempt.protocol);
         }
     }
     let received = failure.received.or((failure.cause == Cause::UpgradeFailed).then_some(101));
@@ -39,11 +36,11 @@ pub(super) fn error(name: &str, exchange: &Exchange, verdict: &Verdict, full: bo
 }
 
 /// The member of an answer that passes.
-pub(super) fn passing(name: &str, next_hop: &str, received: StatusCode) -> HeaderValue {
+pub(super) fn passing(name: &str, next_hop: &str, next_protocol: &str, received: StatusCode) -> HeaderValue {
     let mut out = identifier(name);
     out.push_str("; next-hop=");
     string(&mut out, next_hop);
-    let _ = write!(out, "; next-protocol={NEXT_PROTOCOL}; received-status={}", received.as_u16());
+    let _ = write!(out, "; next-protocol={next_protocol}; received-status={}", received.as_u16());
     HeaderValue::try_from(out).unwrap_or_else(|_| HeaderValue::from_static("causeway"))
 }
 

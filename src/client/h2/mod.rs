@@ -1,0 +1,303 @@
+//! HTTP/2 to an upstream, over any connection: many exchanges at once, each a stream.
+//!
+//! ```text
+//!  Lines     a worker's connections, by endpoint; who dials, who waits
+//!    line      one connection: SETTINGS first, its driver, its limits; wire counts its bytes, pulse asks whether it lives
+//!    exchange  from the request to the answer's head; its clocks
+//!      request   the head, as HTTP/2 says it
+//!      upload    the body goes out, as the windows allow
+//!    stream    what follows the head
+//!    fault     facts → a Failure
+//! ```
+//!
+//! A second connection to an endpoint is opened only when the first has as many streams as it may have, and one at a time. A
+//! stream that fails, or is given up, is reset: the connection goes on. Nothing here tries a request again.
+
+mod exchange;
+mod fault;
+mod line;
+mod pulse;
+mod request;
+mod stream;
+mod upload;
+mod wire;
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Response;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, timeout_at};
+
+use super::body::Body;
+use super::h1::Sending;
+use super::head::{Framed, Outgoing};
+use super::{Order, Progress};
+use crate::cause::{Cause, Failure, Phase, spoken};
+use line::{Claimed, Line};
+
+/// Connections to one endpoint, of one worker.
+const LINES: usize = 32;
+/// A connection of this age is as good as a fresh one.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// A new connection on its way. Seldom: it may cost an allocation.
+pub(super) type Dialling<'a, T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send + 'a>>;
+
+/// A worker's connections that streams share.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    shelves: Mutex<HashMap<u64, Shelf>>,
+}
+
+/// The connections to one endpoint.
+#[derive(Debug, Default)]
+struct Shelf {
+    lines: Vec<Arc<Line>>,
+    /// Somebody opens one more; what came of it.
+    opening: Option<watch::Receiver<Option<Arc<Failure>>>>,
+    /// Somebody waits for the end of a stream.
+    freed: Arc<Notify>,
+}
+
+/// A place for one stream on a connection; dropping it gives it back.
+#[derive(Debug)]
+pub(super) struct Seat {
+    line: Arc<Line>,
+    freed: Arc<Notify>,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.line.release();
+        self.freed.notify_one();
+    }
+}
+
+enum Claim {
+    Seat(Seat),
+    /// It is yours to open a connection.
+    Open(Opening),
+    /// Somebody is about to.
+    Opening(watch::Receiver<Option<Arc<Failure>>>),
+    /// There are as many as there may be.
+    Full(Arc<Notify>),
+}
+
+impl Lines {
+    /// Sends the request on a shared connection, and waits for the response head, under the order's clocks. `dial` gives a
+    /// new connection that speaks HTTP/2; `secure`: within TLS.
+    ///
+    /// # Errors
+    /// As [`super::Client::send`].
+    pub(super) async fn send<'a, T, B>(
+        self: &Arc<Self>,
+        sending: Sending<'a, B>,
+        secure: bool,
+        dial: impl Fn() -> Dialling<'a, T> + Send + Sync,
+    ) -> Result<Response<Body>, Failure>
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let Sending { order, request: Outgoing { head, body }, progress } = sending;
+        progress.shared.store(true, Relaxed);
+        let (to_head, framed) = (head.to_head, Framed::of(&body));
+        let request = request::request(head, framed, secure)?;
+        loop {
+            let seat = self.seat(&order, progress, &dial).await?;
+            let (read, written) = (seat.line.wire.read(), seat.line.wire.written());
+            match seat.line.begin(request.clone(), framed == Framed::Empty) {
+                Ok((answer, send)) => {
+                    let start = exchange::Start { read, written, to_head, framed };
+                    return exchange::exchange(seat, answer, send, body, start, &order, progress).await;
+                }
+                Err(Some(error)) if error.is_go_away() || error.is_io() => self.forget(&seat.line),
+                Err(None) => self.forget(&seat.line),
+                Err(Some(error)) => return Err(Failure::new(Cause::Bug).from(error.to_string())),
+            }
+        }
+    }
+
+    /// A place on a connection, an open one or a new one. The wait for one has the limit of a connect.
+    async fn seat<'a, T>(
+        self: &Arc<Self>,
+        order: &Order<'_>,
+        progress: &Progress,
+        dial: &(impl Fn() -> Dialling<'a, T> + Send + Sync),
+    ) -> Result<Seat, Failure>
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let now = Instant::now();
+        let (limit, deadline) = (order.timeouts.connect, now + order.timeouts.connect);
+        progress.reused.store(true, Relaxed);
+        let mut claim = self.claim(order, now);
+        loop {
+            match claim {
+                Claim::Seat(seat) => {
+                    seat.freed.notify_one(); // one wake may stand for several places
+                    return Ok(seat);
+                }
+                Claim::Open(opening) => {
+                    progress.reused.store(false, Relaxed);
+                    progress.set_phase(Phase::Connect);
+                    let start = Instant::now();
+                    let home = Arc::downgrade(self);
+                    let opened = match dial().await {
+                        Ok(io) => Line::open(io, order, &home, start + limit).await,
+                        Err(failure) => Err(failure),
+                    };
+                    return match opened {
+                        Ok(line) => {
+                            progress.set_connect(start.elapsed());
+                            Ok(opening.stands(line, order))
+                        }
+                        Err(failure) => Err(opening.failed(failure)),
+                    };
+                }
+                Claim::Opening(mut opening) => {
+                    progress.set_phase(Phase::Connect);
+                    let late = |_elapsed| Failure::new(Cause::ConnectTimeout).limit(spoken(limit));
+                    let changed = timeout_at(deadline, opening.changed()).await.map_err(late)?;
+                    let failure = opening.borrow().clone();
+                    if let (Ok(()), Some(failure)) = (changed, failure) {
+                        progress.reused.store(false, Relaxed);
+                        return Err(again(&failure));
+                    }
+                }
+                Claim::Full(freed) => {
+                    progress.set_phase(Phase::Queue);
+                    let busy = |_elapsed| {
+                        let seen = format!("no HTTP/2 stream became free on {LINES} connections");
+                        Failure::new(Cause::UpstreamBusy).limit(spoken(limit)).seen(seen)
+                    };
+                    timeout_at(deadline, freed.notified()).await.map_err(busy)?;
+                }
+            }
+            claim = self.claim(order, Instant::now());
+        }
+    }
+
+    fn claim(self: &Arc<Self>, order: &Order<'_>, now: Instant) -> Claim {
+        let mut shelves = self.shelves();
+        let shelf = shelves.entry(order.endpoint.key).or_default();
+        let mut seat = None;
+        shelf.lines.retain(|line| {
+            let usable = seat.is_none() && !(order.fresh && now.saturating_duration_since(line.born) > FRESH);
+            match if usable { line.claim(order, now) } else { Claimed::Unfit } {
+                Claimed::Yes => seat = Some(Arc::clone(line)),
+                Claimed::Over => return false,
+                Claimed::Full | Claimed::Unfit => {}
+            }
+            true
+        });
+        if let Some(line) = seat {
+            return Claim::Seat(Seat { line, freed: Arc::clone(&shelf.freed) });
+        }
+        if let Some(opening) = &shelf.opening {
+            return Claim::Opening(opening.clone());
+        }
+        if shelf.lines.len() >= LINES {
+            return Claim::Full(Arc::clone(&shelf.freed));
+        }
+        let (told, opening) = watch::channel(None);
+        shelf.opening = Some(opening);
+        Claim::Open(Opening { lines: Arc::clone(self), key: order.endpoint.key, told: Some(told) })
+    }
+
+    /// Nothing new begins on this one.
+    fn forget(&self, line: &Arc<Line>) {
+        line.retire();
+        let mut shelves = self.shelves();
+        if let Some(shelf) = shelves.get_mut(&line.key) {
+            shelf.lines.retain(|other| !Arc::ptr_eq(other, line));
+            shelf.freed.notify_one();
+            if shelf.lines.is_empty() && shelf.opening.is_none() {
+                shelves.remove(&line.key);
+            }
+        }
+    }
+
+    /// A panic under this lock leaves at worst a connection lost: the shelves are sound.
+    fn shelves(&self) -> MutexGuard<'_, HashMap<u64, Shelf>> {
+        self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        for shelf in self.shelves().values() {
+            shelf.lines.iter().for_each(|line| line.retire());
+        }
+    }
+}
+
+/// One connection on its way; dropped before it stands, somebody else may open one.
+struct Opening {
+    lines: Arc<Lines>,
+    key: u64,
+    told: Option<watch::Sender<Option<Arc<Failure>>>>,
+}
+
+impl Opening {
+    /// It stands: the first stream is the opener's.
+    fn stands(mut self, line: Arc<Line>, order: &Order<'_>) -> Seat {
+        line.first(order);
+        let mut shelves = self.lines.shelves();
+        let shelf = shelves.entry(self.key).or_default();
+        shelf.opening = None;
+        shelf.lines.push(Arc::clone(&line));
+        let freed = Arc::clone(&shelf.freed);
+        drop(shelves);
+        self.told = None;
+        Seat { line, freed }
+    }
+
+    /// It does not: those who wait for it need not try for themselves.
+    fn failed(mut self, failure: Failure) -> Failure {
+        if let Some(told) = self.told.take() {
+            self.lines.opened_no_line(self.key);
+            told.send_replace(Some(Arc::new(again(&failure))));
+        }
+        failure
+    }
+}
+
+impl Lines {
+    fn opened_no_line(&self, key: u64) {
+        let mut shelves = self.shelves();
+        if let Some(shelf) = shelves.get_mut(&key) {
+            shelf.opening = None;
+            if shelf.lines.is_empty() {
+                shelves.remove(&key);
+            }
+        }
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        if self.told.is_some() {
+            self.lines.opened_no_line(self.key);
+        }
+    }
+}
+
+/// The same failure, for one more request that met it.
+fn again(failure: &Failure) -> Failure {
+    let mut other = Failure::new(failure.cause).in_phase(failure.phase);
+    (other.limit, other.seen) = (failure.limit.clone(), failure.seen.clone());
+    match &failure.source {
+        Some(source) => other.from(source.to_string()),
+        None => other,
+    }
+}

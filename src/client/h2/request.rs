@@ -1,0 +1,138 @@
+//! A request's head for HTTP/2: pseudo-header fields in place of line and Host, and none of the fields that belong to an
+//! HTTP/1.1 connection (RFC 9113 §8.2.2, §8.3.1). Pure.
+
+use bytes::Bytes;
+use http::header::{HOST, TE};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, header, uri};
+
+use crate::cause::{Cause, Failure, Phase};
+use crate::client::head::{Framed, Head};
+
+/// The head for a body of this framing. `secure`: behind TLS.
+///
+/// # Errors
+/// [`Cause::UpgradeFailed`] for a request that asks for another protocol; [`Cause::Bug`] for one that cannot be said.
+pub(super) fn request(head: Head, framed: Framed, secure: bool) -> Result<Request<()>, Failure> {
+    let bytes = Bytes::from(head.into_h2(framed));
+    let mut lines = Lines(&bytes);
+    let unfit = || Failure::new(Cause::Bug).seen("a head that HTTP/2 cannot carry");
+    let mut words = lines.next().ok_or_else(unfit)?.split(|b| *b == b' ');
+    let (method, target) = (words.next().ok_or_else(unfit)?, words.next().ok_or_else(unfit)?);
+    let method = Method::from_bytes(method).map_err(|_| unfit())?;
+    let target = PathAndQuery::from_maybe_shared(bytes.slice_ref(target)).map_err(|_| unfit())?;
+    let (fields, host) = fields(&bytes, lines)?;
+    let mut parts = uri::Parts::default();
+    parts.path_and_query = Some(target);
+    let authority = host.as_ref().and_then(|host| Authority::from_maybe_shared(host.clone()).ok());
+    let mut fields = fields;
+    if authority.is_some() {
+        parts.scheme = Some(if secure { Scheme::HTTPS } else { Scheme::HTTP });
+    } else if let Some(host) = host {
+        // What is no authority in a URI is still the Host that was asked for.
+        fields.insert(HOST, value(host).ok_or_else(unfit)?);
+    }
+    parts.authority = authority;
+    let mut request = Request::new(());
+    *request.method_mut() = method;
+    *request.uri_mut() = Uri::from_parts(parts).map_err(|_| unfit())?;
+    *request.headers_mut() = fields;
+    // The library takes a head without an authority only as one that is forwarded from HTTP/1.1.
+    *request.version_mut() = Version::HTTP_11;
+    Ok(request)
+}
+
+/// All that passes, and the Host.
+fn fields(bytes: &Bytes, lines: Lines<'_>) -> Result<(HeaderMap, Option<Bytes>), Failure> {
+    let (mut fields, mut host) = (HeaderMap::with_capacity(16), None);
+    for line in lines {
+        let Some(colon) = line.iter().position(|b| *b == b':') else { continue };
+        let (Ok(name), said) = (HeaderName::from_bytes(&line[..colon]), &line[(colon + 2).min(line.len())..]) else {
+            continue;
+        };
+        let said = bytes.slice_ref(said);
+        if name == HOST {
+            host = Some(said);
+        } else if name == header::UPGRADE {
+            let asked = Failure::new(Cause::UpgradeFailed).in_phase(Phase::Queue);
+            return Err(asked.seen(format!("HTTP/2 to it, and the client asked for \"{}\"", said.escape_ascii())));
+        } else if name == TE {
+            if said.split(|b| *b == b',').any(|word| word.trim_ascii().eq_ignore_ascii_case(b"trailers")) {
+                fields.insert(TE, HeaderValue::from_static("trailers"));
+            }
+        } else if !of_a_connection(&name)
+            && let Some(value) = value(said)
+        {
+            fields.append(name, value);
+        }
+    }
+    Ok((fields, host))
+}
+
+fn value(bytes: Bytes) -> Option<HeaderValue> {
+    HeaderValue::from_maybe_shared(bytes).ok()
+}
+
+/// Fields that HTTP/2 has no place for.
+fn of_a_connection(name: &HeaderName) -> bool {
+    matches!(name.as_str(), "connection" | "keep-alive" | "proxy-connection" | "transfer-encoding" | "http2-settings")
+}
+
+/// The lines of a head that we wrote ourselves.
+struct Lines<'a>(&'a [u8]);
+
+impl<'a> Iterator for Lines<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let end = self.0.iter().position(|b| *b == b'\r').filter(|end| *end > 0)?;
+        let line = &self.0[..end];
+        self.0 = self.0.get(end + 2..).unwrap_or_default();
+        Some(line)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::head::Outgoing;
+
+    fn made(build: http::request::Builder, framed: Framed) -> Result<Request<()>, Failure> {
+        request(Outgoing::from(build.body(()).unwrap()).head, framed, false)
+    }
+
+    #[test]
+    fn line_and_host_become_pseudo_fields() {
+        let build = Request::post("/a/b?c=d").header("host", "shop:8080").header("x-a", "1").header("x-a", "2");
+        let made = made(build, Framed::Length(5)).unwrap();
+        assert_eq!((made.method(), made.uri().to_string().as_str()), (&Method::POST, "http://shop:8080/a/b?c=d"));
+        let fields: Vec<_> = made.headers().iter().map(|(n, v)| (n.as_str(), v.to_str().unwrap())).collect();
+        assert_eq!(fields, [("x-a", "1"), ("x-a", "2"), ("content-length", "5")]);
+    }
+
+    #[test]
+    fn what_belongs_to_a_connection_stays_behind() {
+        let build = Request::get("/").header("host", "a").header("connection", "TE, close").header("keep-alive", "1");
+        let build = build.header("te", "gzip, Trailers").header("proxy-connection", "x").header("empty", "");
+        let made = made(build, Framed::Chunked).unwrap();
+        let fields: Vec<_> = made.headers().iter().map(|(n, v)| (n.as_str(), v.to_str().unwrap())).collect();
+        assert_eq!(fields, [("te", "trailers"), ("empty", "")]);
+    }
+
+    #[test]
+    fn odd_targets_and_hosts() {
+        let star = made(Request::options("*").header("host", "a"), Framed::Empty).unwrap();
+        assert_eq!(star.uri().path(), "*");
+        let odd = made(Request::get("/").header("host", "a b"), Framed::Empty).unwrap();
+        assert_eq!((odd.uri().authority(), &odd.headers()["host"]), (None, &HeaderValue::from_static("a b")));
+        let empty = made(Request::post("/").header("host", "a"), Framed::Empty).unwrap();
+        assert_eq!(empty.headers()["content-length"], "0");
+    }
+
+    #[test]
+    fn an_upgrade_is_refused_before_anything_is_dialled() {
+        let failure = made(Request::get("/").header("host", "a").header("upgrade", "websocket"), Framed::Empty);
+        let failure = failure.unwrap_err();
+        assert_eq!((failure.cause, failure.sent), (Cause::UpgradeFailed, false));
+    }
+}
