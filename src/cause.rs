@@ -4,6 +4,7 @@
 //! decides what a failure is called, whose fault it is, or whether another upstream may be tried. This file never
 //! classifies an error (that is done where the phase is known, in `client` and `proxy`) and does no I/O.
 
+pub mod alert;
 pub mod columns;
 mod failure;
 mod finding;
@@ -29,6 +30,8 @@ pub enum Phase {
     Resolve,
     /// Opening the connection.
     Connect,
+    /// Making it a TLS session.
+    Tls,
     /// Sending the request.
     Request,
     /// Waiting for, or reading, the response head.
@@ -45,6 +48,7 @@ impl Phase {
             Self::Queue => "queue",
             Self::Resolve => "resolve",
             Self::Connect => "connect",
+            Self::Tls => "tls",
             Self::Request => "request",
             Self::Head => "head",
             Self::Body => "body",

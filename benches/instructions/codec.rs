@@ -60,6 +60,7 @@ pub(super) fn exchange(answer: Vec<u8>) -> Case {
             connections: &pool.connections,
             idle_age: &idle_age,
             meter: &meter,
+            client: None,
             replayable: true,
             fresh: false,
             expects_continue: false,

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName};
@@ -13,8 +14,8 @@ use serde_json::{Map, Value, json};
 use crate::config::certificate::Pair;
 use crate::config::model::{
     AccessFormat, Action, Check, Config, Detail, Entry, Errors, FieldRules, FieldValue, Health, HostHeader,
-    HostPattern, Layers, Level, Listener, ListenerTls, Log, LogTarget, Networks, Notify, Piece, Pool, Redirect,
-    Respond, Retry, Route, Statuses, Timeouts,
+    HostPattern, Layers, Level, Listener, ListenerTls, Log, LogTarget, Networks, Notify, Piece, Pool, PoolTls,
+    Redirect, Respond, Retry, Route, Statuses, Timeouts,
 };
 use crate::config::units::{duration_text, size_text};
 
@@ -209,11 +210,27 @@ fn pool(pool: &Pool) -> Value {
             "response": size(buffers.response),
         },
         "connections": { "idle": time(kept.idle), "max_idle": kept.max_idle, "max_age": time(kept.max_age) },
+        "tls": pool_tls(pool.tls.as_deref()),
         "limits": {
             "in_flight": count_or(limits.in_flight, "off"),
             "queue": limits.queue,
             "queue_timeout": time(limits.queue_timeout),
         },
+    })
+}
+
+/// Where secrets lie may be read.
+fn pool_tls(tls: Option<&PoolTls>) -> Value {
+    let file = |file: fn(&PoolTls) -> &Option<PathBuf>| {
+        tls.and_then(|tls| file(tls).as_ref()).map(|file| file.display().to_string()).unwrap_or_default()
+    };
+    let server_name = tls.and_then(|tls| tls.server_name.as_ref()).map(|name| name.to_str().into_owned());
+    json!({
+        "ca": file(|tls| &tls.ca),
+        "server_name": server_name.unwrap_or_default(),
+        "cert": file(|tls| &tls.cert),
+        "key": file(|tls| &tls.key),
+        "verify": tls.is_none_or(|tls| tls.verify),
     })
 }
 
@@ -223,6 +240,7 @@ fn entry(entry: &Entry) -> Value {
         "address": without_userinfo(&entry.address.to_string()),
         "weight": entry.weight,
         "backup": entry.backup,
+        "proxy_protocol": entry.proxy_protocol,
     });
     if let Some(all) = all.as_object_mut() {
         all.extend(entry.name.iter().map(|name| ("name".to_owned(), Value::from(&**name))));
@@ -283,6 +301,7 @@ fn timeouts(timeouts: &Timeouts) -> Value {
     json!({
         "resolve": time(timeouts.resolve),
         "connect": time(timeouts.connect),
+        "tls": time(timeouts.tls),
         "write": time(timeouts.write),
         "read": time(timeouts.read),
         "body": time(timeouts.body),

@@ -185,7 +185,7 @@ fn message(cause: Cause, sentence: &str) -> String {
 fn address(one: &Upstream) -> String {
     match &one.endpoint.dial {
         Dial::Addresses(addresses) if addresses.len() == 1 => addresses[0].to_string(),
-        Dial::Addresses(_) | Dial::Unresolved(_) => one.endpoint.authority.to_string(),
+        Dial::Addresses(_) | Dial::Socket(_) | Dial::Unresolved(_) => one.endpoint.authority.to_string(),
     }
 }
 

@@ -6,7 +6,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Cause, Finding, Oversize, Phase, oversize};
+use super::{Cause, Finding, Oversize, Phase, alert, oversize};
 
 /// The hint of [`Cause::ResponseHeadTooLarge`] where the limit is one of fields: that one cannot be raised.
 const TOO_MANY_FIELDS: &str =
@@ -46,6 +46,8 @@ pub struct Failure {
     pub seen: Option<String>,
     /// How large what was too large is.
     pub oversize: Option<Box<Oversize>>,
+    /// The number of the alert that ended a TLS session (see [`alert`]).
+    pub alert: Option<u8>,
     /// The status where it is not the row's own (414, 417, 421, 431 and 501 share causes with 400 and 413).
     pub status: Option<u16>,
     /// The status of the response that failed, where one had arrived.
@@ -69,6 +71,7 @@ impl Failure {
             limit: None,
             seen: None,
             oversize: None,
+            alert: None,
             status: None,
             received: None,
             behind: None,
@@ -110,6 +113,12 @@ impl Failure {
     pub fn oversize(mut self, oversize: Oversize) -> Self {
         self.oversize = Some(Box::new(oversize));
         self
+    }
+
+    /// An alert of TLS, by its number.
+    #[must_use]
+    pub fn alert(id: u8) -> Self {
+        Self { alert: Some(id), ..Self::new(Cause::TlsAlert) }.seen(format!("{} ({id})", alert::name(id)))
     }
 
     /// The same, with a status of its own.
@@ -215,7 +224,8 @@ impl Failure {
     #[must_use]
     pub fn command(&self, address: &str) -> Option<String> {
         let command = self.cause.row().command;
-        let none = command.is_empty() || address.is_empty() && command.contains("{address}");
+        let placed = command.contains("{address}") || command.contains("{authority}");
+        let none = command.is_empty() || address.is_empty() && placed;
         (!none).then(|| self.fill(command, address))
     }
 
@@ -252,6 +262,8 @@ impl Failure {
             (Cause::ConnectTimeout, ..) if is_here(address) => STUCK_HERE.into(),
             (Cause::H2ProtocolError, ..) if self.saw("it answered in HTTP/1.1") => TAKES_H1.into(),
             (Cause::UpgradeFailed, ..) if self.phase == Phase::Queue => NO_UPGRADES.into(),
+            (Cause::ConnectTimeout, ..) if address.starts_with("unix:") => STUCK_HERE.into(),
+            (Cause::TlsAlert, ..) => self.alert.and_then(alert::hint).unwrap_or(self.cause.row().hint).into(),
             (Cause::ResponseHeadTooLarge, Some(limit), _) if limit.ends_with(" fields") => TOO_MANY_FIELDS.into(),
             (Cause::ResponseHeadTooLarge, Some(limit), Some(over)) => oversize::hint(over, limit).into(),
             (Cause::ReadTimeout, ..) if self.seen.is_some() => BEGUN_HINT.into(),
@@ -262,7 +274,6 @@ impl Failure {
     /// Fills in a template. What was seen carries the limit along where the template has no place for it, and is left
     /// out with its colon where nothing was seen.
     fn fill(&self, template: &str, address: &str) -> String {
-        let host = address.rsplit_once(':').map_or(address, |(host, _)| host).trim_matches(['[', ']']);
         let seen = match (&self.seen, &self.limit) {
             (seen, Some(limit)) if !template.contains("{limit}") => Some(match seen {
                 Some(seen) => format!("{seen} (limit: {limit})"),
@@ -276,9 +287,29 @@ impl Failure {
                 text = text.replace(&format!("{lead}{{seen}}"), if lead.is_empty() { "what was asked" } else { "" });
             }
         }
-        text = text.replace("{address}", address).replace("{host}", host);
+        text = addressed(text, address);
         text.replace("{seen}", seen.as_deref().unwrap_or_default())
     }
+}
+
+/// With the address in its place: `host:port`, `https://host:port`, or `unix:/path`, which stand in URLs each in its own way.
+fn addressed(text: String, address: &str) -> String {
+    let bare = address.strip_prefix("https://").unwrap_or(address);
+    let host = bare.rsplit_once(':').map_or(bare, |(host, _)| host).trim_matches(['[', ']']);
+    let text = match (address.strip_prefix("unix:"), bare.len() < address.len()) {
+        (Some(path), _) => {
+            let socket = match path.strip_prefix('@') {
+                Some(name) => format!("--abstract-unix-socket {name} http://localhost"),
+                None => format!("--unix-socket {path} http://localhost"),
+            };
+            text.replace("probe http://{address}/", "probe {address}")
+                .replace("http://{address}", &socket)
+                .replace("Nothing listens on {address}", "Nobody listens on {address}")
+        }
+        (None, true) => text.replace("http://{address}", "{address}"),
+        (None, false) => text,
+    };
+    text.replace("{address}", address).replace("{authority}", bare).replace("{host}", host)
 }
 
 impl fmt::Display for Failure {
@@ -316,7 +347,8 @@ fn is_a_list(members: &str) -> bool {
 
 /// Is that one of the addresses by which a machine calls itself?
 fn is_here(address: &str) -> bool {
-    let host = address.rsplit_once(':').map_or(address, |(host, _)| host).trim_matches(['[', ']']);
+    let bare = address.strip_prefix("https://").unwrap_or(address);
+    let host = bare.rsplit_once(':').map_or(bare, |(host, _)| host).trim_matches(['[', ']']);
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 

@@ -6,6 +6,7 @@
 mod answering;
 mod connecting;
 mod own;
+mod securing;
 
 use super::Cause;
 
@@ -56,7 +57,7 @@ impl Cause {
     #[must_use]
     pub fn lore(self) -> &'static Lore {
         let token = self.token();
-        let all = connecting::LORE.iter().chain(answering::LORE).chain(own::LORE);
+        let all = connecting::LORE.iter().chain(securing::LORE).chain(answering::LORE).chain(own::LORE);
         all.into_iter().find(|lore| lore.token == token).unwrap_or(&NOTHING)
     }
 }
@@ -67,7 +68,8 @@ mod tests {
 
     #[test]
     fn every_cause_has_its_lore_once() {
-        let all: Vec<_> = connecting::LORE.iter().chain(answering::LORE).chain(own::LORE).collect();
+        let all: Vec<_> =
+            connecting::LORE.iter().chain(securing::LORE).chain(answering::LORE).chain(own::LORE).collect();
         for cause in Cause::ALL {
             let own: Vec<_> = all.iter().filter(|lore| lore.token == cause.token()).collect();
             let [lore] = own[..] else { panic!("{cause} has {} entries", own.len()) };
@@ -81,7 +83,7 @@ mod tests {
 
     #[test]
     fn its_texts_are_plain() {
-        for lore in connecting::LORE.iter().chain(answering::LORE).chain(own::LORE) {
+        for lore in connecting::LORE.iter().chain(securing::LORE).chain(answering::LORE).chain(own::LORE) {
             let steps = lore.steps.iter().flat_map(|(what, how)| [*what, *how]);
             let limits = lore.limits.iter().flat_map(|(key, what)| [*key, *what]);
             for text in lore.reasons.iter().copied().chain(steps).chain(limits).chain([lore.brief]) {

@@ -48,6 +48,14 @@ causes! {
         "nothing listens on the upstream's port",
         "nothing listens there", "connection refused",
         "Nothing listens on {address}. Is the app running, and is the port right?", "causeway probe {address}";
+    SocketMissing = "socket_missing", "connection_refused", 502, Connect, Upstream, Any, false,
+        "there is no such socket",
+        "the socket does not exist", "no such socket",
+        "There is no socket {address}. Is the app running, and is the path the one that it listens on? In containers, both need the same volume.", "causeway probe {address}";
+    SocketDenied = "socket_denied", "proxy_configuration_error", 502, Connect, Proxy, Any, false,
+        "causeway may not open the upstream's socket",
+        "causeway may not open its socket", "permission denied",
+        "causeway may not open {address}. Let its user or group write to the socket, and enter its folder.", "causeway probe {address}";
     ConnectTimeout = "connect_timeout", "connection_timeout", 504, Connect, Network, Any, true,
         "the upstream did not take the connection in time",
         "it did not take the connection within {limit}", "no connection within {limit}",
@@ -72,6 +80,34 @@ causes! {
         "no slot became free in time",
         "no slot became free within {limit}", "no slot within {limit}",
         "No slot became free within {limit} (limit: limits.queue_timeout). Add upstreams, or raise limits.in_flight if the app can take more.", "causeway explain queue_timeout";
+    SpeaksPlaintext = "speaks_plaintext", "tls_protocol_error", 502, Tls, Upstream, Any, false,
+        "the upstream does not speak TLS on this port",
+        "it does not speak TLS on this port", "no TLS: {seen}",
+        "{address} does not speak TLS here: it answered {seen}. Write http:// for it in upstreams, or the port on which it speaks TLS.", "causeway probe http://{authority}/";
+    TlsTimeout = "tls_timeout", "connection_timeout", 504, Tls, Upstream, Any, true,
+        "the upstream took the connection and did not answer to TLS in time",
+        "it took the connection, then did not answer to TLS within {limit}", "no TLS session within {limit}",
+        "{address} took the connection, then did not answer to TLS within {limit} (limit: timeouts.tls). Does it speak TLS on this port, or does it wait for plain HTTP (http://)?", "causeway probe {address}";
+    TlsAlert = "tls_alert", "tls_alert_received", 502, Tls, Upstream, Any, false,
+        "the upstream refused TLS with an alert",
+        "it refused TLS: {seen}", "TLS alert {seen}",
+        "{address} refused TLS: {seen}. Its own log should say why; tls.server_name is the name that it is asked for.", "causeway probe {address}";
+    TlsCertExpired = "tls_cert_expired", "tls_certificate_error", 502, Tls, Upstream, Any, false,
+        "the upstream's certificate is not valid at this time",
+        "its certificate {seen}", "certificate {seen}",
+        "The certificate of {address} {seen}. Renew it and let the app load it; and is the clock of this machine right?", "causeway probe {address}";
+    TlsCertName = "tls_cert_name", "tls_certificate_error", 502, Tls, Upstream, Any, false,
+        "the upstream's certificate is for another name",
+        "its certificate is for another name: {seen}", "certificate for another name: {seen}",
+        "The certificate of {address} is for another name: {seen}. Set tls.server_name to a name that it has, or give the app a certificate for this one.", "causeway probe {address}";
+    TlsCertUntrusted = "tls_cert_untrusted", "tls_certificate_error", 502, Tls, Upstream, Any, false,
+        "nobody whom causeway trusts has signed the upstream's certificate",
+        "its certificate is not trusted: {seen}", "certificate not trusted: {seen}",
+        "The certificate of {address} is not trusted: {seen}. Set tls.ca to the file of the certificate that signed it.", "causeway probe {address}";
+    TlsFailure = "tls_failure", "tls_protocol_error", 502, Tls, Upstream, Any, false,
+        "the TLS session with the upstream did not come about",
+        "TLS with it failed: {seen}", "TLS failed: {seen}",
+        "TLS with {address} failed: {seen}. Does it speak TLS 1.2 or 1.3 on this port?", "causeway probe {address}";
     StaleConnection = "stale_connection", "connection_terminated", 502, Head, Upstream, Idempotent, false,
         "the upstream closed a kept connection just as the request went out on it",
         "it closed a kept connection just as the request went out on it", "kept connection closed as the request went out",
@@ -95,7 +131,7 @@ causes! {
     SpeaksTls = "speaks_tls", "http_protocol_error", 502, Head, Upstream, Idempotent, false,
         "the upstream speaks TLS on this port",
         "it speaks TLS on this port", "TLS where plain HTTP was expected",
-        "{address} speaks TLS here, and causeway spoke plain HTTP. Write \"https://{address}\" in upstreams.", "curl -ik https://{address}/";
+        "{address} speaks TLS here, and causeway spoke plain HTTP. Write https:// for it in upstreams, or the app's plain HTTP port.", "causeway probe https://{address}/";
     SpeaksH2 = "speaks_h2", "http_protocol_error", 502, Head, Upstream, Idempotent, false,
         "the upstream speaks HTTP/2 only",
         "it speaks only HTTP/2 on this port", "HTTP/2 where HTTP/1.1 was expected",

@@ -53,6 +53,7 @@ pub(super) fn no_head(
     let failure = named(facts, codec, on);
     let phase = match (failure.cause, facts.finished) {
         (Cause::ConnectReset, _) => Phase::Connect,
+        (Cause::TlsAlert, _) => Phase::Tls,
         (Cause::ClientClosed, _) => Phase::Request,
         // Cut off in the midst of the request, with no word.
         (_, None) if facts.read == 0 => Phase::Request,
@@ -78,6 +79,9 @@ fn named(facts: &Facts, codec: Codec, on: On) -> Failure {
             TooLarge::Bytes => sized(on.head_limit as u64),
             TooLarge::Fields => format!("{} fields", on.fields_limit),
         })
+    } else if let (0, false, Some(alert)) = (facts.read, on.reused, facts.alert) {
+        // The first thing after a handshake: in TLS 1.3 a client certificate is refused only then.
+        Failure::alert(alert)
     } else if facts.read == 0 {
         // A write that meets a reset takes it off the socket: reading then only finds an end.
         let reset = facts.write_error.is_some() || facts.end == Some(End::Broken);

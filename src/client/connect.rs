@@ -1,5 +1,5 @@
-//! Opening a TCP connection: the connect clock, both families of `localhost`, and the causes of a connection that does
-//! not come about. Never a byte of HTTP.
+//! Opening a connection: the connect clock, both families of `localhost`, sockets of this machine, and the causes of a connection
+//! that does not come about. Never a byte of HTTP.
 
 use std::future::Future;
 use std::io;
@@ -7,9 +7,10 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{sleep, timeout};
 
+use super::Stream;
 use crate::cause::{Cause, Failure, Phase, spoken};
 use crate::config::Endpoint;
 use crate::config::address::Dial;
@@ -21,9 +22,10 @@ const HEAD_START: Duration = Duration::from_millis(300);
 ///
 /// # Errors
 /// The `dns_*` cause of an endpoint without an address (phase `resolve`), else the cause of phase `connect`.
-pub async fn dial(endpoint: &Endpoint, limit: Duration) -> Result<TcpStream, Failure> {
+pub async fn dial(endpoint: &Endpoint, limit: Duration) -> Result<Stream, Failure> {
     let addresses = match &endpoint.dial {
         Dial::Addresses(addresses) => addresses,
+        Dial::Socket(path) => return socket(path, limit).await,
         Dial::Unresolved(why) => return Err(unresolved(why.as_ref())),
     };
     let connected = match addresses.as_slice() {
@@ -37,7 +39,30 @@ pub async fn dial(endpoint: &Endpoint, limit: Duration) -> Result<TcpStream, Fai
     };
     // A socket that refuses the option still works, only with Nagle's delays.
     let _ = stream.set_nodelay(true);
-    Ok(stream)
+    Ok(Stream::Tcp(stream))
+}
+
+/// A socket of this machine. Its queue may be full (`EAGAIN`): the kernel does not wait, so this does.
+async fn socket(path: &str, limit: Duration) -> Result<Stream, Failure> {
+    const AGAIN: Duration = Duration::from_millis(20);
+    let name = path.strip_prefix('@').map_or_else(|| path.to_owned(), |name| format!("\0{name}"));
+    let connected = timeout(limit, async {
+        loop {
+            match UnixStream::connect(&name).await {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(AGAIN).await,
+                connected => return connected,
+            }
+        }
+    });
+    match connected.await {
+        Ok(Ok(stream)) => Ok(Stream::Unix(stream)),
+        Ok(Err(error)) => Err(match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Failure::new(Cause::SocketMissing).from(error),
+            io::ErrorKind::PermissionDenied => Failure::new(Cause::SocketDenied).from(error),
+            _ => failed(error),
+        }),
+        Err(_elapsed) => Err(Failure::new(Cause::ConnectTimeout).limit(spoken(limit))),
+    }
 }
 
 /// Dials the first address, and the rest [`HEAD_START`] later, or at once when the first has failed. The first that

@@ -1,8 +1,9 @@
 //! One request to one endpoint: an answer, or a [`Failure`] with its exact cause.
 //!
-//! This is the whole seam between causeway and the wire to an upstream. Behind it: [`connect`] (dial), `reuse` (kept
-//! connections), `head` (the request's head as bytes), [`h1`] (the codec and the clocks), `h2` (the same over shared
-//! connections), `classify` (facts to a [`Failure`]) and `body` (what follows a head). A client belongs to one worker. Nothing here chooses an upstream, retries one that
+//! This is the whole seam between causeway and the wire to an upstream. Behind it: [`open()`] ([`connect`], the PROXY header,
+//! [`tls`]), [`Stream`] (what HTTP runs over), `reuse` (kept connections), `head` (the request's head as bytes), [`h1`] (the
+//! codec and the clocks), `h2` (the same over shared connections), `classify` (facts to a [`Failure`]) and `body` (what
+//! follows a head). A client belongs to one worker. Nothing here chooses an upstream, retries one that
 //! failed, or knows health.
 
 mod body;
@@ -11,18 +12,18 @@ pub mod connect;
 pub mod h1;
 mod h2;
 mod head;
+pub mod introduction;
+mod open;
 mod reuse;
+mod stream;
+pub mod tls;
 
 use std::fmt;
-use std::io;
-use std::mem::MaybeUninit;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::Response;
-use socket2::SockRef;
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tower::Service;
 
@@ -36,11 +37,14 @@ use crate::observe::metrics::Meter;
 pub use body::{Body, Tunnel, Upgrade, upgraded};
 use h1::{Connection, Exchange, Home, Sending};
 pub use head::{Head, Outgoing};
+pub use open::{Opening, open};
 use reuse::Kept;
+pub use stream::Stream;
+use tls::Session;
 
 /// The worker's client: kept connections for every endpoint, for requests with bodies of type `B`.
 pub struct Client<B> {
-    kept: Arc<Kept<Connection<TcpStream, B>>>,
+    kept: Arc<Kept<Connection<Stream, B>>>,
     lines: Arc<h2::Lines>,
 }
 
@@ -65,6 +69,8 @@ pub struct Order<'a> {
     pub idle_age: &'a Arc<IdleAge>,
     /// Where its connections are counted.
     pub meter: &'a Arc<Meter>,
+    /// For whom, where the upstream wants to know (`proxy_protocol = true`): a connection is for this client alone, and not kept.
+    pub client: Option<&'a introduction::Client>,
     /// The request may be resent. If not, only a connection idle for less than a quarter of the limit in force is used
     /// (CONTRACT §9 "No POST lost to the app's idle clock").
     pub replayable: bool,
@@ -84,10 +90,12 @@ pub struct Progress {
     reused: AtomicBool,
     shared: AtomicBool,
     head_bytes: AtomicU64,
+    session: OnceLock<Box<Session>>,
 }
 
 impl Progress {
-    const PHASES: [Phase; 6] = [Phase::Queue, Phase::Resolve, Phase::Connect, Phase::Request, Phase::Head, Phase::Body];
+    const PHASES: [Phase; 7] =
+        [Phase::Queue, Phase::Resolve, Phase::Connect, Phase::Tls, Phase::Request, Phase::Head, Phase::Body];
 
     /// Where it is.
     #[must_use]
@@ -95,7 +103,7 @@ impl Progress {
         Self::PHASES[usize::from(self.phase.load(Relaxed))]
     }
 
-    /// Whether the socket took a byte of the request.
+    /// Whether the socket, or the TLS session on it, took a byte of the request.
     #[must_use]
     pub fn sent(&self) -> bool {
         self.sent.load(Relaxed)
@@ -108,6 +116,12 @@ impl Progress {
             0 => None,
             micros => Some(Duration::from_micros(micros)),
         }
+    }
+
+    /// The TLS session of a new connection; `None` on a kept one, without TLS, or before it stood.
+    #[must_use]
+    pub fn session(&self) -> Option<&Session> {
+        self.session.get().map(|session| &**session)
     }
 
     /// On a kept connection.
@@ -147,6 +161,11 @@ impl Progress {
     /// The upstream has promised that it did nothing with it (CONTRACT §9 "Sent").
     fn take_back(&self) {
         self.sent.store(false, Relaxed);
+    }
+
+    fn set_session(&self, session: Session) {
+        // One more for the same attempt follows on a kept connection that died; the first had none then.
+        let _ = self.session.set(Box::new(session));
     }
 
     fn set_connect(&self, took: Duration) {
@@ -196,11 +215,13 @@ where
 
     /// Over HTTP/2. What a handshake of TLS has agreed on (ALPN) belongs here too.
     async fn shared(&self, sending: Sending<'_, B>) -> Result<Response<Body>, Failure> {
-        let Order { endpoint, timeouts, .. } = sending.order;
-        self.lines.send(sending, false, || Box::pin(connect::dial(endpoint, timeouts.connect))).await
+        let Order { endpoint, timeouts, client, .. } = sending.order;
+        let progress = sending.progress;
+        let opening = Opening { endpoint, timeouts, client, http2: true };
+        self.lines.send(sending, false, || Box::pin(open(opening, progress))).await
     }
 
-    fn kept(&self, order: &Order<'_>) -> Option<Connection<TcpStream, B>> {
+    fn kept(&self, order: &Order<'_>) -> Option<Connection<Stream, B>> {
         if order.fresh {
             return None;
         }
@@ -208,7 +229,7 @@ where
         loop {
             let connection = self.kept.take(order.endpoint.key, !order.replayable, now)?;
             // The runtime may not have heard yet that it was closed, and such a request has only one try.
-            if order.replayable || connection.io().is_some_and(is_quiet) {
+            if order.replayable || connection.io().is_some_and(Stream::is_quiet) {
                 return Some(connection);
             }
         }
@@ -217,25 +238,16 @@ where
     async fn fresh(&self, sending: Sending<'_, B>) -> Result<Response<Body>, Failure> {
         let Sending { order, progress, .. } = sending;
         progress.reused.store(false, Relaxed);
-        progress.set_phase(Phase::Connect);
-        let start = Instant::now();
-        let stream = connect::dial(order.endpoint, order.timeouts.connect).await?;
-        progress.set_connect(start.elapsed());
-        let home: Arc<dyn Home<TcpStream, B>> = self.kept.clone();
+        let Order { endpoint, timeouts, client, .. } = order;
+        let stream = open(Opening { endpoint, timeouts, client, http2: false }, progress).await?;
+        let home: Arc<dyn Home<Stream, B>> = self.kept.clone();
         let exchange: Exchange<'_, _, _> = Connection::new(stream, order, Arc::downgrade(&home)).call(sending);
         exchange.await
     }
 }
 
-/// Neither closed by the other side nor with anything on its way in, as the kernel knows it.
-fn is_quiet(stream: &TcpStream) -> bool {
-    let mut byte = [MaybeUninit::uninit()];
-    let peeked = SockRef::from(stream).peek(&mut byte);
-    peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
-}
-
-impl<B: Send + 'static> Home<TcpStream, B> for Kept<Connection<TcpStream, B>> {
-    fn keep(self: Arc<Self>, connection: Connection<TcpStream, B>) {
+impl<B: Send + 'static> Home<Stream, B> for Kept<Connection<Stream, B>> {
+    fn keep(self: Arc<Self>, connection: Connection<Stream, B>) {
         if let Some((key, limits)) = connection.resting() {
             Self::keep(&self, key, connection, limits);
         }

@@ -6,20 +6,23 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::problem::Wrong;
-use crate::cause::Cause;
+
+mod endpoint;
+mod socket;
+
+pub use endpoint::{Dial, Endpoint};
 
 /// Where an upstream lives, as the config says it: `"app:3000"`, `"10.0.0.1:3000"`, `"[::1]:3000"`, `"3000"`,
-/// `"http://app:3000"`.
+/// `"http://app:3000"`, `"https://app"`, `"unix:/run/app.sock"`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Address {
     /// How to speak to it.
     pub scheme: Scheme,
     /// The part before the port.
     pub host: Host,
-    /// 80 for `http://` without one.
+    /// 80 for `http://` without one, 443 for `https://`; 0 for a socket, which has none.
     pub port: u16,
 }
 
@@ -44,6 +47,8 @@ pub enum Host {
     Ip(IpAddr),
     /// A name for the resolver; each of its addresses is an upstream. Lower case.
     Name(Arc<str>),
+    /// A socket of this machine: its absolute path, or `@name` in the abstract namespace of Linux.
+    Unix(Arc<str>),
 }
 
 impl fmt::Display for Host {
@@ -53,76 +58,24 @@ impl fmt::Display for Host {
             Self::Ip(IpAddr::V6(ip)) => write!(f, "[{ip}]"),
             Self::Ip(IpAddr::V4(ip)) => write!(f, "{ip}"),
             Self::Name(name) => f.write_str(name),
+            Self::Unix(path) => write!(f, "unix:{path}"),
         }
     }
 }
 
 impl fmt::Display for Address {
-    /// `host:port`, the form that ids, logs and the Host field use.
+    /// `host:port`, `https://host:port` or `unix:/path`: the form that ids, logs and commands use.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.host, self.port)
+        match (&self.host, self.scheme) {
+            (Host::Unix(_), _) => write!(f, "{}", self.host),
+            (host, Scheme::Https) => write!(f, "{HTTPS}{host}:{}", self.port),
+            (host, Scheme::Http | Scheme::H2c) => write!(f, "{host}:{}", self.port),
+        }
     }
 }
 
-/// One thing that can be dialled. Made once for each upstream and shared; connections are kept by [`Endpoint::key`].
-#[derive(Debug)]
-pub struct Endpoint {
-    /// Unique in this process: what kept connections are filed under.
-    pub key: u64,
-    /// `host:port` as the config says it, for texts, and for Host when `host_header = "upstream"`.
-    pub authority: Arc<str>,
-    /// How to speak to it.
-    pub scheme: Scheme,
-    /// Where to dial: one address, or both families of `localhost`; or why there is none yet.
-    pub dial: Dial,
-}
-
-/// Where to dial.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Dial {
-    /// These addresses, in order of preference; never empty.
-    Addresses(Vec<SocketAddr>),
-    /// The name has no address (a `dns_*` cause); what the resolver said. `None`: not asked yet.
-    Unresolved(Option<(Cause, String)>),
-}
-
-impl Dial {
-    /// Whether this is one of the addresses.
-    #[must_use]
-    pub fn has(&self, address: SocketAddr) -> bool {
-        matches!(self, Self::Addresses(addresses) if addresses.contains(&address))
-    }
-}
-
-impl Endpoint {
-    /// A new endpoint with a key of its own, spoken to in plain HTTP/1.1.
-    #[must_use]
-    pub fn new(authority: Arc<str>, dial: Dial) -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        Self { key: NEXT.fetch_add(1, Ordering::Relaxed), authority, scheme: Scheme::Http, dial }
-    }
-
-    /// The same, spoken to in this way.
-    #[must_use]
-    pub fn speaking(mut self, scheme: Scheme) -> Self {
-        self.scheme = scheme;
-        self
-    }
-
-    /// The endpoint of an address that needs no resolver; `None` for names.
-    #[must_use]
-    pub fn literal(address: &Address) -> Option<Self> {
-        let addresses = match &address.host {
-            Host::Ip(ip) => vec![SocketAddr::new(*ip, address.port)],
-            Host::Localhost => vec![
-                SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), address.port),
-                SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), address.port),
-            ],
-            Host::Name(_) => return None,
-        };
-        Some(Self::new(address.to_string().into(), Dial::Addresses(addresses)).speaking(address.scheme))
-    }
-}
+/// What stands before the addresses that are spoken to in TLS.
+const HTTPS: &str = "https://";
 
 /// Where the admin listens, and is asked, unless somebody says otherwise.
 pub const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9901);
@@ -177,11 +130,15 @@ impl Address {
         Self { scheme: Scheme::Http, host, port }
     }
 
-    /// Where an upstream lives: `"app:3000"`, `"10.0.0.1:3000"`, `"[::1]:3000"`, `"3000"`, `"http://app"`.
+    /// Where an upstream lives: `"app:3000"`, `"10.0.0.1:3000"`, `"[::1]:3000"`, `"3000"`, `"http://app"`, `"https://app"`,
+    /// `"unix:/run/app.sock"`.
     ///
     /// # Errors
     /// What is wrong with it, and what to write instead.
     pub fn parse(text: &str) -> Result<Self, Wrong> {
+        if let Some(path) = socket::said(text) {
+            return Ok(Self::plain(Host::Unix(socket::path(text, path)?), 0));
+        }
         let (scheme, rest, default_port) = without_scheme(text)?;
         let not_here = |what, hint: String| Wrong::new(format!("\"{text}\": an address holds no {what}"), hint);
         if let Some(slash) = rest.find(['/', '?', '#']) {
@@ -236,6 +193,7 @@ impl ListenAddress {
                     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port),
                     SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), port),
                 ])),
+                Host::Unix(_) => Err(Wrong::new(format!("\"{text}\" is not an address"), sample)),
                 Host::Name(name) => {
                     Err(Wrong::new(format!("\"{text}\": to listen takes an IP address, and {name} is a name"), sample))
                 }
@@ -256,13 +214,13 @@ impl ListenAddress {
 /// The scheme, the text behind it, and the port that stands for none; an error for what this version does not speak.
 fn without_scheme(text: &str) -> Result<(Scheme, &str, Option<u16>), Wrong> {
     let later = |scheme: &str| {
-        let hint = "this version takes \"host:port\" and \"http://host\"";
+        let hint = "this version takes \"host:port\", \"http://host\", \"https://host\" and \"unix:/path\"";
         Err(Wrong::new(format!("\"{text}\": this version does not speak {scheme} yet"), hint))
     };
     if let Some((scheme, rest)) = text.split_once("://") {
         return match scheme.to_ascii_lowercase().as_str() {
             "http" => Ok((Scheme::Http, rest, Some(80))),
-            "https" => later("https://"),
+            "https" => Ok((Scheme::Https, rest, Some(443))),
             "h2c" => Ok((Scheme::H2c, rest, Some(80))),
             other => {
                 let hint = format!("write \"{}\"", rest.split('/').next().unwrap_or(rest));
@@ -278,7 +236,6 @@ fn without_scheme(text: &str) -> Result<(Scheme, &str, Option<u16>), Wrong> {
         }
     }
     match text.split(':').next() {
-        Some("unix") => later("unix:"),
         Some("srv") => later("srv:"),
         Some("fd") => later("fd:"),
         _ => Ok((Scheme::Http, text, None)),
@@ -402,6 +359,9 @@ mod tests {
             ("localhost:3000", "localhost:3000"),
             ("App.Internal:80", "app.internal:80"),
             ("http://app", "app:80"),
+            ("https://app", "https://app:443"),
+            ("HTTPS://[::1]:8443", "https://[::1]:8443"),
+            ("unix:/run/app.sock", "unix:/run/app.sock"),
             ("HTTP://10.0.0.1:81", "10.0.0.1:81"),
             ("h2c://app", "app:80"),
             ("H2C://[::1]:50051", "[::1]:50051"),
@@ -415,9 +375,7 @@ mod tests {
             ("app", "has no port: write \"app:3000\""),
             ("http://app:3000/v1", "no path: write \"app:3000\"; to change the path, give a route replace_prefix"),
             ("http://app/", "replace_prefix"),
-            ("https://app", "does not speak https:// yet"),
             ("h2c://app/x", "no path: write \"app\""),
-            ("unix:/run/app.sock", "does not speak unix: yet"),
             ("srv:_http._tcp.app", "does not speak srv: yet"),
             ("fd:3", "does not speak fd: yet"),
             ("ftp://app", "no scheme ftp://"),
@@ -462,7 +420,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn there_and_back(text in "\\PC{0,20}|(http://)?([a-z.]{1,9}|[0-9]{1,3}(\\.[0-9]{1,3}){3}|\\[[0-9a-f:]{2,9}\\]):[0-9]{1,5}") {
+        fn there_and_back(text in "\\PC{0,20}|(https?://)?([a-z.]{1,9}|[0-9]{1,3}(\\.[0-9]{1,3}){3}|\\[[0-9a-f:]{2,9}\\]):[0-9]{1,5}") {
             if let Ok(address) = Address::parse(&text) {
                 prop_assert_eq!(Address::parse(&address.to_string()), Ok(address));
             }

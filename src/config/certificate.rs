@@ -2,6 +2,8 @@
 //!
 //! Used when the config is read, and again when a file has changed. No key, and nothing made of one, is ever shown.
 
+mod facts;
+
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
@@ -19,6 +21,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::X509Certificate;
 
 use super::problem::Wrong;
+pub use facts::{Certificate, day};
 
 /// More than any chain has.
 const LARGEST: u64 = 1 << 20;

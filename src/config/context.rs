@@ -16,6 +16,8 @@ pub(super) struct Context {
     pub learned: Option<RefCell<Vec<Known>>>,
     /// Relative paths in the file start here.
     pub base: PathBuf,
+    /// The file of roots that the environment names.
+    pub cert_file: Option<PathBuf>,
 }
 
 /// A key that the compiler reads.

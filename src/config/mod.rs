@@ -21,6 +21,7 @@ pub mod source;
 mod strangers;
 mod syntax;
 pub mod tree;
+pub mod trust;
 pub mod units;
 
 pub use address::{Address, Endpoint, Host, ListenAddress};

@@ -18,6 +18,7 @@ mod layers;
 mod notify;
 mod page;
 mod pool;
+mod pool_tls;
 mod secure;
 mod token;
 
@@ -28,6 +29,7 @@ pub use pool::{
     Balance, Buffers, Check, Connections, Entry, GrpcCheck, HashKey, Health, HostHeader, HttpCheck, Limits, Passive,
     Pool, Retry, Statuses, Timeouts,
 };
+pub use pool_tls::PoolTls;
 pub use secure::ListenerTls;
 pub use token::Token;
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use toml::de::{DeTable, DeValue};
 
+use super::compile::CERT_FILE;
 use super::expand::expand;
 use super::problem::{Origin, Place, Problem, Wrong};
 use super::syntax;
@@ -50,6 +51,8 @@ pub struct Sources {
     pub problems: Vec<Problem>,
     /// The file is not TOML: what the tree holds is a guess, and nothing more is said about it.
     pub broken: bool,
+    /// The file of roots that the environment names (`SSL_CERT_FILE`).
+    pub cert_file: Option<PathBuf>,
 }
 
 /// Merges file, environment and flags, the later over the earlier, and expands `${VAR}`.
@@ -81,7 +84,8 @@ pub fn gather(file: Option<File<'_>>, flags: &Flags, env: &dyn Fn(&str) -> Optio
     merge.text("--health-path", flags.health_path.clone(), &["health_path"]);
     merge.text("--admin", flags.admin.clone(), &["admin", "address"]);
     expand(&mut merge.root, env, &mut merge.problems);
-    Sources { root: merge.root, whole, problems: merge.problems, broken }
+    let cert_file = env_text(CERT_FILE).map(PathBuf::from);
+    Sources { root: merge.root, whole, problems: merge.problems, broken, cert_file }
 }
 
 /// The tree so far, and what went wrong with it.

@@ -104,10 +104,8 @@ impl Pool {
     pub fn new(config: Arc<config::model::Pool>, now: Instant) -> Self {
         let bell = Arc::default();
         let member = |(index, entry): (usize, &Entry)| {
-            let endpoint = Endpoint::literal(&entry.address).unwrap_or_else(|| {
-                let unasked = Dial::Unresolved(None);
-                Endpoint::new(entry.address.to_string().into(), unasked).speaking(entry.address.scheme)
-            });
+            let dial = Endpoint::literal(&entry.address).map_or(Dial::Unresolved(None), |endpoint| endpoint.dial);
+            let endpoint = endpoint(&config, entry, dial);
             let health = first_health(&config, &endpoint.dial, now);
             let fresh = Upstream::fresh(&config, (index, entry.id()), endpoint, health, (now, &bell));
             Arc::new(Upstream { ordinal: index + 1, ..fresh })
@@ -185,7 +183,7 @@ impl Pool {
                 None => {
                     let health = first_health(&self.config, &dial, now);
                     health.switch(words.on(&id, entry), now);
-                    let endpoint = Endpoint::new(said.address.to_string().into(), dial).speaking(said.address.scheme);
+                    let endpoint = endpoint(&self.config, said, dial);
                     Upstream::fresh(&self.config, (entry, id), endpoint, health, (now, &self.bell))
                 }
             }
@@ -248,9 +246,15 @@ fn push(members: &mut Vec<Arc<Upstream>>, upstream: Arc<Upstream>) {
 /// Ready at once where nothing is checked and there is something to dial.
 fn first_health(config: &config::model::Pool, dial: &Dial, now: Instant) -> Health {
     match dial {
-        Dial::Addresses(_) if config.health.is_none() => Health::unchecked(now),
-        Dial::Addresses(_) | Dial::Unresolved(_) => Health::new(now),
+        Dial::Addresses(_) | Dial::Socket(_) if config.health.is_none() => Health::unchecked(now),
+        Dial::Addresses(_) | Dial::Socket(_) | Dial::Unresolved(_) => Health::new(now),
     }
+}
+
+/// The endpoint of an entry, or of one of its addresses.
+fn endpoint(config: &config::model::Pool, entry: &Entry, dial: Dial) -> Endpoint {
+    let plain = Endpoint::new(entry.address.to_string().into(), dial).speaking(entry.address.scheme);
+    Endpoint { proxy_protocol: entry.proxy_protocol, ..plain.with_tls(config.tls.clone()) }
 }
 
 /// Each address of a name is an upstream; the name server's order changes with every answer, ours does not.
@@ -262,7 +266,7 @@ fn split(dial: Dial) -> Vec<Dial> {
             addresses.into_iter().map(|address| Dial::Addresses(vec![address])).collect()
         }
         Dial::Addresses(_) => vec![Dial::Unresolved(None)],
-        Dial::Unresolved(_) => vec![dial],
+        Dial::Socket(_) | Dial::Unresolved(_) => vec![dial],
     }
 }
 
@@ -276,7 +280,7 @@ fn with_dial(endpoint: &Arc<Endpoint>, dial: Dial) -> Arc<Endpoint> {
     if endpoint.dial == dial {
         return Arc::clone(endpoint);
     }
-    Arc::new(Endpoint { key: endpoint.key, authority: Arc::clone(&endpoint.authority), scheme: endpoint.scheme, dial })
+    Arc::new(Endpoint { dial, ..Endpoint::clone(endpoint) })
 }
 
 /// `NAME@IP` (CONTRACT §9).
@@ -285,7 +289,7 @@ fn id_of_one(entry: &Entry, dial: &Dial) -> Arc<str> {
         Dial::Addresses(addresses) => addresses
             .first()
             .map_or_else(|| entry.id(), |address| format!("{}@{}", entry.id(), SocketAddr::ip(address)).into()),
-        Dial::Unresolved(_) => entry.id(),
+        Dial::Socket(_) | Dial::Unresolved(_) => entry.id(),
     }
 }
 

@@ -53,7 +53,7 @@ pub fn blame(cause: Cause) -> Option<Blame> {
         (cause::Fault::Client | cause::Fault::Proxy, _) => None,
         _ if row.retry == cause::Retry::Never || cause == Cause::StaleConnection => None,
         (_, Phase::Queue | Phase::Resolve) => None,
-        (_, Phase::Connect) => Some(Blame::Connect),
+        (_, Phase::Connect | Phase::Tls) => Some(Blame::Connect),
         (_, Phase::Request | Phase::Head | Phase::Body) => Some(Blame::Gateway),
     }
 }
@@ -167,7 +167,9 @@ mod tests {
         use Blame::{Connect, Gateway};
         for &cause in Cause::ALL {
             let wanted = match cause.token() {
-                "unreachable" | "connection_refused" | "connect_timeout" | "connect_reset" => Some(Connect),
+                "unreachable" | "connection_refused" | "connect_timeout" | "connect_reset" | "socket_missing"
+                | "speaks_plaintext" | "tls_timeout" | "tls_alert" | "tls_cert_expired" | "tls_cert_name"
+                | "tls_cert_untrusted" | "tls_failure" => Some(Connect),
                 "closed_without_response"
                 | "reset_before_head"
                 | "truncated_head"

@@ -7,13 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http_body_util::BodyExt as _;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout_at};
 use tower::Service as _;
 
 use crate::cause::{Failure, Phase};
 use crate::client::h1::{Connection, Home, Sending};
-use crate::client::{Order, Progress, connect};
+use crate::client::{Opening, Order, Progress, Stream, open};
 use crate::config::Endpoint;
 use crate::config::model::{Connections, Timeouts};
 
@@ -45,13 +44,13 @@ pub enum Quiet {
     Open(Duration),
 }
 
-type Kind = Connection<TcpStream, Payload>;
+type Kind = Connection<Stream, Payload>;
 
 /// Where the connection lies between two requests.
 #[derive(Default)]
 struct Shelf(Mutex<Option<Kind>>);
 
-impl Home<TcpStream, Payload> for Shelf {
+impl Home<Stream, Payload> for Shelf {
     fn keep(self: Arc<Self>, connection: Kind) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection);
     }
@@ -70,7 +69,8 @@ impl Shelf {
 /// The failure of the first request.
 pub async fn kept(endpoint: &Arc<Endpoint>, visit: &Visit, quiet: Duration) -> Result<Option<Kept>, Failure> {
     let limit = visit.limit;
-    let timeouts = Timeouts { connect: limit, write: limit, read: limit, body: limit, ..Timeouts::default() };
+    let timeouts =
+        Timeouts { connect: limit, tls: limit, write: limit, read: limit, body: limit, ..Timeouts::default() };
     let connections = Connections { max_idle: 1, ..Connections::default() };
     let order = Order {
         endpoint,
@@ -79,13 +79,15 @@ pub async fn kept(endpoint: &Arc<Endpoint>, visit: &Visit, quiet: Duration) -> R
         connections: &connections,
         idle_age: &Arc::default(),
         meter: &Arc::default(),
+        client: None,
         replayable: true,
         fresh: true,
         expects_continue: false,
     };
     let shelf = Arc::new(Shelf::default());
-    let home: Arc<dyn Home<TcpStream, Payload>> = Arc::clone(&shelf) as _;
-    let stream = connect::dial(endpoint, limit).await?;
+    let home: Arc<dyn Home<Stream, Payload>> = Arc::clone(&shelf) as _;
+    let opening = Opening { endpoint, timeouts: &timeouts, client: None, http2: false };
+    let stream = open(opening, &Progress::default()).await?;
     let connection = Connection::new(stream, order, Arc::downgrade(&home));
     if exchange(connection, order, visit).await?.is_none() {
         return Ok(None);
@@ -107,7 +109,7 @@ pub async fn kept(endpoint: &Arc<Endpoint>, visit: &Visit, quiet: Duration) -> R
 /// The status; `None`: the answer was left before its end.
 async fn exchange(mut connection: Kind, order: Order<'_>, visit: &Visit) -> Result<Option<u16>, Failure> {
     let clock = Clock::start(visit.limit);
-    let request = visit.request(&order.endpoint.authority, false)?.into();
+    let request = visit.request(order.endpoint.host(), false)?.into();
     let progress = Arc::new(Progress::default());
     let sending = Sending { order, request, progress: &progress };
     let answered = timeout_at(clock.deadline, connection.call(sending)).await;

@@ -19,7 +19,7 @@ use crate::client::{Body, Client, Order, Progress};
 use crate::config::Endpoint;
 use crate::config::model::{Buffers, Connections, HttpCheck, Timeouts};
 
-use super::{AGENT, BodySeen, HeadSeen, Seen, late};
+use super::{AGENT, BodySeen, HeadSeen, Seen, TlsSeen, late};
 
 /// The most of a body that is read.
 const BODY: usize = 64 << 10;
@@ -38,7 +38,7 @@ pub(super) async fn check(
     seen: &mut Seen,
 ) -> Result<u16, Failure> {
     let clock = Clock::start(limit);
-    let request = request(check, &endpoint.authority)?;
+    let request = request(check, endpoint.host())?;
     let response = ask(endpoint, request, clock, &Buffers::default(), seen).await?;
 
     let status = response.status().as_u16();
@@ -109,7 +109,8 @@ pub(super) async fn ask(
 ) -> Result<Response<Body>, Failure> {
     // A client with no connections, for this one request: so the connection is fresh, and closed at the end.
     let client = Client::<Payload>::new();
-    let timeouts = Timeouts { connect: limit, write: limit, read: limit, body: limit, ..Timeouts::default() };
+    let timeouts =
+        Timeouts { connect: limit, tls: limit, write: limit, read: limit, body: limit, ..Timeouts::default() };
     let connections = Connections { max_idle: 0, ..Connections::default() };
     let order = Order {
         endpoint,
@@ -118,6 +119,7 @@ pub(super) async fn ask(
         connections: &connections,
         idle_age: &Arc::default(),
         meter: &Arc::default(),
+        client: None,
         replayable: true,
         fresh: true,
         expects_continue: false,
@@ -138,7 +140,8 @@ pub(super) async fn ask(
         timeout_at(deadline, watched).await
     };
     seen.connect = progress.connect();
-    let stood = started + seen.connect.unwrap_or_default();
+    seen.tls = progress.session().map(TlsSeen::of);
+    let stood = started + seen.connect.unwrap_or_default() + seen.tls.as_ref().map(|tls| tls.took).unwrap_or_default();
     seen.request = out.map(|out| out.saturating_duration_since(stood));
     let response = answered.map_err(|_elapsed| late(progress.phase(), progress.sent(), limit))??;
     let fields = response.headers();

@@ -19,16 +19,16 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::cause::{Cause, Failure, Phase, spoken};
-use crate::client::connect;
+use crate::client::{Opening, Progress, open};
 use crate::config::Endpoint;
 use crate::config::address::Dial;
-use crate::config::model::{Check, Health};
+use crate::config::model::{Check, Health, Timeouts};
 
 pub use further::{Kept, Quiet, kept};
-pub use seen::{BodySeen, HeadSeen, Seen};
+pub use seen::{BodySeen, HeadSeen, Seen, TlsSeen};
 pub use visit::{Visit, Visited, visit};
 pub use watch::watch;
 
@@ -99,6 +99,7 @@ pub async fn once(endpoint: &Arc<Endpoint>, health: &Health) -> Outcome {
             let sentence = match (&health.check, status) {
                 (Check::Http(_), Some(status)) => format!("{asked} gives {status} in {took}"),
                 (Check::Grpc(_), _) => format!("{asked} gives SERVING in {took}"),
+                _ if seen.tls.is_some() => format!("TLS handshake in {took}"),
                 _ => format!("TCP connect in {took}"),
             };
             Ok(Facts { connect: seen.connect, elapsed, status, sentence, seen })
@@ -115,22 +116,27 @@ pub async fn once(endpoint: &Arc<Endpoint>, health: &Health) -> Outcome {
 type Passed = (Option<Duration>, Option<u16>);
 
 async fn tcp(endpoint: &Endpoint, limit: Duration, seen: &mut Seen) -> Result<Option<u16>, Failure> {
-    let started = Instant::now();
-    connect::dial(endpoint, limit).await?;
-    seen.connect = Some(started.elapsed());
+    let timeouts = Timeouts { connect: limit, tls: limit, ..Timeouts::default() };
+    let progress = Progress::default();
+    let opening = Opening { endpoint, timeouts: &timeouts, client: None, http2: false };
+    let opened = timeout(limit, open(opening, &progress)).await;
+    (seen.connect, seen.tls) = (progress.connect(), progress.session().map(TlsSeen::of));
+    opened.map_err(|_elapsed| late(progress.phase(), false, limit))??;
     Ok(None)
 }
 
 /// The endpoint itself, or the same host at the port of the checks.
 #[must_use]
 pub fn at_port(endpoint: &Arc<Endpoint>, port: Option<u16>) -> Arc<Endpoint> {
-    let Some(port) = port else { return Arc::clone(endpoint) };
+    let (Some(port), Dial::Addresses(_) | Dial::Unresolved(_)) = (port, &endpoint.dial) else {
+        return Arc::clone(endpoint);
+    };
     let host = endpoint.authority.rsplit_once(':').map_or(&*endpoint.authority, |(host, _)| host);
     let mut dial = endpoint.dial.clone();
     if let Dial::Addresses(addresses) = &mut dial {
         addresses.iter_mut().for_each(|address| address.set_port(port));
     }
-    Arc::new(Endpoint::new(format!("{host}:{port}").into(), dial).speaking(endpoint.scheme))
+    Arc::new(endpoint.like(format!("{host}:{port}").into(), dial))
 }
 
 /// What is asked: `GET /healthz`.
@@ -147,6 +153,7 @@ fn asked(check: &Check) -> String {
 fn late(phase: Phase, sent: bool, limit: Duration) -> Failure {
     let cause = match phase {
         Phase::Queue | Phase::Resolve | Phase::Connect => Cause::ConnectTimeout,
+        Phase::Tls => Cause::TlsTimeout,
         Phase::Request => Cause::WriteTimeout,
         Phase::Head => Cause::ReadTimeout,
         Phase::Body => Cause::BodyTimeout,
@@ -171,6 +178,11 @@ fn sentence(failure: &Failure, authority: &str, health: &Health, elsewhere: Opti
             "{cause}. It did not take the connection within {limit} (limit: health.timeout). \
              Is its host up, and does a firewall let causeway in?"
         ),
+        Cause::TlsTimeout => {
+            format!(
+                "{cause}. It took the connection, then did not answer to TLS within {limit} (limit: health.timeout)."
+            )
+        }
         Cause::WriteTimeout => format!("{cause}. It did not take {asked} within {limit} (limit: health.timeout)."),
         Cause::ReadTimeout => format!("{cause}. It gave no answer to {asked} within {limit} (limit: health.timeout)."),
         Cause::BodyTimeout => {

@@ -2,17 +2,52 @@
 
 use std::time::Duration;
 
+use crate::client::tls::Session;
+use crate::config::certificate::Certificate;
+
 /// Each phase as far as it came to its end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
     /// How long the connection took.
     pub connect: Option<Duration>,
+    /// The TLS session.
+    pub tls: Option<TlsSeen>,
     /// How long the request took to be sent to its end.
     pub request: Option<Duration>,
     /// The head of the answer.
     pub head: Option<HeadSeen>,
     /// The body of the answer.
     pub body: Option<BodySeen>,
+}
+
+/// A TLS session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsSeen {
+    /// How long it took.
+    pub took: Duration,
+    /// `TLS 1.3`.
+    pub version: &'static str,
+    /// `TLS13_AES_256_GCM_SHA384`.
+    pub cipher: Option<&'static str>,
+    /// What is spoken in it, if that was agreed on.
+    pub alpn: Option<String>,
+    /// The certificate was looked at, and believed.
+    pub verified: bool,
+    /// The upstream's certificate.
+    pub certificate: Option<Certificate>,
+}
+
+impl TlsSeen {
+    pub(super) fn of(session: &Session) -> Self {
+        Self {
+            took: session.took,
+            version: session.version,
+            cipher: session.cipher,
+            alpn: session.alpn.clone(),
+            verified: session.verified,
+            certificate: session.certificate(),
+        }
+    }
 }
 
 /// The head of an answer.
@@ -51,6 +86,7 @@ impl Seen {
     pub fn spent(&self) -> Duration {
         let head = self.head.as_ref().map(|head| head.took);
         let body = self.body.as_ref().map(|body| body.took);
-        [self.connect, self.request, head, body].into_iter().flatten().sum()
+        let tls = self.tls.as_ref().map(|tls| tls.took);
+        [self.connect, tls, self.request, head, body].into_iter().flatten().sum()
     }
 }

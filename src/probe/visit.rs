@@ -99,7 +99,7 @@ pub async fn visit(endpoint: &Arc<Endpoint>, visit: &Visit) -> Visited {
 
 async fn asked(endpoint: &Arc<Endpoint>, visit: &Visit, seen: &mut Seen) -> Result<u16, Failure> {
     let clock = Clock::start(visit.limit);
-    let request = visit.request(&endpoint.authority, true)?;
+    let request = visit.request(endpoint.host(), true)?;
     let response = ask(endpoint, request, clock, &visit.buffers, seen).await?;
     let status = response.status();
     // What follows a 101 is another protocol.

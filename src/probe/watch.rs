@@ -39,7 +39,7 @@ where
         let members = pool.members();
         if !seen.as_ref().is_some_and(|seen| Arc::ptr_eq(seen, &members)) {
             // A name without an address leaves nothing to check: it is unknown until it has one (CONTRACT §2).
-            let wanted = || members.iter().filter(|upstream| matches!(upstream.endpoint.dial, Dial::Addresses(_)));
+            let wanted = || members.iter().filter(|upstream| !matches!(upstream.endpoint.dial, Dial::Unresolved(_)));
             let new = wanted().filter(|upstream| !running.contains_key(&upstream.endpoint.key)).count();
             let mut begun = 0;
             let left: HashMap<u64, AbortHandle> = wanted()

@@ -1,6 +1,7 @@
 //! One try at one upstream: send, wait for the head, hold a short body; ended early by eviction or by the whole exchange's
 //! clock. It never chooses an upstream and never judges what follows.
 
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use http::{Response, StatusCode, Uri};
 use tokio::time::Instant;
 
 use crate::cause::{self, Cause, Failure, Phase, spoken};
-use crate::client::{self, Head, Order, Outgoing, Progress};
+use crate::client::{self, Head, Order, Outgoing, Progress, introduction};
 use crate::config::model::{FieldRules, Forward, HostHeader};
 use crate::health::State;
 use crate::observe::trace::Parent;
@@ -77,6 +78,8 @@ impl Setting<'_> {
     pub(super) async fn attempt(&self, running: &Running, choice: &Choice, tally: Tally) -> Result<Answer, Failure> {
         let Running { pick: Pick { upstream, .. }, progress, parent, .. } = running;
         let parent = parent.as_ref();
+        // On the heap: few upstreams want it.
+        let client = upstream.endpoint.proxy_protocol.then(|| Box::new(self.introduced()));
         let order = Order {
             endpoint: &upstream.endpoint,
             timeouts: &self.forward.timeouts,
@@ -84,6 +87,7 @@ impl Setting<'_> {
             connections: &self.pool.config.connections,
             idle_age: &upstream.idle_age,
             meter: &upstream.meter,
+            client: client.as_deref(),
             replayable: self.idempotent && self.replay.whole(),
             fresh: false,
             expects_continue: self.asked.passed.expects_continue,
@@ -114,6 +118,13 @@ impl Setting<'_> {
         }
     }
 
+    /// Who the client is, for an upstream that wants to know before all else.
+    fn introduced(&self) -> introduction::Client {
+        let (conn, ours) = (self.asked.conn, self.asked.ours.client);
+        let from = if ours == conn.peer.ip() { conn.peer } else { SocketAddr::new(ours, 0) };
+        introduction::Client { from, to: conn.local }
+    }
+
     /// A kept connection that died is no attempt and blames nobody: the request goes out again on a fresh one, if nothing was
     /// sent; or if it may be resent and there is nobody else to take it.
     fn replaces(&self, failure: &Failure, choice: &Choice, tally: Tally) -> bool {
@@ -137,7 +148,7 @@ impl Setting<'_> {
             HostHeader::Client if client.is_some() => client,
             HostHeader::Literal(host) => Some(host),
             HostHeader::Client | HostHeader::Upstream => {
-                literal = HeaderValue::from_str(&upstream.endpoint.authority).ok();
+                literal = HeaderValue::from_str(upstream.endpoint.host()).ok();
                 literal.as_ref()
             }
         };

@@ -118,7 +118,8 @@ pub(super) async fn forward(
         if paid && !failure.sent && forward.retry.budget.is_some() {
             pool.budget.give_back(now);
         }
-        tally.sent |= failure.sent;
+        // A session that an alert ended at once took nothing of the request: nobody has read it (RFC 8446 §4.4.3: no 0-RTT here).
+        tally.sent |= failure.sent && failure.cause != Cause::TlsAlert;
         patience.failed(now);
 
         // 4. judge

@@ -8,6 +8,7 @@ mod elsewhere;
 mod kept_out;
 mod limits;
 mod own_network;
+mod secure;
 mod spec;
 mod table;
 
@@ -69,7 +70,7 @@ fn proxy_status(wanted: &Wanted, answer: &Response, full: bool) {
         }
         other => assert_eq!(other, wanted.cause.row().rfc9209, "{field}"),
     }
-    let asked = wanted.attempt.is_some_and(|(phase, _)| !matches!(phase, Phase::Resolve | Phase::Connect));
+    let asked = wanted.attempt.is_some_and(|(phase, _)| !matches!(phase, Phase::Resolve | Phase::Connect | Phase::Tls));
     let theirs = wanted.cause.row().fault == causeway::cause::Fault::Client;
     assert!(param("next-protocol").is_some() == asked || theirs, "{field}");
     let status = param("status-code").and_then(|code| code.as_integer()).map(i128::from);

@@ -23,11 +23,11 @@ type Spec = (&'static str, &'static str, u16, Phase, Fault, Retry, bool, Option<
 fn spec() -> Vec<Spec> {
     use Fault::{Client, Network, Proxy, Upstream};
     use Met::{Table, Test};
-    use Phase::{Body, Connect, Head, Queue, Request, Resolve};
+    use Phase::{Body, Connect, Head, Queue, Request, Resolve, Tls};
     use Retry::{Any, Idempotent as Idem, Never};
     const CONNECT: Option<Blame> = Some(Blame::Connect);
     const GATEWAY: Option<Blame> = Some(Blame::Gateway);
-    let (own, limits) = ("causes/own_network.rs", "causes/limits.rs");
+    let (own, limits, secure) = ("causes/own_network.rs", "causes/limits.rs", "causes/secure.rs");
     vec![
         ("dns_not_found", "dns_error", 502, Resolve, Network, Any, false, None, Test(own, "a_name_server_that_says_no_or_nothing")),
         ("dns_failure", "dns_error", 502, Resolve, Network, Any, false, None, Test(own, "a_name_server_that_says_no_or_nothing")),
@@ -40,6 +40,15 @@ fn spec() -> Vec<Spec> {
         ("files_exhausted", "proxy_internal_error", 503, Connect, Proxy, Any, false, None, Test("causes/elsewhere.rs", "out_of_files_is_503_and_says_so")),
         ("upstream_busy", "connection_limit_reached", 503, Queue, Proxy, Any, false, None, Test(limits, "no_slot_at_all")),
         ("queue_timeout", "connection_limit_reached", 503, Queue, Proxy, Any, false, None, Test(limits, "no_slot_in_time")),
+        ("socket_missing", "connection_refused", 502, Connect, Upstream, Any, false, CONNECT, Test(secure, "a_socket_that_is_not_there")),
+        ("socket_denied", "proxy_configuration_error", 502, Connect, Proxy, Any, false, None, Test(secure, "a_socket_that_may_not_be_opened")),
+        ("speaks_plaintext", "tls_protocol_error", 502, Tls, Upstream, Any, false, CONNECT, Test(secure, "who_does_not_speak_tls")),
+        ("tls_timeout", "connection_timeout", 504, Tls, Upstream, Any, true, CONNECT, Test(secure, "who_does_not_speak_tls")),
+        ("tls_alert", "tls_alert_received", 502, Tls, Upstream, Any, false, CONNECT, Test(secure, "who_does_not_speak_tls")),
+        ("tls_cert_expired", "tls_certificate_error", 502, Tls, Upstream, Any, false, CONNECT, Test(secure, "a_certificate_that_is_not_believed")),
+        ("tls_cert_name", "tls_certificate_error", 502, Tls, Upstream, Any, false, CONNECT, Test(secure, "a_certificate_that_is_not_believed")),
+        ("tls_cert_untrusted", "tls_certificate_error", 502, Tls, Upstream, Any, false, CONNECT, Test(secure, "a_certificate_that_is_not_believed")),
+        ("tls_failure", "tls_protocol_error", 502, Tls, Upstream, Any, false, CONNECT, Test(secure, "who_does_not_speak_tls")),
         ("stale_connection", "connection_terminated", 502, Head, Upstream, Idem, false, None, Table),
         ("closed_without_response", "connection_terminated", 502, Head, Upstream, Idem, false, GATEWAY, Table),
         ("reset_before_head", "connection_terminated", 502, Head, Upstream, Idem, false, GATEWAY, Table),

@@ -275,8 +275,8 @@ async fn the_readme_shows_a_real_run() {
 #[test]
 fn the_other_exit_codes() {
     assert_eq!(probe(&["not an address"], None).0, 2);
-    let (code, said) = probe(&["https://app:8443/x"], None);
-    assert!(code == 2 && said.contains("does not speak TLS to upstreams yet") && said.contains("curl -ikv"), "{said}");
+    let (code, said) = probe(&["unix:app.sock"], None);
+    assert!(code == 2 && said.contains("the path of a socket begins with /"), "{said}");
     let (code, said) = probe(&[], None);
     assert!(code == 78 && said.contains("causeway probe 3000"), "{said}");
     assert_eq!(probe(&[], Some("nonsense = 1\n")).0, 78);

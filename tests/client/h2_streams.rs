@@ -31,6 +31,7 @@ async fn at_once(bench: &Bench, count: usize, request: impl Fn(usize) -> Request
 
 fn order(bench: &Bench) -> Order<'_> {
     Order {
+        client: None,
         endpoint: &bench.endpoint,
         timeouts: &bench.timeouts,
         buffers: &bench.buffers,

@@ -9,6 +9,8 @@ mod h2_faults;
 mod h2_streams;
 mod kept;
 mod no_head;
+mod sockets;
+mod tls;
 
 use std::error::Error;
 use std::pin::Pin;
@@ -18,8 +20,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use causeway::cause::Failure;
-use causeway::client::{Body, Client, Order, Progress};
+use causeway::cause::{Cause, Failure, Phase};
+use causeway::client::{Body, Client, Order, Progress, introduction};
 use causeway::config::Endpoint;
 use causeway::config::address::{Dial, Scheme};
 use causeway::config::model::{Buffers, Connections, Timeouts};
@@ -47,6 +49,7 @@ struct Bench {
     replayable: bool,
     fresh: bool,
     expects_continue: bool,
+    introduced: Option<introduction::Client>,
     progress: Arc<Progress>,
 }
 
@@ -64,6 +67,7 @@ impl Bench {
             replayable: true,
             fresh: false,
             expects_continue: false,
+            introduced: None,
             progress: Arc::default(),
         }
     }
@@ -87,6 +91,7 @@ impl Bench {
             connections: &self.connections,
             idle_age: &self.idle_age,
             meter: &self.meter,
+            client: self.introduced.as_ref(),
             replayable: self.replayable,
             fresh: self.fresh,
             expects_continue: self.expects_continue,

@@ -268,3 +268,30 @@ proptest! {
         prop_assert_eq!(check(&text).is_ok(), first <= most);
     }
 }
+
+#[test]
+fn tls_of_a_pool_is_read_with_all_that_is_wrong() {
+    let problems = |text: &str| match Config::from_toml(text) {
+        Ok(_) => String::new(),
+        Err(problems) => problems.iter().map(|problem| format!("{problem:?}\n")).collect(),
+    };
+    let authority = crate::support::tls_origin::Authority::new();
+    let (one, two) = (authority.issue(&["a.test"], 2090), authority.issue(&["b.test"], 2090));
+    let pool = "[pool.app]\nupstreams = [\"https://app\"]\nhost_header = \"upstream\"\n[pool.app.tls]\n";
+    for (lines, wanted) in [
+        ("ca = \"no-such.pem\"\ncert = \"x.pem\"\n", &["cannot read no-such.pem", "`cert` has no key"][..]),
+        ("server_name = \"https://x\"", &["is not a name or an IP address"]),
+        (&format!("ca = {:?}", one.key_file), &["holds no certificate"]),
+        (&format!("cert = {:?}\nkey = {:?}", one.cert_file, two.key_file), &["this key is not the one of `cert`"]),
+        (&format!("cert = {:?}\nkey = {:?}", one.cert_file, one.cert_file), &["holds no key that can be read"]),
+    ] {
+        let said = problems(&format!("{pool}{lines}"));
+        assert!(wanted.iter().all(|wanted| said.contains(wanted)), "{lines}: {said}");
+    }
+    let good = format!("{pool}ca = {:?}\ncert = {:?}\nkey = {:?}", authority.file(), one.cert_file, one.key_file);
+    let config = Config::from_toml(&good).unwrap();
+    let tls = config.pools[0].tls.as_ref().unwrap();
+    assert!(tls.verify && tls.server_name.is_none() && config.pools[0].timeouts.tls == Duration::from_secs(5));
+    let text = "[pool.app]\nupstreams = [\"unix:/run/app.sock\"]\nhealth.port = 9000\n";
+    assert!(problems(text).contains("unix:/run/app.sock has no port to check"), "{}", problems(text));
+}

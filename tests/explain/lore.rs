@@ -7,8 +7,21 @@ use causeway::config::Config;
 use causeway::config::compile;
 
 /// Programs that a step may name; all others are this one's commands.
-const TOOLS: &[&str] =
-    &["curl", "getent", "ip", "ss", "sysctl", "ulimit", "cat", "df", "docker", "htpasswd", "journalctl"];
+const TOOLS: &[&str] = &[
+    "curl",
+    "getent",
+    "ip",
+    "ss",
+    "sysctl",
+    "ulimit",
+    "cat",
+    "df",
+    "docker",
+    "htpasswd",
+    "journalctl",
+    "openssl",
+    "date",
+];
 
 /// Every key with its table in front, `pool.NAME.timeouts.read`.
 fn keys() -> Vec<String> {

@@ -87,7 +87,7 @@ fn hints_name_only_keys_and_commands_that_exist() {
     for &cause in Cause::ALL {
         let row = cause.row();
         texts.extend([row.means, row.hint, row.short, row.message].map(str::to_owned));
-        let command = row.command.replace("{address}", "127.0.0.1:3000");
+        let command = Failure::new(cause).command("127.0.0.1:3000").unwrap_or_default();
         let own = command.strip_prefix("causeway ").is_some_and(is_a_command);
         let tool = command.is_empty() || tools.iter().any(|tool| command.starts_with(tool));
         assert!(own || tool, "{cause}: {command}");

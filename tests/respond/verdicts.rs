@@ -241,7 +241,7 @@ fn the_command_asks_for_what_was_asked() {
         assert_eq!(next(Method::GET, target, Cause::ConnectionRefused), "causeway probe 127.0.0.1:3000");
         assert_eq!(next(Method::GET, target, Cause::ReadTimeout), "causeway explain read_timeout");
     }
-    assert_eq!(next(Method::GET, "/x", Cause::SpeaksTls), "curl -ik https://127.0.0.1:3000/x");
+    assert_eq!(next(Method::GET, "/x", Cause::SpeaksTls), "causeway probe https://127.0.0.1:3000/x");
 }
 
 #[test]

@@ -10,3 +10,4 @@ pub mod proxy;
 pub mod raw;
 pub mod schema;
 pub mod source;
+pub mod tls_origin;

@@ -39,6 +39,7 @@ async fn exchange(hook: &Webhook, told: &Told, limit: Duration) -> Result<u16, S
         connections: &Connections { max_idle: 0, ..Connections::default() },
         idle_age: &Arc::default(),
         meter: &Arc::default(),
+        client: None,
         replayable: false,
         fresh: true,
         expects_continue: false,

@@ -18,6 +18,8 @@ pub(super) fn default_of(key: &str) -> Option<String> {
     Some(match key {
         "timeouts.resolve" => duration_text(pool.timeouts.resolve),
         "timeouts.connect" => duration_text(pool.timeouts.connect),
+        "timeouts.tls" => duration_text(pool.timeouts.tls),
+        "tls.ca" | "tls.server_name" | "tls.cert" => "none".to_owned(),
         "timeouts.write" => duration_text(pool.timeouts.write),
         "timeouts.read" => duration_text(pool.timeouts.read),
         "timeouts.body" => duration_text(pool.timeouts.body),
@@ -71,7 +73,7 @@ pub(super) fn client(cause: Cause) -> String {
     let row = cause.row();
     let held = match row.phase {
         Phase::Body => ", while the answer is held back (buffers.response); later it is cut off",
-        Phase::Queue | Phase::Resolve | Phase::Connect | Phase::Request | Phase::Head => "",
+        Phase::Queue | Phase::Resolve | Phase::Connect | Phase::Tls | Phase::Request | Phase::Head => "",
     };
     match row.status {
         0 => "nothing of it: health checks alone meet it".to_owned(),

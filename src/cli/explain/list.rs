@@ -14,11 +14,12 @@ const NAME: usize = 24;
 type Holds = fn(Cause) -> bool;
 
 /// The groups, in order; the client's own faults and what is no request stand for themselves.
-const GROUPS: [(&str, Holds); 8] = [
+const GROUPS: [(&str, Holds); 9] = [
     ("the client and its request", |cause| cause.row().fault == Fault::Client),
     ("queue: before an upstream is asked", |cause| of_a_request(cause) == Some(Phase::Queue)),
     ("resolve: finding its address", |cause| of_a_request(cause) == Some(Phase::Resolve)),
     ("connect: opening the connection", |cause| of_a_request(cause) == Some(Phase::Connect)),
+    ("tls: making it a TLS session", |cause| of_a_request(cause) == Some(Phase::Tls)),
     ("request: sending the request", |cause| of_a_request(cause) == Some(Phase::Request)),
     ("head: waiting for the head of the answer", |cause| of_a_request(cause) == Some(Phase::Head)),
     ("body: reading the rest of it", |cause| of_a_request(cause) == Some(Phase::Body)),

@@ -67,7 +67,7 @@ impl Around {
     /// The addresses that upstreams of the config have, as far as they can be told without a name server: those with the name
     /// of this one have its addresses.
     fn named(&self, endpoint: &Endpoint) -> Vec<SocketAddr> {
-        let own_name = endpoint.authority.rsplit_once(':').map_or("", |(host, _)| host);
+        let own_name = endpoint.name();
         let of = |address: &Address| match (&address.host, Endpoint::literal(address)) {
             (_, Some(literal)) => addresses(&literal).to_vec(),
             (Host::Name(name), None) if **name == *own_name => {
@@ -82,7 +82,7 @@ impl Around {
 fn addresses(endpoint: &Endpoint) -> &[SocketAddr] {
     match &endpoint.dial {
         Dial::Addresses(addresses) => addresses,
-        Dial::Unresolved(_) => &[],
+        Dial::Socket(_) | Dial::Unresolved(_) => &[],
     }
 }
 

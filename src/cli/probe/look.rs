@@ -91,7 +91,7 @@ async fn in_order<T: Send + 'static>(all: impl Iterator<Item = impl Future<Outpu
 /// Each address of a name is an upstream (CONTRACT §2).
 async fn each(target: Arc<Target>, how: How, room: Arc<Room>) -> Vec<Report> {
     let (resolved, endpoints) = match Endpoint::literal(&target.address) {
-        Some(endpoint) => (None, vec![(None, endpoint)]),
+        Some(endpoint) => (None, vec![(None, target.spoken_to(endpoint))]),
         None => {
             let _place = room.places.acquire().await;
             match addresses(&target, &room).await {
@@ -162,7 +162,8 @@ async fn addresses(target: &Target, room: &Room) -> Result<(Step, Vec<(Option<Ip
     let endpoints = ips.map(|ip| {
         (
             Some(ip).filter(|_| several && target.only.is_none()),
-            Endpoint::new(authority.as_str().into(), Dial::Addresses(vec![SocketAddr::new(ip, port)])),
+            target
+                .spoken_to(Endpoint::new(authority.as_str().into(), Dial::Addresses(vec![SocketAddr::new(ip, port)]))),
         )
     });
     let endpoints: Vec<_> = endpoints.collect();
@@ -297,20 +298,24 @@ const fn is_checks_own(cause: Cause) -> bool {
 
 /// A connection to each address, as a TCP check opens it. Wrong if none takes one.
 async fn connects(look: &Look<'_>, report: &mut Report) -> Option<Wrong> {
-    let Dial::Addresses(addresses) = &look.endpoint.dial else { return None };
+    let dials: Vec<Dial> = match &look.endpoint.dial {
+        Dial::Addresses(addresses) => addresses.iter().map(|address| Dial::Addresses(vec![*address])).collect(),
+        Dial::Socket(_) => vec![look.endpoint.dial.clone()],
+        Dial::Unresolved(_) => return None,
+    };
     let allowed = look.target.pool.timeouts.connect;
     let (limit, named) =
         if allowed <= CONNECT { (allowed, "limit: timeouts.connect") } else { (CONNECT, further::PATIENCE) };
-    let tries = addresses.iter().map(|address| {
-        let endpoint = Endpoint::new(Arc::clone(&look.endpoint.authority), Dial::Addresses(vec![*address]));
+    let tries = dials.iter().map(|dial| {
+        let endpoint = Endpoint::new(Arc::clone(&look.endpoint.authority), dial.clone());
         let tcp = Health { timeout: limit, ..tcp() };
         async move { probe::once(&Arc::new(endpoint), &tcp).await }
     });
     let mut failures: Vec<Failure> = Vec::new();
     let (mut stood, mut refused) = (Vec::new(), Vec::new());
-    let literal = addresses.len() == 1;
-    for (address, outcome) in addresses.iter().zip(in_order(tries).await) {
-        let fact = address.to_string();
+    let literal = dials.len() == 1;
+    for (dial, outcome) in dials.iter().zip(in_order(tries).await) {
+        let fact = dial.addresses().first().map_or_else(|| look.endpoint.authority.to_string(), ToString::to_string);
         match outcome {
             Ok(facts) => {
                 stood.push(fact.clone());
@@ -318,7 +323,7 @@ async fn connects(look: &Look<'_>, report: &mut Report) -> Option<Wrong> {
             }
             Err(failed) => {
                 let matter = matter(&failed.failure, named);
-                let said = if literal && fact == *look.endpoint.authority {
+                let said = if literal && look.endpoint.authority.ends_with(&*fact) {
                     matter
                 } else {
                     format!("{fact}  {}", matter.replace("on this port", "there"))
@@ -352,7 +357,7 @@ fn tcp() -> Health {
 /// The pool's own check, and what its answer means.
 async fn checked(look: &Look<'_>, health: &Health, report: &mut Report) -> Option<Wrong> {
     let Check::Http(check) = &health.check else { return None };
-    let host = check.host_header.as_ref().map_or(&*look.endpoint.authority, |host| host.to_str().unwrap_or_default());
+    let host = check.host_header.as_ref().map_or(look.endpoint.host(), |host| host.to_str().unwrap_or_default());
     let asked = format!("{} {}, Host: {host}", check.method, check.path);
     let (seen, elapsed, failure) = match probe::once(&look.endpoint, health).await {
         Ok(facts) => (facts.seen, facts.elapsed, None),
@@ -400,7 +405,7 @@ fn advice(failure: &Failure, seen: &Seen, check: &HttpCheck) -> Option<String> {
 /// A request as clients send it. Whatever status it has: HTTP works.
 async fn visited(look: &Look<'_>, report: &mut Report) -> Option<Wrong> {
     let visit = look.visit(look.path());
-    let host = visit.host.as_ref().map_or(&*look.endpoint.authority, |host| host.to_str().unwrap_or_default());
+    let host = visit.host.as_ref().map_or(look.endpoint.host(), |host| host.to_str().unwrap_or_default());
     let asked = format!("GET {}, Host: {host}", visit.target);
     let visited = probe::visit(&look.endpoint, &visit).await;
     let (seen, failure) = (&visited.seen, visited.result.err());

@@ -14,6 +14,7 @@ mod report;
 mod steps;
 mod target;
 mod text;
+mod tls;
 
 use std::io::Write as _;
 use std::path::PathBuf;

@@ -129,7 +129,7 @@ pub(super) fn matter(failure: &Failure, limit: &str) -> String {
 
 /// The hints name the keys of traffic; here another limit may have run out.
 fn limited(text: &str, limit: &str) -> String {
-    ["timeouts.connect", "timeouts.read", "timeouts.write", "timeouts.body"]
+    ["timeouts.connect", "timeouts.tls", "timeouts.read", "timeouts.write", "timeouts.body"]
         .iter()
         .fold(text.to_owned(), |text, key| text.replace(&format!("(limit: {key})"), &format!("({limit})")))
 }

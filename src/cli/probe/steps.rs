@@ -1,6 +1,6 @@
 //! One exchange as lines: request, head and body, from what it met and what ended it. Pure.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::cause::{Failure, Phase, sized};
 use crate::config::problem::count;
@@ -8,6 +8,7 @@ use crate::probe::Seen;
 
 use super::report::{Report, Step, matter};
 use super::text::{approximate, spoken};
+use super::tls;
 
 /// Request, head and body as steps, the last of them with what went wrong.
 pub(super) fn exchange(
@@ -26,7 +27,8 @@ pub(super) fn exchange(
     if let (Some(connect), None, Some(took)) = (connects.next(), connects.next(), seen.connect) {
         connect.elapsed = took;
     }
-    for phase in [Phase::Queue, Phase::Resolve, Phase::Connect] {
+    steps.extend(seen.tls.as_ref().map(|session| tls::step(session, SystemTime::now())));
+    for phase in [Phase::Queue, Phase::Resolve, Phase::Connect, Phase::Tls] {
         if let Some(failure) = failed_in(phase) {
             steps.push(Step::new(phase.token(), rest, matter(failure, limit)).because(failure.cause));
         }

@@ -1,13 +1,17 @@
 //! What is asked: the upstreams of the config, or what the command line names, with the settings that apply.
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use http::uri::PathAndQuery;
 
+use crate::cli::run::variable;
+use crate::config::address::Scheme;
+use crate::config::compile::{CERT_FILE, usual_tls};
 use crate::config::model::{Action, Entry, HostPattern, Pool};
 use crate::config::problem::{Wrong, ascii};
-use crate::config::{Address, Config};
+use crate::config::{Address, Config, Endpoint};
 
 /// The pool of an address that is in none.
 const NO_POOL: &str = "app";
@@ -30,6 +34,16 @@ pub(super) struct Target {
     pub(super) path: Option<PathAndQuery>,
     /// A Host that its clients use.
     pub(super) host: Option<String>,
+}
+
+impl Target {
+    /// The endpoint, spoken to as the settings say.
+    pub(super) fn spoken_to(&self, endpoint: Endpoint) -> Endpoint {
+        let own = self.pool.upstreams.iter().find(|entry| entry.address == self.address);
+        let proxy_protocol = own.is_some_and(|entry| entry.proxy_protocol);
+        let tls = self.pool.tls.clone();
+        Endpoint { proxy_protocol, ..endpoint.speaking(self.address.scheme).with_tls(tls) }
+    }
 }
 
 /// Everything that these words mean; without any, the whole config.
@@ -109,8 +123,12 @@ fn named(word: &str, config: Option<&Config>) -> Result<Vec<Target>, Wrong> {
     let (address, path) = split(word)?;
     let mut found = known(&|_, entry| entry.address == address);
     if found.is_empty() {
+        let tls = match address.scheme {
+            Scheme::Https => Some(usual_tls(variable(CERT_FILE).as_ref().map(Path::new))?),
+            Scheme::Http | Scheme::H2c => None,
+        };
         found.push(Target {
-            pool: Arc::new(Pool::new(NO_POOL, vec![Entry::new(address.clone())])),
+            pool: Arc::new(Pool { tls, ..Pool::new(NO_POOL, vec![Entry::new(address.clone())]) }),
             configured: false,
             id: address.to_string(),
             name: address.to_string(),
@@ -132,9 +150,8 @@ fn named(word: &str, config: Option<&Config>) -> Result<Vec<Target>, Wrong> {
 /// An address, and the path behind it.
 fn split(word: &str) -> Result<(Address, Option<PathAndQuery>), Wrong> {
     let start = word.find("://").map_or(0, |at| at + 3);
-    if word[..start].eq_ignore_ascii_case("https://") {
-        let hint = format!("this version takes http:// and host:port; with TLS: curl -ikv {word}");
-        return Err(Wrong::new(format!("\"{word}\": this version does not speak TLS to upstreams yet"), hint));
+    if word.starts_with("unix:") {
+        return Ok((Address::parse(word)?, None));
     }
     let end = word[start..].find(['/', '?', '#']).map_or(word.len(), |at| start + at);
     let address = Address::parse(&word[..end])?;
@@ -200,7 +217,6 @@ mod tests {
     #[test]
     fn what_is_no_target_says_what_to_write() {
         for (word, wanted) in [
-            ("https://app:8443/x", "does not speak TLS to upstreams yet"),
             ("app", "has no port: write \"app:3000\""),
             ("ftp://app", "no scheme ftp://"),
             ("http://app:1/\u{e9}", "not a path"),

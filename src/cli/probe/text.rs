@@ -157,6 +157,7 @@ mod tests {
         report.steps.push(Step::new("resolve", ms(18), "10.0.4.17"));
         report.steps.push(Step::new("connect", ms(0), "10.0.4.17:8080"));
         let seen = Seen {
+            tls: None,
             connect: Some(ms(6)),
             request: Some(ms(1)),
             head: Some(HeadSeen {

@@ -248,7 +248,9 @@ where
     fn answered(mut self: Box<Self>, answer: Answer, order: &Order<'_>) -> Response<Body> {
         self.facts.head();
         let idle = answer.idle.unwrap_or(order.connections.idle);
-        self.limits = Limits { idle, until: self.born + order.connections.max_age, count: order.connections.max_idle };
+        // Behind a PROXY header it belongs to one client.
+        let count = if self.endpoint.proxy_protocol { 0 } else { order.connections.max_idle };
+        self.limits = Limits { idle, until: self.born + order.connections.max_age, count };
         self.announced = answer.idle.is_some();
         self.keeps = answer.keeps;
         let body = match answer.framing {

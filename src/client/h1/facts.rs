@@ -24,6 +24,8 @@ pub(in crate::client) struct Facts {
     pub(in crate::client) head: Vec<u8>,
     /// How reading ended.
     pub(in crate::client) end: Option<End>,
+    /// The alert by which TLS ended.
+    pub(in crate::client) alert: Option<u8>,
     /// The first write error: nothing is written after it, but reading goes on, for an answer that was sent before the
     /// upstream closed (HTTP.md "Early answers from upstream").
     pub(in crate::client) write_error: Option<io::Error>,

@@ -40,7 +40,7 @@ use tower::Service;
 use super::body::Body;
 use super::head::Outgoing;
 use super::reuse::{Keep, Limits, Look};
-use super::{Order, Progress};
+use super::{Order, Progress, tls};
 use crate::cause::{Cause, Failure};
 use crate::config::Endpoint;
 use crate::health::IdleAge;
@@ -183,6 +183,7 @@ impl<T: AsyncRead + Unpin + Send + 'static, B: Send + 'static> Keep for Connecti
         match pin!(tokio::task::unconstrained(look)).poll(&mut cx) {
             Poll::Pending => Look::Open,
             Poll::Ready(Ok(())) if read.filled().is_empty() => Look::Closed(noted),
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Look::Closed(noted),
             Poll::Ready(_) => {
                 if !read.filled().is_empty() {
                     events::unasked_bytes(&core.endpoint.authority, read.filled(), Instant::now().into_std());
@@ -301,7 +302,12 @@ impl<T: AsyncRead + Unpin, B> Core<T, B> {
         match &read {
             Ok(0) => self.facts.end = Some(End::Eof),
             Ok(count) => self.facts.read += *count as u64,
-            Err(_) => self.facts.end = Some(End::Broken),
+            // TLS that ended without a goodbye: the connection itself ended in order, and yet nothing proves that this was all.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => self.facts.end = Some(End::Eof),
+            Err(error) => {
+                self.facts.end = Some(End::Broken);
+                self.facts.alert = tls::alert(error);
+            }
         }
         Poll::Ready(read)
     }

@@ -115,9 +115,14 @@ where
                 let result = ready!(self.write(io, facts, cx));
                 self.wrote(facts, result);
             } else if self.unflushed {
-                match ready!(Pin::new(&mut *io).poll_flush(cx)) {
-                    Ok(()) => self.unflushed = false,
-                    Err(error) => facts.write_failed(error),
+                match Pin::new(&mut *io).poll_flush(cx) {
+                    Poll::Ready(Ok(())) => (self.unflushed, facts.blocked) = (false, None),
+                    Poll::Ready(Err(error)) => facts.write_failed(error),
+                    // A TLS session has taken it, and the socket below has not.
+                    Poll::Pending => {
+                        facts.blocked.get_or_insert_with(Instant::now);
+                        return Poll::Pending;
+                    }
                 }
             } else if self.body.is_none() {
                 self.done = true;

@@ -33,7 +33,7 @@ fn reaches(upstream: &Address, listener: &ListenAddress) -> bool {
     let ways: Vec<IpAddr> = match &upstream.host {
         Host::Localhost => vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
         Host::Ip(ip) => vec![*ip],
-        Host::Name(_) => return false,
+        Host::Name(_) | Host::Unix(_) => return false,
     };
     let sockets = here::sockets(listener, listener.port());
     ways.iter().any(|way| sockets.iter().any(|bound| here::takes(*bound, SocketAddr::new(*way, upstream.port))))

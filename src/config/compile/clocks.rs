@@ -13,6 +13,7 @@ pub(super) fn clocks(section: &Section<'_>, base: Timeouts, retry_base: Retry) -
     let timeouts = Timeouts {
         resolve: t.time("resolve", base.resolve),
         connect: t.time("connect", base.connect),
+        tls: t.time("tls", base.tls),
         write: t.time("write", base.write),
         read: t.time("read", base.read),
         body: t.time("body", base.body),

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use super::super::address::{Address, Host};
+use super::super::address::{Address, Host, Scheme};
 use super::super::model::Entry;
 use super::super::problem::{Place, Wrong};
 use super::super::read::Section;
@@ -53,13 +53,9 @@ pub(super) fn upstreams(pool: &str, section: &Section<'_>, own: &Own<'_>) -> Vec
             }
         }
         circle::upstream(section.cx, &entry.address, &node.place, own);
-        if entry.address.port == 443 {
-            let message = format!("{}: causeway speaks plain HTTP, and port 443 is for TLS", entry.address);
-            section.cx.warn(
-                &node.place,
-                message,
-                "write the app's port for plain HTTP; this version speaks no TLS yet",
-            );
+        if entry.address.port == 443 && entry.address.scheme != Scheme::Https {
+            let message = format!("{}: causeway speaks plain HTTP there, and port 443 is for TLS", entry.address);
+            section.cx.warn(&node.place, message, format!("write \"https://{}\"", entry.address.host));
         }
         ids.entry(entry.id()).or_insert(entries.len());
         if near.iter().all(|index| entries[*index].0.address != entry.address) {
@@ -142,13 +138,21 @@ fn table_entry(section: &Section<'_>, node: &Node) -> Option<Entry> {
     let name = item.parse("name", "b", upstream_name);
     let weight = item.number("weight", 1, 1..=100);
     let backup = item.flag("backup", false);
+    let proxy_protocol = item.flag("proxy_protocol", false);
     let off = [("off", Some(NonZeroUsize::MAX))];
     let in_flight = item.number_or("in_flight", 1..=1_000_000, &off, count).flatten();
     let misnamed = elsewhere::misnamed("pool.NAME.upstreams", "address", item.keys());
     if item.place_of("address").is_none() && !item.misspelt("address") && !misnamed {
         section.cx.error(&node.place, "this upstream has no address", "write { address = \"127.0.0.1:3000\" }");
     }
-    Some(Entry { name, weight: u8::try_from(weight).unwrap_or(1), backup, in_flight, address: address? })
+    Some(Entry {
+        name,
+        weight: u8::try_from(weight).unwrap_or(1),
+        backup,
+        in_flight,
+        proxy_protocol,
+        address: address?,
+    })
 }
 
 /// Names of upstreams are ids in labels and commands: POOL/NAME, NAME@IP.

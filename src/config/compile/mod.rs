@@ -21,12 +21,15 @@ mod notify;
 mod page;
 mod passive;
 mod pool;
+mod pool_tls;
 mod reach;
 mod redirect;
 mod route;
 mod token;
 mod unknown;
 mod words;
+
+pub use pool_tls::{CERT_FILE, usual as usual_tls};
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -47,7 +50,7 @@ use super::tree::Table;
 /// Everything that is wrong, what could not be read and warnings included, in the order of the file.
 pub fn compile(sources: &Sources, file: Option<&Path>) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
     let base = file.and_then(Path::parent).map(Path::to_owned).unwrap_or_default();
-    let cx = Context { base, ..Context::default() };
+    let cx = Context { base, cert_file: sources.cert_file.clone(), ..Context::default() };
     let config = (!sources.broken).then(|| read(&cx, &sources.root, &sources.whole));
     if !cx.unknown.borrow().is_empty() {
         unknown::report(&cx, &known(), &sources.root);

@@ -3,12 +3,13 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use super::super::model::{Balance, Buffers, Connections, HostHeader, Pool, Retry, Timeouts};
+use super::super::address::Host;
+use super::super::model::{Balance, Buffers, Connections, Entry, Health, HostHeader, Pool, Retry, Timeouts};
 use super::super::problem::{Place, Severity};
 use super::super::read::Section;
 use super::super::units::duration_text;
 use super::circle::Own;
-use super::{balance, clocks, entries, foolish, health, passive, words};
+use super::{balance, clocks, entries, foolish, health, passive, pool_tls, words};
 
 /// A pool, and what the routes to it need to know besides.
 pub(super) struct Read {
@@ -28,7 +29,8 @@ pub(super) fn pools(root: &Section<'_>, own: &Own<'_>) -> Vec<Read> {
 
 /// `[pool.health]`, without an upstream: a table of a pool, and its name was forgotten.
 fn is_a_table(name: &str, section: &Section<'_>) -> bool {
-    let table = matches!(name, "health" | "passive" | "timeouts" | "retry" | "buffers" | "connections" | "limits");
+    let table =
+        matches!(name, "health" | "passive" | "timeouts" | "retry" | "buffers" | "connections" | "limits" | "tls");
     let forgotten = table && !section.has("upstreams") && section.present();
     if forgotten {
         let hint = format!("did you mean [pool.NAME.{name}], with the name of a pool?");
@@ -52,10 +54,12 @@ fn pool(name: Arc<str>, section: &Section<'_>, own: &Own<'_>) -> Read {
         (section.duration_or_off("slow_start", default.slow_start), section.duration_or_off("wait", default.wait));
     let health_said = section.section("health");
     let health = health::health(&health_said);
+    no_port_of_its_own(&health_said, health.as_ref(), &default.upstreams);
     let passive_said = section.section("passive");
     let (timeouts, retry) = clocks::clocks(section, Timeouts::default(), Retry::default());
     let limits_said = section.section("limits");
     let limits = passive::limits(&limits_said);
+    let tls = pool_tls::tls(&section.section("tls"), &default.upstreams);
     let pool = Pool {
         upstreams: entries::limited(default.upstreams, limits.in_flight),
         host_header: host_header.unwrap_or(HostHeader::Client),
@@ -71,14 +75,25 @@ fn pool(name: Arc<str>, section: &Section<'_>, own: &Own<'_>) -> Read {
         retry,
         buffers: buffers(&section.section("buffers")),
         connections: connections(&section.section("connections")),
+        tls,
         name,
     };
     // What could not be read is no reason to call the rest foolish.
     if section.cx.problems.borrow().iter().skip(problems).all(|problem| problem.severity == Severity::Warning) {
         let tables = foolish::Tables { limits: &limits_said, passive: &passive_said, health: &health_said };
         foolish::pool(section, &tables, &pool);
+        pool_tls::hosts(section, &pool.upstreams, &pool.host_header);
     }
     Read { pool, place: section.place.clone() }
+}
+
+/// A socket has no port, so that none can take its place for checks.
+fn no_port_of_its_own(section: &Section<'_>, health: Option<&Health>, upstreams: &[Entry]) {
+    let socket = upstreams.iter().find(|entry| matches!(entry.address.host, Host::Unix(_)));
+    if let (Some(entry), Some(_)) = (socket, health.and_then(|health| health.port)) {
+        let place = section.value_place("port").unwrap_or(&section.place);
+        section.cx.error(place, format!("{} has no port to check", entry.address), "take `port` out");
+    }
 }
 
 fn buffers(section: &Section<'_>) -> Buffers {

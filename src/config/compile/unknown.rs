@@ -6,13 +6,7 @@ use super::super::tree::Table;
 use super::elsewhere;
 
 /// Keys of the contract that this version does not have yet: said so, never accepted and ignored.
-const LATER: &[(&str, &[&str])] = &[
-    ("listener.NAME", &["proxy_protocol"]),
-    ("route.NAME.timeouts", &["tls"]),
-    ("pool.NAME", &["upstreams_file", "tls"]),
-    ("pool.NAME.upstreams", &["proxy_protocol"]),
-    ("pool.NAME.timeouts", &["tls"]),
-];
+const LATER: &[(&str, &[&str])] = &[("listener.NAME", &["proxy_protocol"]), ("pool.NAME", &["upstreams_file"])];
 
 /// Makes a problem of each unknown key. `known`: every key there is.
 pub(super) fn report(cx: &Context, known: &[Known], root: &Table) {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
+use super::PoolTls;
 use crate::config::address::Address;
 
 /// `[pool.NAME]`.
@@ -42,6 +43,8 @@ pub struct Pool {
     pub buffers: Buffers,
     /// Kept connections.
     pub connections: Connections,
+    /// For upstreams behind `https://`; `None`: there are none.
+    pub tls: Option<Arc<PoolTls>>,
 }
 
 impl Pool {
@@ -64,6 +67,7 @@ impl Pool {
             retry: Retry::default(),
             buffers: Buffers::default(),
             connections: Connections::default(),
+            tls: None,
         }
     }
 }
@@ -82,13 +86,15 @@ pub struct Entry {
     /// Attempts at once on each of its addresses, over the pool's word; `None`: the pool's. "off" below a pool that has a
     /// limit is `NonZeroUsize::MAX`.
     pub in_flight: Option<NonZeroUsize>,
+    /// A connection begins with a PROXY header, version 2.
+    pub proxy_protocol: bool,
 }
 
 impl Entry {
     /// An entry that says its address and nothing else.
     #[must_use]
     pub const fn new(address: Address) -> Self {
-        Self { name: None, address, weight: 1, backup: false, in_flight: None }
+        Self { name: None, address, weight: 1, backup: false, in_flight: None, proxy_protocol: false }
     }
 
     /// Its name, else its address: the id of its upstream while it has one address.
@@ -243,6 +249,8 @@ pub struct Timeouts {
     pub resolve: Duration,
     /// The connection must stand.
     pub connect: Duration,
+    /// And the TLS session on it.
+    pub tls: Duration,
     /// The upstream takes nothing of the request.
     pub write: Duration,
     /// Until the response head is complete, from the last byte of the request.
@@ -331,6 +339,7 @@ impl Default for Timeouts {
         Self {
             resolve: Duration::from_secs(2),
             connect: Duration::from_secs(3),
+            tls: Duration::from_secs(5),
             write: Duration::from_secs(60),
             read: Duration::from_secs(60),
             body: Duration::from_secs(300),

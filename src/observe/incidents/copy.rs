@@ -182,7 +182,7 @@ fn cut_failure(failure: &Failure) -> Option<Failure> {
     if let Some((name, _)) = copy.oversize.as_mut().and_then(|oversize| oversize.largest.as_mut()) {
         cut(name);
     }
-    (copy.status, copy.received) = (failure.status, failure.received);
+    (copy.status, copy.received, copy.alert) = (failure.status, failure.received, failure.alert);
     Some(copy)
 }
 

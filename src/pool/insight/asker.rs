@@ -26,7 +26,7 @@ impl Asker {
     pub fn of_checks(health: &Health, endpoint: &Endpoint) -> Option<Self> {
         let there = |port| match &endpoint.dial {
             Dial::Addresses(addresses) => addresses.iter().all(|address| address.port() == port),
-            Dial::Unresolved(_) => true,
+            Dial::Socket(_) | Dial::Unresolved(_) => true,
         };
         health.port.is_none_or(there).then_some(match health.check {
             Check::Grpc(_) => Self::GrpcCheck,
@@ -37,7 +37,7 @@ impl Asker {
     /// Whether what is found for one of them about this failure is as true for the other: until there is a connection, and
     /// about the protocol of a port, all ask alike.
     pub(super) fn stands_for(self, other: Self, cause: Cause) -> bool {
-        let alike = matches!(cause.row().phase, Phase::Resolve | Phase::Connect)
+        let alike = matches!(cause.row().phase, Phase::Resolve | Phase::Connect | Phase::Tls)
             || matches!(cause, Cause::SpeaksTls | Cause::SpeaksH2 | Cause::NotHttp);
         self == other || alike && !is_dropped(cause)
     }

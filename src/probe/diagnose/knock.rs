@@ -5,11 +5,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use crate::cause::{Cause, Failure};
-use crate::client::connect;
+use crate::client::{Stream, connect};
 use crate::config::Endpoint;
 use crate::config::address::Dial;
 
@@ -87,7 +86,7 @@ fn not_connected(failure: &Failure) -> Heard {
     }
 }
 
-async fn exchange(stream: &mut TcpStream, say: Say<'_>, started: Instant, bytes: &mut Vec<u8>) -> Heard {
+async fn exchange(stream: &mut Stream, say: Say<'_>, started: Instant, bytes: &mut Vec<u8>) -> Heard {
     let request: Vec<u8> = match say {
         Say::Nothing => Vec::new(),
         Say::Get(host) => {

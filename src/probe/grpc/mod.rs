@@ -19,9 +19,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
 
 use crate::cause::{Cause, Failure, Phase, escape};
-use crate::client::connect;
+use crate::client::{Opening, Progress, open};
 use crate::config::Endpoint;
-use crate::config::model::{Check, GrpcCheck};
+use crate::config::address::Scheme;
+use crate::config::model::{Check, GrpcCheck, Timeouts};
 
 use super::{AGENT, Passed, asked, late};
 use first::First;
@@ -40,9 +41,14 @@ const GOODBYE: Duration = Duration::from_millis(50);
 /// Asks, and judges the answer.
 pub(super) async fn check(endpoint: &Arc<Endpoint>, check: &GrpcCheck, limit: Duration) -> Result<Passed, Failure> {
     let started = Instant::now();
-    let stream = connect::dial(endpoint, limit).await?;
-    let connect = started.elapsed();
-    let call = Call { request: request(check, &endpoint.authority)?, check, deadline: started + limit, limit };
+    let timeouts = Timeouts { connect: limit, tls: limit, ..Timeouts::default() };
+    let (progress, opening) =
+        (Progress::default(), Opening { endpoint, timeouts: &timeouts, client: None, http2: true });
+    let opened = timeout_at(started + limit, open(opening, &progress)).await;
+    let stream = opened.map_err(|_elapsed| late(progress.phase(), false, limit))??;
+    let connect = progress.connect().unwrap_or_default();
+    let secure = endpoint.scheme == Scheme::Https;
+    let call = Call { request: request(check, endpoint.host(), secure)?, check, deadline: started + limit, limit };
     call.ask(stream).await?;
     Ok((Some(connect), Some(200)))
 }
@@ -114,10 +120,13 @@ enum Broken {
 }
 
 /// `POST /grpc.health.v1.Health/Check`.
-fn request(check: &GrpcCheck, authority: &str) -> Result<Request<()>, Failure> {
+fn request(check: &GrpcCheck, authority: &str, secure: bool) -> Result<Request<()>, Failure> {
     let unfit = |error: http::Error| Failure::new(Cause::Bug).from(error);
     let authority = check.host_header.as_ref().map_or(authority.as_bytes(), HeaderValue::as_bytes);
-    let uri = Uri::builder().scheme("http").authority(authority).path_and_query(PathAndQuery::from_static(PATH));
+    let uri = Uri::builder()
+        .scheme(if secure { "https" } else { "http" })
+        .authority(authority)
+        .path_and_query(PathAndQuery::from_static(PATH));
     let uri = uri.build().map_err(unfit)?;
     let mut request = Request::builder().method(Method::POST).uri(uri).body(()).map_err(unfit)?;
     let fields = request.headers_mut();

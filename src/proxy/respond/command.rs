@@ -87,6 +87,8 @@ pub(super) fn one_of_several(upstream: &str) -> Option<IpAddr> {
 /// What was dialled: `127.0.0.2:3000` where that is one of several addresses of a name, else the `host:port` itself.
 pub(super) fn dialled<'a>(upstream: &str, authority: &'a str) -> Cow<'a, str> {
     match (one_of_several(upstream), authority.rsplit_once(':')) {
+        // Its certificate has the name, not the address.
+        _ if authority.starts_with("https://") => Cow::Borrowed(authority),
         (Some(IpAddr::V4(ip)), Some((_, port))) => Cow::Owned(format!("{ip}:{port}")),
         (Some(IpAddr::V6(ip)), Some((_, port))) => Cow::Owned(format!("[{ip}]:{port}")),
         _ => Cow::Borrowed(authority),

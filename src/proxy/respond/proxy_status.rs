@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use http::{HeaderValue, StatusCode};
 
-use crate::cause::{Cause, Failure, Fault, Phase};
+use crate::cause::{Cause, Failure, Fault, Phase, alert};
 use crate::observe::Exchange;
 
 use super::text;
@@ -74,6 +74,13 @@ fn extra(out: &mut String, failure: &Failure, status: StatusCode) {
             (None, Some(over)) => integer(out, "header-section-size", over.size),
             (None, None) => {}
         },
+        Cause::TlsAlert => {
+            if let Some(id) = failure.alert {
+                integer(out, "alert-id", id.into());
+                out.push_str("; alert-message=");
+                string(out, alert::name(id));
+            }
+        }
         Cause::BadChunking => out.push_str("; coding=chunked"),
         _ if error_type(failure) == "http_request_error" => {
             integer(out, "status-code", status.as_u16().into());

@@ -87,14 +87,20 @@ fn code(status: u16) -> StatusCode {
     StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY)
 }
 
-/// How little a cause tells: the least leads (CAUSES: HTTP shape, refused, reset, timeout, name). What ends an exchange
+/// How little a cause tells: the least leads (CAUSES: TLS or HTTP shape, refused, reset, timeout, name). What ends an exchange
 /// whatever else failed stands in front of all; among equals, the first attempt leads.
 const fn rank(cause: Cause) -> u8 {
     match cause {
         Cause::ClientClosed | Cause::ClientTimeout | Cause::ClientInvalid | Cause::ClientTooLarge => 0,
         Cause::RequestTimeout | Cause::NoRoute | Cause::ProxyBusy | Cause::ShuttingDown => 1,
         Cause::Denied | Cause::Unauthorized | Cause::RateLimited => 1,
-        Cause::NotHttp
+        Cause::SpeaksPlaintext
+        | Cause::TlsAlert
+        | Cause::TlsCertExpired
+        | Cause::TlsCertName
+        | Cause::TlsCertUntrusted
+        | Cause::TlsFailure
+        | Cause::NotHttp
         | Cause::SpeaksTls
         | Cause::SpeaksH2
         | Cause::InvalidHead
@@ -105,13 +111,13 @@ const fn rank(cause: Cause) -> u8 {
         | Cause::H2ProtocolError
         | Cause::HealthStatus
         | Cause::HealthBody => 2,
-        Cause::ConnectionRefused | Cause::Unreachable => 3,
+        Cause::ConnectionRefused | Cause::SocketMissing | Cause::SocketDenied | Cause::Unreachable => 3,
         Cause::PortsExhausted | Cause::FilesExhausted => 4,
         Cause::TruncatedHead | Cause::TruncatedBody => 5,
         Cause::ClosedWithoutResponse | Cause::ResetBeforeHead | Cause::H2StreamRefused => 6,
         Cause::ConnectReset | Cause::StaleConnection => 7,
         Cause::ReadTimeout | Cause::WriteTimeout | Cause::BodyTimeout => 8,
-        Cause::ConnectTimeout => 9,
+        Cause::ConnectTimeout | Cause::TlsTimeout => 9,
         Cause::DnsNotFound | Cause::DnsFailure | Cause::DnsTimeout => 10,
         Cause::Evicted | Cause::Draining | Cause::Disabled | Cause::UpstreamBusy | Cause::QueueTimeout => 11,
         Cause::Bug => 12,

@@ -75,6 +75,7 @@ impl Rules {
             connections: &self.connections,
             idle_age: &self.idle_age,
             meter: &self.meter,
+            client: None,
             replayable: true,
             fresh: false,
             expects_continue: self.expects_continue,

@@ -1,0 +1,208 @@
+//! `[pool.NAME.tls]`: reads the files, and makes of them what a handshake needs.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::client::danger::ServerCertVerifier;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+
+use super::super::address::{Host, Scheme};
+use super::super::model::{Entry, HostHeader, PoolTls};
+use super::super::problem::Wrong;
+use super::super::read::Section;
+use super::super::trust::{Anybody, Chains};
+
+/// What requests may be spoken in, the best first (ALPN).
+const TRAFFIC: &[&[u8]] = &[b"http/1.1"];
+/// No file of certificates is larger.
+const LARGEST: u64 = 4 << 20;
+/// Names the file of roots where `ca` does not: OpenSSL's variable.
+pub const CERT_FILE: &str = "SSL_CERT_FILE";
+
+const MAKE: &str = "paths start at the folder of this file; it holds -----BEGIN CERTIFICATE-----";
+
+/// Where they lie.
+type Files = (PathBuf, PathBuf);
+/// Causeway's own certificate there, with what signed it, and its key.
+type Own = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+/// What the table says. `None`: no upstream speaks TLS.
+pub(super) fn tls(section: &Section<'_>, upstreams: &[Entry]) -> Option<Arc<PoolTls>> {
+    let said = section.text("ca", "ca.pem", "").filter(|(name, _)| !name.is_empty());
+    let ca = said.map(|(name, place)| (section.cx.base.join(name), place));
+    let server_name = section.parse("server_name", "app.internal", |text| match text {
+        "" => Ok(None),
+        text => server_name(text).map(Some),
+    });
+    let own = own(section);
+    let verify = section.flag("verify", true);
+    let places = ca.as_ref().map(|(path, place)| (path.as_path(), *place));
+    let roots = if let Some((path, place)) = places { Some(section.cx.take(place, roots(path))?) } else { None };
+    if !upstreams.iter().any(|entry| entry.address.scheme == Scheme::Https) {
+        if section.keys().next().is_some() {
+            let message = format!("[{}] does nothing: no upstream of the pool is https://", section.path);
+            section.cx.warn(&section.place, message, "write https:// in front of those that speak TLS");
+        }
+        return None;
+    }
+    if !verify {
+        let place = section.value_place("verify").unwrap_or(&section.place);
+        let message = "verify = false: anybody on the way can read and change what goes to these upstreams";
+        section.cx.warn(place, message, "write ca = \"FILE\", with the certificate of who signed theirs");
+    }
+    let roots = match roots {
+        Some(roots) => roots,
+        None => section.cx.take(&section.place, usual_roots(section.cx.cert_file.as_deref()))?,
+    };
+    let (own, files) = own?;
+    let built = build(verify.then_some(roots), own);
+    let place = section.value_place("key").unwrap_or(&section.place);
+    let (traffic, http2) = section.cx.take(place, built)?;
+    let (cert, key) = files.unzip();
+    let ca = ca.map(|(path, _)| path);
+    Some(Arc::new(PoolTls { ca, server_name: server_name.flatten(), cert, key, verify, traffic, http2 }))
+}
+
+/// A name that upstreams serve under `https://` and that its clients' Host may not be.
+pub(super) fn hosts(section: &Section<'_>, upstreams: &[Entry], host_header: &HostHeader) {
+    let named = upstreams
+        .iter()
+        .find(|entry| entry.address.scheme == Scheme::Https && matches!(entry.address.host, Host::Name(_)));
+    if let (Some(entry), HostHeader::Client, false) = (named, host_header, section.has("host_header")) {
+        let place = section.value_place("upstreams").unwrap_or(&section.place);
+        let message = format!("{} gets the Host of the client, and may know only its own name", entry.address);
+        let hint = "write host_header = \"upstream\" to send its own; or \"client\", if that is meant";
+        section.cx.warn(place, message, hint);
+    }
+}
+
+/// Without any word: the usual roots, and verification.
+///
+/// # Errors
+/// What is wrong with `cert_file`, the file of [`CERT_FILE`].
+pub fn usual(cert_file: Option<&Path>) -> Result<Arc<PoolTls>, Wrong> {
+    let (traffic, http2) = build(Some(usual_roots(cert_file)?), None)?;
+    let (ca, server_name, cert, key) = (None, None, None, None);
+    Ok(Arc::new(PoolTls { ca, server_name, cert, key, verify: true, traffic, http2 }))
+}
+
+fn server_name(text: &str) -> Result<ServerName<'static>, Wrong> {
+    ServerName::try_from(text.to_owned()).map_err(|_| {
+        let hint = "write a name, like \"app.internal\", without scheme and port";
+        Wrong::new(format!("\"{text}\" is not a name or an IP address"), hint)
+    })
+}
+
+/// The client certificate; the outer `None`: something is wrong with it.
+fn own(section: &Section<'_>) -> Option<(Option<Own>, Option<Files>)> {
+    let file = |key: &'static str| section.text(key, "app.pem", "").filter(|(name, _)| !name.is_empty());
+    let ((cert, at), (key, key_at)) = match (file("cert"), file("key")) {
+        (Some(cert), Some(key)) => (cert, key),
+        (None, None) => return Some((None, None)),
+        (Some((_, place)), None) => {
+            section.cx.error(place, "`cert` has no key", "write key = \"FILE\", too");
+            return None;
+        }
+        (None, Some((_, place))) => {
+            section.cx.error(place, "`key` has no certificate", "write cert = \"FILE\", too");
+            return None;
+        }
+    };
+    let (cert, key) = (section.cx.base.join(cert), section.cx.base.join(key));
+    let chain = section.cx.take(at, certificates(&cert));
+    let secret = section.cx.take(key_at, private_key(&key));
+    Some((Some((chain?, secret?)), Some((cert, key))))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Wrong> {
+    let content = File::open(path).and_then(|file| {
+        let mut content = Vec::new();
+        file.take(LARGEST).read_to_end(&mut content).map(|_| content)
+    });
+    content.map_err(|error| Wrong::new(format!("cannot read {}: {error}", path.display()), MAKE))
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Wrong> {
+    let content = read(path)?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&content).collect();
+    match found {
+        Ok(found) if !found.is_empty() => Ok(found),
+        Ok(_) => Err(Wrong::new(format!("{} holds no certificate", path.display()), MAKE)),
+        Err(error) => Err(Wrong::new(format!("{} is no PEM file: {error}", path.display()), MAKE)),
+    }
+}
+
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, Wrong> {
+    PrivateKeyDer::from_pem_slice(&read(path)?).map_err(|_| {
+        let hint = "it holds -----BEGIN PRIVATE KEY-----, and no password";
+        Wrong::new(format!("{} holds no key that can be read", path.display()), hint)
+    })
+}
+
+/// Roots, and what is believed as it is.
+type Roots = (RootCertStore, Vec<CertificateDer<'static>>);
+
+fn roots(path: &Path) -> Result<Roots, Wrong> {
+    let own = certificates(path)?;
+    let mut roots = RootCertStore::empty();
+    for certificate in &own {
+        roots.add(certificate.clone()).map_err(|error| {
+            Wrong::new(format!("{} holds a certificate that cannot be used: {error}", path.display()), MAKE)
+        })?;
+    }
+    Ok((roots, own))
+}
+
+/// Those of a system's bundle are many, and one that cannot be read spoils nothing.
+fn usual_roots(cert_file: Option<&Path>) -> Result<Roots, Wrong> {
+    let mut roots = RootCertStore::empty();
+    match cert_file {
+        Some(path) => {
+            let found = certificates(path).map_err(|wrong| {
+                Wrong::new(
+                    format!("{CERT_FILE}: {}", wrong.message),
+                    "unset it, or write ca = \"FILE\" in tls of the pool",
+                )
+            })?;
+            roots.add_parsable_certificates(found.iter().cloned());
+            Ok((roots, found))
+        }
+        None => {
+            roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+            Ok((roots, Vec::new()))
+        }
+    }
+}
+
+/// `None` for the roots: anybody is believed.
+fn build(roots: Option<Roots>, own: Option<Own>) -> Result<(Arc<ClientConfig>, Arc<ClientConfig>), Wrong> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let verifier: Arc<dyn ServerCertVerifier> = match roots {
+        Some((roots, own)) => Arc::new(Chains::new(roots, own, &provider).map_err(unfit)?),
+        None => Arc::new(Anybody(Arc::clone(&provider))),
+    };
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(unfit)?;
+    let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
+    let mut traffic = match own {
+        None => builder.with_no_client_auth(),
+        Some((chain, key)) => builder.with_client_auth_cert(chain, key).map_err(|error| match error {
+            rustls::Error::InconsistentKeys(_) => {
+                Wrong::new("this key is not the one of `cert`", "write the key that belongs to the certificate")
+            }
+            error => Wrong::new(format!("this key cannot be used: {error}"), "use one of RSA, ECDSA or Ed25519"),
+        })?,
+    };
+    traffic.alpn_protocols = TRAFFIC.iter().map(|protocol| protocol.to_vec()).collect();
+    let mut http2 = traffic.clone();
+    http2.alpn_protocols = vec![b"h2".to_vec()];
+    Ok((Arc::new(traffic), Arc::new(http2)))
+}
+
+fn unfit(error: impl std::fmt::Display) -> Wrong {
+    Wrong::new(format!("TLS cannot be set up: {error}"), "")
+}
