@@ -16,7 +16,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ALL = ["causeway", "nginx", "nginx-tuned", "haproxy", "haproxy-tuned", "relay"]
 # Debian packages for what is needed beside Python and a C compiler.
-TOOLS = {"wrk": "wrk", "nginx": "nginx-light", "haproxy": "haproxy", "taskset": "util-linux", "cc": "gcc libc6-dev"}
+TOOLS = {"wrk": "wrk", "h2load": "nghttp2-client", "openssl": "openssl", "nginx": "nginx-light", "haproxy": "haproxy", "taskset": "util-linux", "cc": "gcc libc6-dev"}
 
 NGINX = """
 daemon off; worker_processes {workers}; pid {dir}/{id}.pid; error_log {dir}/{id}.err; {user}
@@ -29,7 +29,11 @@ http {{
   client_body_buffer_size 64k; # with its default, nginx puts 16 KB in a file
   {tuned}
   proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host;
-  server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ proxy_pass http://origin; }} }}
+  ssl_certificate {cert}; ssl_certificate_key {key};
+  server {{
+    listen 127.0.0.1:{port} backlog=4096; listen 127.0.0.1:{tls} backlog=4096 ssl; listen 127.0.0.1:{h2} backlog=4096 http2;
+    location / {{ proxy_pass http://origin; }}
+  }}
 }}
 """
 NGINX_TUNED = "proxy_buffer_size 16k; proxy_buffers 8 64k;"
@@ -47,6 +51,8 @@ defaults
   timeout server 60s
 frontend in
   bind 127.0.0.1:{port} backlog 4096
+  bind 127.0.0.1:{tls} backlog 4096 ssl crt {pem}
+  bind 127.0.0.1:{h2} backlog 4096 proto h2
   {log_here}
   default_backend origin
 backend origin
@@ -56,8 +62,12 @@ backend origin
 HAPROXY_TUNED = "tune.bufsize 65536"
 
 CAUSEWAY = """
-listen = "127.0.0.1:{port}"
+listen = "127.0.0.1:{port}" # and HTTP/2
 workers = {workers}
+[listener.tls]
+address = "127.0.0.1:{tls}"
+[listener.tls.tls]
+certificates = [{{ cert = "{cert}", key = "{key}" }}]
 [admin]
 address = "127.0.0.1:{admin}"
 [log]
@@ -71,10 +81,11 @@ path = "/1k"
 
 
 class Proxy:
-    """One that runs: its process, its port, and the file that its access log goes to, if any."""
+    """One that runs: its process, its ports (for plain HTTP/1.1, TLS, HTTP/2), and the file that its access log goes to, if any."""
 
-    def __init__(self, name, child, port, log):
-        self.name, self.child, self.port, self.log = name, child, port, log
+    def __init__(self, name, child, ports, log):
+        self.name, self.child, self.log = name, child, log
+        self.port, self.tls, self.h2 = ports
 
     def url(self, path):
         return f"http://127.0.0.1:{self.port}{path}"
@@ -94,6 +105,7 @@ class Rig:
         self.children = []
         self.origin = free_port()
         self.nginx_flags = output("nginx", "-V")
+        self.cert, self.key, self.pem = certificate(directory)
         for name in ["origin", "relay", "steady"]:
             command = ["cc", "-O2", "-D_GNU_SOURCE", "-o", directory / name, HERE / f"{name}.c"]
             subprocess.run(command, check=True)
@@ -102,15 +114,17 @@ class Rig:
 
     def start_proxy(self, name, workers=1, cores=None, connections=1024):
         """Starts one; `connections`: what it must be able to take at once."""
-        port, cores = free_port(), self.proxy_core if cores is None else cores
+        port, tls, h2 = free_port(), free_port(), free_port()
+        cores = self.proxy_core if cores is None else cores
         id = f"{name}-{port}"
-        say = {"dir": self.dir, "id": id, "port": port, "origin": self.origin, "workers": workers}
-        say["connections"] = connections
+        h2 = port if name == "causeway" else h2
+        say = {"dir": self.dir, "id": id, "port": port, "tls": tls, "h2": h2, "origin": self.origin, "workers": workers}
+        say |= {"connections": connections, "cert": self.cert, "key": self.key, "pem": self.pem}
         log = self.dir / f"{id}.log" if self.options.logs and name != "relay" else None
         family, tuned = name.removesuffix("-tuned"), name.endswith("-tuned")
         command = getattr(self, family)(say, log, tuned)
         child = self.start(id, cores, port, command, log if family == "haproxy" else None)
-        return Proxy(name, child, port, log)
+        return Proxy(name, child, (port, tls, h2), log)
 
     def causeway(self, say, log, _tuned):
         log = f'access = "json"\naccess_to = "{log}"' if log else 'access = "off"'
@@ -175,6 +189,16 @@ class Rig:
                 for pid in reversed(family(child.pid)):
                     os.kill(pid, 9)
                 child.wait()
+
+
+def certificate(directory):
+    """One for all of them: ECDSA P-256. Certificate, key, and both in one file."""
+    cert, key, pem = (directory / f"a.{ending}" for ending in ["crt", "key", "pem"])
+    command = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -subj /CN=localhost"
+    names = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    subprocess.run(["openssl", *command.split(), *names, "-keyout", key, "-out", cert], check=True, capture_output=True)
+    pem.write_text(cert.read_text() + key.read_text())
+    return cert, key, pem
 
 
 def family(pid):

@@ -14,10 +14,10 @@ RATE, STEADY_CONNECTIONS = 8000, 32
 
 
 class Case:
-    """`tuned`, `relay`: whether larger buffers, and the bare relay, say something about it."""
+    """`tuned`, `relay`: whether larger buffers, and the bare relay, say something about it. `load`: who asks."""
 
-    def __init__(self, path, connections, further=(), tuned=False, relay=True):
-        self.path, self.connections, self.further = path, connections, list(further)
+    def __init__(self, path, connections, further=(), tuned=False, relay=True, load="wrk"):
+        self.path, self.connections, self.further, self.load = path, connections, list(further), load
         self.left_out = [] if tuned else ["nginx-tuned", "haproxy-tuned"]
         self.left_out += [] if relay else ["relay"]
 
@@ -30,6 +30,9 @@ CASES = {
     "chunked": Case("/chunked", 32, tuned=True),
     # The relay would open two connections where a proxy opens one: no floor.
     "close": Case("/1k", 64, ["-H", "Connection: close"], relay=False),
+    "h2": Case("/1k", 4, ["-m32"], relay=False, load="h2load"),
+    "tls": Case("/1k", 64, relay=False, load="wrk-tls"),
+    "handshake": Case("/1k", 1, relay=False, load="s_time"),
 }
 TITLES = {
     "1k": "1 KB GET, kept connections",
@@ -38,6 +41,9 @@ TITLES = {
     "post": "16 KB POST",
     "chunked": "64 KB GET, chunked",
     "close": "1 KB GET, a new connection each",
+    "h2": "1 KB GET, HTTP/2, 4 x 32 streams",
+    "tls": "1 KB GET, TLS, kept connections",
+    "handshake": "1 KB GET, a full TLS handshake each",
     "steady": f"1 KB GET, {RATE} a second",
     "two": "1 KB GET, 2 workers on 2 cores",
 }
@@ -50,7 +56,7 @@ def one_worker(rig, cases):
     for name in [name for name in CASES if name in cases]:
         case = CASES[name]
         taking_part = [proxy for proxy in proxies if proxy.name not in case.left_out]
-        results[name] = rounds(rig, name, taking_part, lambda proxy: wrk(rig, proxy, case, rig.load_core))
+        results[name] = rounds(rig, name, taking_part, lambda proxy: LOADS[case.load](rig, proxy, case))
     if "steady" in cases:
         taking_part = [proxy for proxy in proxies if not proxy.name.endswith("-tuned")]
         results["steady"] = rounds(rig, "steady", taking_part, lambda proxy: steady(rig, proxy))
@@ -82,16 +88,45 @@ def rounds(rig, what, proxies, measure):
     return turns
 
 
-def wrk(rig, proxy, case, cores, threads=1):
+def wrk(rig, proxy, case, cores=None, threads=1, url=None):
     """One turn: as much as the client can ask for."""
+    cores, url = rig.load_core if cores is None else cores, url or proxy.url(case.path)
     command = ["wrk", f"-t{threads}", f"-c{case.connections}", f"-d{rig.options.seconds}s", "--timeout", "10s"]
-    turn, said = timed(rig, proxy, cores, [*command, *case.further, proxy.url(case.path)])
+    turn, said = timed(rig, proxy, cores, [*command, *case.further, url])
     requests = int(re.search(r"(\d+) requests in", said)[1])
     bad = re.search(r"Non-2xx.*|Socket errors:.*", said)
     if not requests or (bad and not re.search(r"connect 0, read \d+, write 0, timeout 0", bad[0])):
         sys.exit(f"{case.path}, {proxy.name}: {bad[0] if bad else 'no answers'}\n{said}")
     turn["read_errors"] = int(re.search(r"read (\d+)", bad[0])[1]) if bad else 0
     return per_request(turn, requests)
+
+
+def h2load(rig, proxy, case):
+    """The same, over HTTP/2 by prior knowledge."""
+    command = ["h2load", "-t1", f"-c{case.connections}", f"-D{rig.options.seconds}", *case.further]
+    turn, said = timed(rig, proxy, rig.load_core, [*command, f"http://127.0.0.1:{proxy.h2}{case.path}"])
+    asked, good = (int(re.search(rf"(\d+) {word}", said)[1]) for word in ["done", "2xx"])
+    if not good or good < asked:
+        sys.exit(f"{case.path}, {proxy.name}: {said}")
+    return per_request(turn, good)
+
+
+def s_time(rig, proxy, case):
+    """One connection after the other, each with a session of its own."""
+    command = ["openssl", "s_time", "-new", "-time", rig.options.seconds, "-www", case.path]
+    turn, said = timed(rig, proxy, rig.load_core, [*map(str, command), "-connect", f"127.0.0.1:{proxy.tls}"])
+    connections, length = re.search(r"(\d+) connections in \d+ real seconds, (\d+) bytes", said).groups()
+    if int(length) < 1024:
+        sys.exit(f"{case.path}, {proxy.name}: {said}")
+    return per_request(turn, int(connections))
+
+
+LOADS = {
+    "wrk": wrk,
+    "wrk-tls": lambda rig, proxy, case: wrk(rig, proxy, case, url=f"https://127.0.0.1:{proxy.tls}{case.path}"),
+    "h2load": h2load,
+    "s_time": s_time,
+}
 
 
 def steady(rig, proxy):

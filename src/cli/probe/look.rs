@@ -5,23 +5,22 @@
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use http::uri::PathAndQuery;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::cause::{Cause, Failure, Finding, sized};
+use crate::cause::{Cause, Failure, sized};
 use crate::config::address::Dial;
 use crate::config::model::{Buffers, Check, Health, HostHeader, HttpCheck};
 use crate::config::{Endpoint, Host};
-use crate::pool::insight::Asker;
 use crate::pool::resolve;
 use crate::probe::{self, Seen, Visit, diagnose};
 
 use super::How;
-use super::around::{self, Around};
+use super::around::Around;
 use super::further;
 use super::host;
 use super::meaning::{Answer, surprising, unwanted};
@@ -29,6 +28,7 @@ use super::report::{Report, Step, Trouble, matter};
 use super::steps::exchange;
 use super::target::Target;
 use super::text::{approximate, spoken};
+use super::wrong::{CHECK, Room, Wrong};
 
 /// Upstreams at once.
 const AT_ONCE: usize = 32;
@@ -38,33 +38,8 @@ const MOST: usize = 1024;
 const CONNECT: Duration = Duration::from_secs(5);
 /// Nor is an answer, unless somebody says `--timeout`.
 const ANSWER: Duration = Duration::from_secs(5);
-/// What sets the time of a check.
-const CHECK: &str = "limit: health.timeout";
 /// So many failures are looked at more closely.
 const DIAGNOSES: usize = 32;
-
-/// What all looks share.
-struct Room {
-    places: Semaphore,
-    /// Diagnoses that may still be made: where many fail, the first ones say it.
-    diagnoses: AtomicUsize,
-    around: Around,
-}
-
-impl Room {
-    /// A closer look: what answers there, or next to it.
-    async fn explains(&self, target: &Target, wrong: &Wrong) -> Option<Finding> {
-        let one_less = |left: usize| left.checked_sub(1);
-        self.diagnoses.fetch_update(Relaxed, Relaxed, one_less).ok()?;
-        let seen = around::Seen {
-            cause: wrong.failure.cause,
-            configured: target.configured,
-            asker: wrong.asker(target),
-            elsewhere: *wrong.at.authority != target.address.to_string(),
-        };
-        self.around.explains(&wrong.at, seen).await
-    }
-}
 
 /// Looks at all of them, in their order.
 pub(super) async fn all(targets: Vec<Target>, how: How, around: Around) -> Vec<Report> {
@@ -217,49 +192,6 @@ impl Look<'_> {
     }
 }
 
-/// What makes an upstream unusable.
-struct Wrong {
-    failure: Failure,
-    /// What set the time that ran out.
-    limit: &'static str,
-    /// Where: the port of the check may be another.
-    at: Arc<Endpoint>,
-    /// What to do about an answer that a check does not want.
-    advice: Option<String>,
-}
-
-impl Wrong {
-    fn new(failure: Failure, limit: &'static str, at: &Arc<Endpoint>) -> Self {
-        Self { failure, limit, at: Arc::clone(at), advice: None }
-    }
-
-    /// Another Host may get an answer, and none was found yet that does.
-    const fn may_be_its_host(&self) -> bool {
-        host::is_silence(self.failure.cause) && self.advice.is_none()
-    }
-
-    /// Whose clock ran out, or would have: what a finding names to be changed.
-    fn asker(&self, target: &Target) -> Asker {
-        let grpc = target.pool.health.as_ref().is_some_and(|health| matches!(health.check, Check::Grpc(_)));
-        match self.limit {
-            CHECK if grpc => Asker::GrpcCheck,
-            CHECK => Asker::Check,
-            limit if limit.contains("--timeout") => Asker::Probe("--timeout"),
-            _ => Asker::Traffic,
-        }
-    }
-
-    async fn told(self, target: &Target, room: &Room) -> Trouble {
-        let finding = if is_checks_own(self.failure.cause) { None } else { room.explains(target, &self).await };
-        let Self { failure, limit, at, advice } = self;
-        let trouble = Trouble::of(&failure, &at.authority, limit, finding);
-        match advice {
-            Some(advice) => trouble.advised(advice),
-            None => trouble,
-        }
-    }
-}
-
 async fn look(look: Look<'_>, room: &Room, mut report: Report, resolved: Option<Step>) -> Report {
     report.steps.extend(resolved);
     let mut wrong = connects(&look, &mut report).await;
@@ -272,7 +204,7 @@ async fn look(look: Look<'_>, room: &Room, mut report: Report, resolved: Option<
             Some(health) => checked(&look, health, &mut report).await,
             None => visited(&look, &mut report).await,
         };
-        if wrong.as_ref().is_none_or(|wrong| is_checks_own(wrong.failure.cause)) {
+        if wrong.as_ref().is_none_or(Wrong::is_checks_own) {
             if look.check().is_none() && look.target.path.is_none() {
                 wrong = check_elsewhere(&look, &mut report).await;
             }
@@ -289,11 +221,6 @@ async fn look(look: Look<'_>, room: &Room, mut report: Report, resolved: Option<
         report.trouble = Some(wrong.told(look.target, room).await);
     }
     report
-}
-
-/// HTTP works, and the check wants something else.
-const fn is_checks_own(cause: Cause) -> bool {
-    matches!(cause, Cause::HealthStatus | Cause::HealthBody)
 }
 
 /// A connection to each address, as a TCP check opens it. Wrong if none takes one.

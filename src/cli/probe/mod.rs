@@ -1,8 +1,8 @@
 //! `causeway probe`: one live look at each upstream, phase by phase, with what is wrong and what to change.
 //!
 //! It asks with the code of the running checks (`crate::probe`) under the pool's own settings, so that it finds what they
-//! find. `target` says what is asked, `look` asks, `further` asks on (`--deep`), `host` tries names, `around` knows the neighbours, `meaning` explains statuses; a [`Report`]
-//! is then written by `text` or `json`. It changes nothing and needs no running proxy.
+//! find. `target` says what is asked, `look` asks, `further` asks on (`--deep`), `host` tries names,
+//! `wrong` is what they find, `around` knows the neighbours, `meaning` explains statuses; a [`Report`] is then written by `text` or `json`. It changes nothing and needs no running proxy.
 
 mod around;
 mod further;
@@ -15,6 +15,7 @@ mod steps;
 mod target;
 mod text;
 mod tls;
+mod wrong;
 
 use std::io::Write as _;
 use std::path::PathBuf;
