@@ -27,6 +27,15 @@ enum State {
     Open(Box<dyn Streaming>),
 }
 
+/// A body that is here.
+#[derive(Debug, Default)]
+pub struct Whole {
+    /// Its content.
+    pub bytes: Bytes,
+    /// What follows it.
+    pub trailers: Option<Box<HeaderMap>>,
+}
+
 /// What a connection gives of a body.
 #[derive(Debug)]
 pub(super) enum Got {
@@ -67,16 +76,25 @@ impl Body {
         Self(State::Open(connection))
     }
 
-    /// All of a body of known length, in one piece. Its trailers are not asked for: it has none (RFC 9112 §6.3).
+    /// All of a body of known length. Over HTTP/1.1 it has no trailers (RFC 9112 §6.3), over HTTP/2 it may.
     ///
     /// # Errors
     /// The failure that cut it.
-    pub async fn whole(mut self) -> Result<Bytes, Failure> {
+    pub async fn whole(mut self) -> Result<Whole, Failure> {
         if let State::Open(connection) = &mut self.0 {
             connection.wants_whole();
         }
-        let frame = std::future::poll_fn(|cx| http_body::Body::poll_frame(Pin::new(&mut self), cx)).await;
-        Ok(frame.transpose()?.and_then(|frame| frame.into_data().ok()).unwrap_or_default())
+        let mut whole = Whole::default();
+        while !http_body::Body::is_end_stream(&self) {
+            let frame = std::future::poll_fn(|cx| http_body::Body::poll_frame(Pin::new(&mut self), cx)).await;
+            let Some(frame) = frame.transpose()? else { break };
+            match frame.into_data() {
+                // It comes in one piece: `wants_whole`.
+                Ok(bytes) => whole.bytes = bytes,
+                Err(frame) => whole.trailers = frame.into_trailers().ok().map(Box::new),
+            }
+        }
+        Ok(whole)
     }
 
     /// The end of the body is here: the connection goes home, before anybody sees the last piece.

@@ -34,7 +34,7 @@ use crate::config::model::{Buffers, Connections, Timeouts};
 use crate::health::IdleAge;
 use crate::observe::metrics::Meter;
 
-pub use body::{Body, Tunnel, Upgrade, upgraded};
+pub use body::{Body, Tunnel, Upgrade, Whole, upgraded};
 use h1::{Connection, Exchange, Home, Sending};
 pub use head::{Head, Outgoing};
 pub use open::{Opening, open};

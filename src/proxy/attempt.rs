@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{Response, StatusCode, Uri};
 use tokio::time::Instant;
@@ -32,7 +31,7 @@ use super::{Asked, Service};
 #[derive(Debug)]
 pub(super) enum Answer {
     /// A short answer, complete.
-    Held(Response<Bytes>),
+    Held(Response<client::Whole>),
     /// A head, and a body that comes.
     Streaming(Response<client::Body>),
     /// 101 to a protocol that was asked for.

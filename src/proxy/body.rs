@@ -33,7 +33,9 @@ pub struct Body {
 #[derive(Debug)]
 enum Inner {
     Empty,
-    Once(Bytes),
+    Once(Bytes, Option<Box<HeaderMap>>),
+    /// What follows a content that has gone.
+    Trailers(Box<HeaderMap>),
     Stream {
         body: client::Body,
         expected: Option<u64>,
@@ -45,8 +47,16 @@ enum Inner {
 impl Body {
     /// causeway's own answer, or a held one.
     pub(super) fn once(bytes: Bytes, open: Box<Open>) -> Self {
-        let inner = if bytes.is_empty() { Inner::Empty } else { Inner::Once(bytes) };
+        let inner = if bytes.is_empty() { Inner::Empty } else { Inner::Once(bytes, None) };
         Self { inner, open: Some(open), given: 0, deadline: None }
+    }
+
+    /// The same, with these trailers behind it.
+    pub(super) fn followed_by(mut self, trailers: Option<Box<HeaderMap>>) -> Self {
+        if let Inner::Once(_, behind) = &mut self.inner {
+            *behind = trailers;
+        }
+        self
     }
 
     /// An upstream's body, passed on as it comes.
@@ -62,7 +72,7 @@ impl Body {
 
     /// Bytes whose record is closed already.
     pub(super) fn unrecorded(bytes: Bytes) -> Self {
-        let inner = if bytes.is_empty() { Inner::Empty } else { Inner::Once(bytes) };
+        let inner = if bytes.is_empty() { Inner::Empty } else { Inner::Once(bytes, None) };
         Self { inner, open: None, given: 0, deadline: None }
     }
 
@@ -79,13 +89,13 @@ impl Body {
     /// Compressed: at once where all of it is here, else as it comes.
     pub(super) fn encoded(mut self, encoder: impl FnOnce() -> Encoder) -> Self {
         self.inner = match std::mem::replace(&mut self.inner, Inner::Empty) {
-            Inner::Once(bytes) => match encoder().whole(&bytes) {
-                Ok(encoded) => Inner::Once(encoded.into()),
+            Inner::Once(bytes, trailers) => match encoder().whole(&bytes) {
+                Ok(encoded) => Inner::Once(encoded.into(), trailers),
                 // It writes to memory alone: this does not happen, and would end visibly.
                 Err(_) => Inner::Empty,
             },
             Inner::Stream { body, .. } => Inner::Encoded(Box::new(Encoded::new(body, encoder()))),
-            other @ (Inner::Empty | Inner::Encoded(_)) => other,
+            other @ (Inner::Empty | Inner::Trailers(_) | Inner::Encoded(_)) => other,
         };
         self
     }
@@ -97,8 +107,9 @@ impl Body {
 
     fn complete(&self) -> bool {
         match &self.inner {
-            Inner::Empty => true,
-            Inner::Once(_) => false,
+            // Where the client's protocol has no place for trailers, nobody asks for them.
+            Inner::Empty | Inner::Trailers(_) => true,
+            Inner::Once(..) => false,
             Inner::Stream { body, expected } => {
                 body.is_end_stream() || expected.is_some_and(|expected| self.given >= expected)
             }
@@ -135,10 +146,15 @@ impl HttpBody for Body {
         }
         let polled = match &mut this.inner {
             Inner::Empty => Poll::Ready(None),
-            Inner::Once(bytes) => {
-                let bytes = std::mem::take(bytes);
-                this.inner = Inner::Empty;
+            Inner::Once(bytes, trailers) => {
+                let (bytes, trailers) = (std::mem::take(bytes), trailers.take());
+                this.inner = trailers.map_or(Inner::Empty, Inner::Trailers);
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
+            }
+            Inner::Trailers(trailers) => {
+                let trailers = std::mem::take(&mut **trailers);
+                this.inner = Inner::Empty;
+                Poll::Ready(Some(Ok(Frame::trailers(trailers))))
             }
             Inner::Stream { body, .. } => Pin::new(body).poll_frame(cx),
             Inner::Encoded(encoded) => encoded.poll_frame(cx),
@@ -160,7 +176,7 @@ impl HttpBody for Body {
     fn is_end_stream(&self) -> bool {
         match &self.inner {
             Inner::Empty => true,
-            Inner::Once(_) => false,
+            Inner::Once(..) | Inner::Trailers(_) => false,
             Inner::Stream { body, .. } => body.is_end_stream(),
             Inner::Encoded(encoded) => encoded.complete(),
         }
@@ -168,8 +184,8 @@ impl HttpBody for Body {
 
     fn size_hint(&self) -> SizeHint {
         match &self.inner {
-            Inner::Empty => SizeHint::with_exact(0),
-            Inner::Once(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Inner::Empty | Inner::Trailers(_) => SizeHint::with_exact(0),
+            Inner::Once(bytes, _) => SizeHint::with_exact(bytes.len() as u64),
             Inner::Stream { body, .. } => body.size_hint(),
             Inner::Encoded(_) => SizeHint::default(),
         }

@@ -211,8 +211,8 @@ fn answered(setting: &Setting<'_>, mut open: Box<Open>, answer: Answer) -> Respo
     let service = setting.service;
     let (mut head, body) = match answer {
         Answer::Held(response) => {
-            let (head, bytes) = response.into_parts();
-            (head, Ok(bytes))
+            let (head, whole) = response.into_parts();
+            (head, Ok(whole))
         }
         Answer::Streaming(response) => {
             let (head, body) = response.into_parts();
@@ -229,7 +229,7 @@ fn answered(setting: &Setting<'_>, mut open: Box<Open>, answer: Answer) -> Respo
     head.extensions.clear();
     head.version = http::Version::HTTP_11;
     let body = match body {
-        Ok(bytes) => Body::once(bytes, open),
+        Ok(whole) => Body::once(whole.bytes, open).followed_by(whole.trailers),
         Err(_) if setting.asked.parts.method == http::Method::HEAD => Body::headless(open),
         Err(body) => Body::stream(body, open, setting.end),
     };

@@ -56,6 +56,19 @@ async fn a_final_answer_first_passes_and_nothing_is_taken() {
 }
 
 #[tokio::test]
+async fn an_answer_without_the_100_has_its_clock() {
+    let (listener, address) = by_hand().await;
+    let proxy = Proxy::unchecked(&[address], "[pool.app.timeouts]\nbody = \"300ms\"\n");
+    let mut client = Raw::connect(proxy.address).await;
+    client.send(ASKING).await;
+    let (mut upstream, _) = listener.accept().await.unwrap();
+    head_of(&mut upstream).await;
+    upstream.write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 10\r\n\r\nno").await.unwrap();
+    let answer = client.response().await;
+    assert!(answer.status == 504 && answer.text().contains("body_timeout"), "{answer:?}");
+}
+
+#[tokio::test]
 async fn any_other_expectation_is_417() {
     let origin = Origin::start(ok()).await;
     let proxy = Proxy::unchecked(&[origin.address()], "");

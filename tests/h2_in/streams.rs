@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::support::h2::{Streams, trailers};
+
 use super::*;
 
 /// A body of these bytes, in pieces.
@@ -74,6 +76,27 @@ async fn trailers_pass_both_ways() {
     let text = sent(&origin);
     assert!(text.contains("\r\ntransfer-encoding: chunked\r\n"), "{text}");
     assert!(text.ends_with("5\r\nhello\r\n0\r\nx-sum: 7\r\n\r\n"), "{text}");
+}
+
+/// Over HTTP/2 a body may have a length and trailers (RFC 9113 §8.1), and a short one of known length is held.
+#[tokio::test]
+async fn trailers_behind_a_body_of_known_length_arrive() {
+    let origin = Streams::start(100, |_, mut answer| async move {
+        let head = Response::builder().header("content-type", "application/grpc").header("content-length", "7");
+        let mut send = answer.send_response(head.body(()).unwrap(), false).unwrap();
+        send.send_data(Bytes::from_static(b"\0\0\0\0\x02hi"), false).unwrap();
+        send.send_trailers(trailers(&[("grpc-status", "5")])).unwrap();
+    })
+    .await;
+    let address = origin.address();
+    let proxy = Proxy::start(&format!("[pool.app]\nupstreams = [\"h2c://{address}\"]\nhealth.type = \"off\"\n"));
+    let (answer, behind) = ask(&client(&proxy).await, get("/")).await;
+    assert_eq!((answer.status().as_u16(), answer.body().as_ref()), (200, &b"\0\0\0\0\x02hi"[..]));
+    assert_eq!(behind.unwrap()["grpc-status"], "5");
+    // A client of HTTP/1.1 has no place for them: its answer is whole, and so is its record.
+    let mut plain = Raw::connect(proxy.address).await;
+    assert_eq!(plain.get("/").await.body, b"\0\0\0\0\x02hi");
+    assert_eq!(proxy.exchange(1).await.status, 200);
 }
 
 #[tokio::test]

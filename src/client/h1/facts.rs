@@ -43,6 +43,8 @@ pub(in crate::client) struct Facts {
     pub(in crate::client) interim: u32,
     /// The upstream said 100.
     pub(in crate::client) continued: bool,
+    /// The body of the request stays where it is: the answer came without the 100 that it waits for.
+    pub(in crate::client) unasked: bool,
     /// What the request's body failed with.
     pub(in crate::client) body_error: Option<Box<dyn Error + Send + Sync>>,
     /// Of the attempt that runs.
@@ -86,7 +88,7 @@ impl Facts {
 
     /// Is the request on its way, with nothing to send now? The upstream may well be waiting for it, then.
     pub(super) fn waits_for_client(&self) -> bool {
-        self.finished.is_none() && self.blocked.is_none() && self.write_error.is_none()
+        self.finished.is_none() && self.blocked.is_none() && self.write_error.is_none() && !self.unasked
     }
 
     /// The connection took the last byte of the request.

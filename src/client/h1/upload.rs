@@ -144,6 +144,7 @@ where
         let Some(body) = &mut self.body else { return Poll::Ready(Ok(())) };
         if let Door::Waiting(clock) = &mut self.door {
             if facts.headed {
+                facts.unasked = true;
                 return Poll::Pending; // answered without it
             }
             let clock = clock.get_or_insert_with(|| Box::pin(tokio::time::sleep(CONTINUE)));

@@ -40,6 +40,8 @@ pub(super) struct Facts {
     pub(super) told: bool,
     /// The upstream said 100.
     pub(super) continued: bool,
+    /// The body of the request stays where it is: the answer came without the 100 that it waits for.
+    pub(super) unasked: bool,
     /// What the request's body failed with.
     pub(super) body_error: Option<Box<dyn Error + Send + Sync>>,
 }
@@ -56,6 +58,7 @@ impl Facts {
             headed: false,
             told: false,
             continued: false,
+            unasked: false,
             body_error: None,
         }
     }
@@ -70,7 +73,7 @@ impl Facts {
 
     /// Is the request on its way, with nothing to send now? The upstream may well be waiting for it, then.
     pub(super) fn waits_for_client(&self) -> bool {
-        self.finished.is_none() && self.blocked.is_none() && self.stopped.is_none()
+        self.finished.is_none() && self.blocked.is_none() && self.stopped.is_none() && !self.unasked
     }
 }
 
@@ -140,6 +143,7 @@ where
         let Some(body) = &mut self.body else { return Poll::Ready(Ok(())) };
         if let Door::Waiting(clock) = &mut self.door {
             if facts.headed {
+                facts.unasked = true;
                 return Poll::Pending; // answered without it
             }
             let clock = clock.get_or_insert_with(|| Box::pin(tokio::time::sleep(CONTINUE)));
