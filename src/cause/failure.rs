@@ -305,6 +305,7 @@ fn addressed(text: String, address: &str) -> String {
             text.replace("probe http://{address}/", "probe {address}")
                 .replace("http://{address}", &socket)
                 .replace("Nothing listens on {address}", "Nobody listens on {address}")
+                .replace(", and is the port right?", "? The file of a socket stays behind when its app ends.")
         }
         (None, true) => text.replace("http://{address}", "{address}"),
         (None, false) => text,

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use clap::Args;
 use http::{HeaderName, Method, Uri};
 
+use crate::config::address::Scheme;
 use crate::config::model::{
     Action, Balance, Entry, FieldRules, FieldValue, Forward, HostHeader, HostPattern, Layers, Networks, Part, Piece,
     Placeholder, Pool, Route,
@@ -207,7 +208,9 @@ fn forwarded(
             out + "  400: its path has the route's path only in another spelling, so that it cannot be replaced"
         );
     };
-    let _ = writeln!(out, "  the upstream sees\n    {method} {sees} HTTP/1.1");
+    let h2 = !pool.upstreams.is_empty() && pool.upstreams.iter().all(|entry| entry.address.scheme == Scheme::H2c);
+    let protocol = if h2 { "HTTP/2" } else { "HTTP/1.1" };
+    let _ = writeln!(out, "  the upstream sees\n    {method} {sees} {protocol}");
     let rules = route.layers.as_deref().map(|layers| &layers.request_headers);
     for (name, value) in fields(config, pool, route, forward, (host, secure)) {
         let replaced = name.parse().is_ok_and(|name| rules.is_some_and(|rules| rules.replaces(&name)));

@@ -18,13 +18,14 @@ pub struct RunArgs {
     /// Where clients connect, e.g. :8080
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
-    /// An app to send requests to, in place of a file; may be given more than once
+    /// An app to send requests to, in place of a file: 3000, app:3000, https://app, unix:/run/app.sock; may be given
+    /// more than once
     #[arg(long = "upstream", value_name = "ADDR")]
     upstreams: Vec<String>,
     /// Makes the health checks HTTP checks of this path
     #[arg(long, value_name = "PATH")]
     health_path: Option<String>,
-    /// Where /livez and /readyz are answered, or "off"
+    /// Where the dashboard, /livez, /readyz and /metrics are answered, or "off"
     #[arg(long, value_name = "ADDR")]
     admin: Option<String>,
     /// Sets any key of the file, e.g. pool.app.timeouts.read=5s; may be given more than once

@@ -117,7 +117,8 @@ fn failed(error: io::Error, first: &[u8]) -> Failure {
             Failure::new(Cause::SpeaksPlaintext).seen(first_line(first))
         }
         Some(Error::InvalidCertificate(why)) => match Rejected::of(why) {
-            Some(rejected) => not_believed(&rejected.why, &rejected.wanted, rejected.certificate.as_ref()),
+            // All that is known is said; rustls would show the value itself.
+            Some(rejected) => return not_believed(&rejected.why, &rejected.wanted, rejected.certificate.as_ref()),
             None => not_believed(why, "", None),
         },
         Some(other) => Failure::new(Cause::TlsFailure).seen(other.to_string()),

@@ -223,7 +223,12 @@ fn without_scheme(text: &str) -> Result<(Scheme, &str, Option<u16>), Wrong> {
             "https" => Ok((Scheme::Https, rest, Some(443))),
             "h2c" => Ok((Scheme::H2c, rest, Some(80))),
             other => {
-                let hint = format!("write \"{}\"", rest.split('/').next().unwrap_or(rest));
+                let ours = match other {
+                    "h2" | "http2" | "grpc" => "h2c://",
+                    "wss" | "grpcs" | "tls" | "ssl" => "https://",
+                    _ => "",
+                };
+                let hint = format!("write \"{ours}{}\"", rest.split('/').next().unwrap_or(rest));
                 Err(Wrong::new(format!("\"{text}\": there is no scheme {other}://"), hint))
             }
         };
@@ -379,6 +384,8 @@ mod tests {
             ("srv:_http._tcp.app", "does not speak srv: yet"),
             ("fd:3", "does not speak fd: yet"),
             ("ftp://app", "no scheme ftp://"),
+            ("grpc://app:50051", "write \"h2c://app:50051\""),
+            ("wss://app/chat", "write \"https://app\""),
             ("app:0", "port 0"),
             ("app:70000", "\"70000\" is not a port"),
             ("app:+80", "is not a port"),

@@ -5,8 +5,6 @@
 mod facts;
 
 use std::fmt;
-use std::fs::File;
-use std::io::Read;
 use std::net::IpAddr;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -20,6 +18,7 @@ use rustls::{Error, InconsistentKeys, RootCertStore};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::X509Certificate;
 
+use super::file;
 use super::problem::Wrong;
 pub use facts::{Certificate, day};
 
@@ -212,15 +211,10 @@ fn private_key(file: &Path) -> Result<(PrivateKeyDer<'static>, bool), Wrong> {
 }
 
 /// The content, and who may read it.
-fn content(file: &Path) -> Result<(Vec<u8>, u32), Wrong> {
-    let mut bytes = Vec::new();
-    let read = File::open(file).and_then(|open| {
-        let mode = open.metadata()?.permissions().mode();
-        open.take(LARGEST + 1).read_to_end(&mut bytes)?;
-        Ok(mode)
-    });
-    let shown = file.display();
-    let mode = read.map_err(|error| {
+fn content(path: &Path) -> Result<(Vec<u8>, u32), Wrong> {
+    let shown = path.display();
+    let read = std::fs::metadata(path).and_then(|meta| Ok((file::read(path, LARGEST)?, meta.permissions().mode())));
+    let (bytes, mode) = read.map_err(|error| {
         Wrong::new(format!("cannot read {shown}: {error}"), "paths start at the folder of this file")
     })?;
     if bytes.len() as u64 > LARGEST {
@@ -242,4 +236,21 @@ fn names(leaf: &X509Certificate<'_>) -> Vec<String> {
         _ => None,
     })
     .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Else the look at the files, and the whole process at its end, would wait for somebody who writes.
+    #[test]
+    fn a_pipe_in_the_place_of_a_file_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let wrong = Pair::read(&pipe, &pipe).unwrap_err();
+        assert!(wrong.iter().all(|(_, wrong)| wrong.message.ends_with("it is a pipe, and not a regular file")));
+        assert_eq!(wrong.len(), 2);
+        assert!(Authorities::read(&pipe).is_err());
+    }
 }

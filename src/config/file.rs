@@ -2,9 +2,9 @@
 //!
 //! A pipe that nobody writes to would be waited for, for ever, and a device has no end: neither is opened.
 
-use std::fs::{self, File, FileType};
+use std::fs::{self, File, FileType, OpenOptions};
 use std::io::{self, Read as _};
-use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 /// Its bytes: all of them, or the first `most` and one more, which says that there are more.
@@ -12,12 +12,19 @@ use std::path::Path;
 /// # Errors
 /// What the system says; or that this is no regular file, and what it is.
 pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    let kind = fs::metadata(path)?.file_type();
-    if !kind.is_file() {
-        let what = format!("it is {}, and not a regular file", named(kind));
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+    regular(fs::metadata(path)?.file_type())?;
+    // Another may have taken its place by now: a pipe that is opened so waits for nobody, and is told from a file.
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    regular(file.metadata()?.file_type())?;
+    first(file, most)
+}
+
+fn regular(kind: FileType) -> io::Result<()> {
+    if kind.is_file() {
+        return Ok(());
     }
-    opened(path, most)
+    let what = format!("it is {}, and not a regular file", named(kind));
+    Err(io::Error::new(io::ErrorKind::InvalidInput, what))
 }
 
 /// The same; and a pipe that was handed to this process, which ends with whoever writes it: `/dev/stdin`, and what a shell
@@ -27,12 +34,12 @@ pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
 /// As of [`read`].
 pub fn read_or_handed(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let handed = ["/dev/stdin", "/dev/fd", "/proc/self/fd"].iter().any(|place| path.starts_with(place));
-    if handed && !path.is_dir() { opened(path, most) } else { read(path, most) }
+    if handed && !path.is_dir() { first(File::open(path)?, most) } else { read(path, most) }
 }
 
-fn opened(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+fn first(file: File, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

@@ -263,7 +263,8 @@ impl<'a> Section<'a> {
                     }
                     _ => said,
                 };
-                let items = advice::items(node.text().unwrap_or(&inner), sample);
+                let inner = if sample.starts_with('{') { "" } else { &*inner };
+                let items = advice::items(node.text().filter(|_| !sample.starts_with('{')).unwrap_or(inner), sample);
                 let message = format!("`{key}` takes a list, not {}", node.value.kind());
                 self.cx.error(&node.place, message, format!("write {key} = [{items}]"));
                 &[]

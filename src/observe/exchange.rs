@@ -90,9 +90,14 @@ pub struct RequestId(HeaderValue);
 
 impl RequestId {
     /// Of an id in its alphabet, without a copy; of anything that no field can hold it makes `unknown`.
+    ///
+    /// No two are the same, so HTTP/2 must not keep them for the next (RFC 7541 §7.1.3, "never indexed"): h2 would look through
+    /// all that it has kept with each answer, which was a tenth of the work.
     #[must_use]
     pub fn of(id: Bytes) -> Self {
-        Self(HeaderValue::from_maybe_shared(id).unwrap_or(HeaderValue::from_static("unknown")))
+        let mut value = HeaderValue::from_maybe_shared(id).unwrap_or(HeaderValue::from_static("unknown"));
+        value.set_sensitive(true);
+        Self(value)
     }
 
     /// As it goes into a field.

@@ -100,6 +100,7 @@ pub async fn once(endpoint: &Arc<Endpoint>, health: &Health) -> Outcome {
                 (Check::Http(_), Some(status)) => format!("{asked} gives {status} in {took}"),
                 (Check::Grpc(_), _) => format!("{asked} gives SERVING in {took}"),
                 _ if seen.tls.is_some() => format!("TLS handshake in {took}"),
+                _ if own.authority.starts_with("unix:") => format!("connect in {took}"),
                 _ => format!("TCP connect in {took}"),
             };
             Ok(Facts { connect: seen.connect, elapsed, status, sentence, seen })

@@ -3,6 +3,51 @@
 use super::*;
 use crate::support::certificates::Authority;
 
+/// What the words of others, and slips, are told.
+#[test]
+fn what_others_write_is_told_what_to_write_here() {
+    for (tls, wanted) in [
+        (
+            "cert = \"site.pem\"\nkey = \"site.key\"",
+            "write certificates = [{ cert = \"site.pem\", key = \"site.key\" }]",
+        ),
+        (
+            "certificates = { cert = \"a.pem\", key = \"a.key\" }",
+            "write certificates = [{ cert = \"site.pem\", key = \"site.key\" }]",
+        ),
+    ] {
+        let text = format!(
+            "[listener.web]\naddress = \":443\"\n[listener.web.tls]\n{tls}\n[pool.app]\nupstreams = [\"3000\"]\n"
+        );
+        let said = said(&text);
+        assert!(said.contains(wanted) && !said.contains("this version"), "{said}");
+    }
+    for (tls, wanted) in [
+        ("sni = \"a.test\"", "write server_name"),
+        ("ca_file = \"a.pem\"", "write ca"),
+        ("insecure = true", "write verify"),
+    ] {
+        let said = said(&format!("[pool.app]\nupstreams = [\"https://app\"]\n[pool.app.tls]\n{tls}\n"));
+        assert!(said.contains(wanted), "{said}");
+    }
+}
+
+/// The example is whole; the files that it names are the reader's.
+#[test]
+fn the_example_of_tls_loads_without_a_word() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let (here, authority) = (folder.path(), Authority::new());
+    authority.issue(&["shop.test"], 2040).write(here, "site");
+    std::fs::set_permissions(here.join("site.key"), std::fs::Permissions::from_mode(0o600)).unwrap();
+    std::fs::copy(here.join("site.pem"), here.join("ca.pem")).unwrap();
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/examples/tls.toml");
+    let path = here.join("tls.toml");
+    std::fs::copy(example, &path).unwrap();
+    let loaded = loaded(&[path], &Flags::default(), &[]).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(loaded.warnings, []);
+}
+
 /// With files in a folder of their own, whose name is taken out of what is said.
 fn said_of(folder: &Path, tls: &str) -> String {
     let text =

@@ -1,7 +1,7 @@
 //! One run of `notify.command`: the event on stdin and in the environment, the end awaited, and made where it does not come.
 //!
 //! Not by `tokio::process`: that puts a lock in front of every sleep of every worker. The end of the child is an event of its pidfd
-//! all the same.
+//! all the same. Of what it says on stderr the beginning is told: a script that loops there would fill the disk with our log.
 
 use std::convert::Infallible;
 use std::io;
@@ -12,18 +12,20 @@ use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use serde_json::Value;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::unix::pipe;
 use tokio::time::{sleep, timeout};
 
 use crate::config::NOTIFIED;
 use crate::config::problem::ascii;
-use crate::observe::events::Told;
+use crate::observe::events::{self, Told};
 
 /// Bytes of a variable: the kernel takes no more than 128 KiB. On stdin it is whole.
 const LONGEST: usize = 4 << 10;
 /// Where the kernel has no pidfd, the child's end is looked for so often.
 const LOOK: Duration = Duration::from_millis(50);
+/// Bytes of its stderr that are told of one run; the rest is read and dropped, so that it is not held up.
+const SAID: usize = 2 << 10;
 /// For the kernel to end what was killed.
 const KILLED: Duration = Duration::from_secs(1);
 
@@ -32,18 +34,24 @@ pub(super) async fn run(command: &[String], told: &Told, limit: Duration) -> Res
     let Some((program, words)) = command.split_first() else { return Ok(()) };
     let mut command = Command::new(program);
     command.args(words).envs(environment(told));
-    // A group of its own: a Ctrl-C is not for it, and what it has started ends with it. Its words go where ours go.
-    command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::inherit());
+    // A group of its own: a Ctrl-C is not for it, and what it has started ends with it.
+    command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|error| format!("{} cannot be run: {error}", ascii(program)))?;
     let group = Pid::from_raw(child.id().cast_signed());
     let end = group.and_then(|pid| pidfd_open(pid, PidfdFlags::NONBLOCK).ok());
     // No pipe, but something that is readable one day, which is all that is asked of it here.
     let end = end.and_then(|end| pipe::Receiver::from_owned_fd_unchecked(end).ok());
-    let stdin = child.stdin.take().map(OwnedFd::from);
+    let (stdin, stderr) = (child.stdin.take().map(OwnedFd::from), child.stderr.take().map(OwnedFd::from));
+    let mut said = Said { stderr: stderr.and_then(|fd| pipe::Receiver::from_owned_fd(fd).ok()), ..Said::default() };
     let ended = tokio::select! {
         ended = timeout(limit, ended(&mut child, end.as_ref())) => ended,
         never = tell(stdin, told) => match never {},
+        never = said.hear() => match never {},
     };
+    said.rest();
+    if !said.first.is_empty() {
+        events::notify_said(told, &String::from_utf8_lossy(&said.first), said.more);
+    }
     match ended {
         Ok(Ok(status)) if status.success() => Ok(()),
         Ok(Ok(status)) => Err(status.to_string()),
@@ -65,6 +73,45 @@ async fn tell(stdin: Option<OwnedFd>, told: &Told) -> Infallible {
         let _ = stdin.write_all(format!("{}\n", told.json).as_bytes()).await;
     }
     std::future::pending().await
+}
+
+/// What it says on stderr.
+#[derive(Default)]
+struct Said {
+    stderr: Option<pipe::Receiver>,
+    first: Vec<u8>,
+    /// Bytes behind those.
+    more: usize,
+}
+
+impl Said {
+    async fn hear(&mut self) -> Infallible {
+        let mut piece = [0; 4 << 10];
+        while let Some(stderr) = &mut self.stderr {
+            match stderr.read(&mut piece).await {
+                Ok(read @ 1..) => self.keep(&piece[..read]),
+                _ => self.stderr = None,
+            }
+        }
+        std::future::pending().await
+    }
+
+    /// What stands in the pipe when it has ended: no more than a pipe holds, for what it has started may go on.
+    fn rest(&mut self) {
+        let mut piece = [0; 4 << 10];
+        for _ in 0..16 {
+            match self.stderr.as_ref().map(|stderr| stderr.try_read(&mut piece)) {
+                Some(Ok(read @ 1..)) => self.keep(&piece[..read]),
+                _ => return,
+            }
+        }
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        let kept = bytes.len().min(SAID - self.first.len());
+        self.first.extend_from_slice(&bytes[..kept]);
+        self.more += bytes.len() - kept;
+    }
 }
 
 async fn ended(child: &mut Child, end: Option<&pipe::Receiver>) -> io::Result<ExitStatus> {
@@ -120,6 +167,22 @@ mod tests {
         assert_eq!(sh("exit 3", LIMIT).await, Err("exit status: 3".into()));
         let missing = run(&["/no/such/program".into()], &told(), LIMIT).await.unwrap_err();
         assert!(missing.starts_with("/no/such/program cannot be run: No such file"), "{missing}");
+    }
+
+    #[tokio::test]
+    async fn what_it_says_is_kept_only_in_part_and_holds_it_up_in_nothing() {
+        let (reader, writer) = io::pipe().unwrap();
+        let mut said = Said { stderr: pipe::Receiver::from_owned_fd(reader.into()).ok(), ..Said::default() };
+        let flood = std::thread::spawn(move || io::Write::write_all(&mut { writer }, &[b'x'; 1 << 20]));
+        let all = async {
+            while said.stderr.is_some() {
+                let _ = timeout(Duration::from_millis(20), said.hear()).await;
+            }
+        };
+        timeout(LIMIT, all).await.unwrap();
+        flood.join().unwrap().unwrap();
+        assert_eq!((said.first.len(), said.more), (SAID, (1 << 20) - SAID));
+        assert_eq!(sh("head -c 1000000 /dev/zero >&2", LIMIT).await, Ok(()), "more than a pipe holds");
     }
 
     /// A whole group: the shell, and what it waits for.

@@ -44,6 +44,8 @@ pub(super) const LORE: &[Lore] = &[
         envoy: &["UC"],
         cloudflare: &["520"],
         also: &[
+            "Error reading from remote server",
+            "AH01102 error reading status line from remote server",
             "socket hang up",
             "EOF",
             "Empty reply from server",
@@ -201,7 +203,7 @@ pub(super) const LORE: &[Lore] = &[
         haproxy: &["SH"],
         envoy: &["UR"],
         cloudflare: &["520"],
-        also: &["REFUSED_STREAM"],
+        also: &["REFUSED_STREAM", "GOAWAY", "server sent GOAWAY and closed the connection"],
         ..NOTHING
     },
     Lore {

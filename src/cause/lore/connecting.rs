@@ -100,6 +100,7 @@ pub(super) const LORE: &[Lore] = &[
         envoy: &["UF"],
         cloudflare: &["521"],
         also: &[
+            "AH01114 failed to make connection to backend",
             "ECONNREFUSED",
             "connect: connection refused",
             "upstream connect error or disconnect/reset before headers",

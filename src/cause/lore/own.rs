@@ -191,7 +191,7 @@ pub(super) const LORE: &[Lore] = &[
         nginx: &["client sent invalid request", "client sent invalid header line", "client sent invalid method"],
         haproxy: &["PR"],
         envoy: &["DPE"],
-        also: &["Bad Request"],
+        also: &["Bad Request", "417", "421", "497", "501"],
         ..NOTHING
     },
     Lore {
@@ -215,7 +215,17 @@ pub(super) const LORE: &[Lore] = &[
         ],
         haproxy: &["PR"],
         envoy: &["DPE"],
-        also: &["Request Entity Too Large", "Payload Too Large", "client_max_body_size"],
+        also: &[
+            "Request Entity Too Large",
+            "Payload Too Large",
+            "client_max_body_size",
+            "414",
+            "URI Too Long",
+            "431",
+            "Request Header Fields Too Large",
+            "Request Header Or Cookie Too Large",
+            "494",
+        ],
         ..NOTHING
     },
     Lore {
@@ -230,7 +240,7 @@ pub(super) const LORE: &[Lore] = &[
             ("A route for all the rest", "[route.rest] pool = \"POOL\""),
         ],
         envoy: &["NR"],
-        also: &["Not Found", "default backend - 404"],
+        also: &["Not Found", "default backend - 404", "405", "Method Not Allowed"],
         ..NOTHING
     },
     Lore {

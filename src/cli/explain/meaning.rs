@@ -40,6 +40,7 @@ pub(super) fn meaning(words: &str) -> Meaning {
         .or_else(|| among(|cause| cause.row().rfc9209 == name))
         .or_else(|| state(words))
         .or_else(|| phrase(words))
+        .or_else(|| numbered(words))
         .or_else(|| hex.then_some(Meaning::Request))
         .or_else(|| among(|cause| cause.token().starts_with(&name)))
         .or_else(|| among(|cause| cause.token().contains(&name)))
@@ -70,6 +71,17 @@ fn phrase(words: &str) -> Option<Meaning> {
     let says = |status: u16| of(status).is_some_and(|reason| reason.eq_ignore_ascii_case(phrase));
     let said = status.into_iter().chain(400..600).find(|status| says(*status))?;
     among(|cause| cause.row().status == said)
+}
+
+/// What stands in front of a status elsewhere: `error code: 502`, `Error 521: Web server is down`, `HTTP/1.1 502 Bad Gateway`.
+fn numbered(words: &str) -> Option<Meaning> {
+    let words = words.to_ascii_lowercase();
+    let behind = ["error code", "error", "status code", "status", "code", "http/1.1", "http/2", "http"];
+    let rest = behind.iter().find_map(|word| words.strip_prefix(word))?.trim_start_matches([':', ' ', '=']);
+    let number = rest.split(|c: char| !c.is_ascii_digit()).next().filter(|number| number.len() == 3)?;
+    among(|cause| number.parse() == Ok(cause.row().status)).or_else(|| {
+        among(|cause| codes(cause.lore()).chain(cause.lore().also.iter().copied()).any(|code| code == number))
+    })
 }
 
 fn among(means: impl Fn(Cause) -> bool) -> Option<Meaning> {
@@ -190,6 +202,18 @@ mod tests {
             ("dns_error", "dns_not_found"),
             ("client intended to send too large body: 12345 bytes", "client_too_large"),
             ("proxy_read_timeout", "read_timeout"),
+            ("error code: 502", "connection_refused"),
+            ("Error 521: Web server is down", "connection_refused"),
+            ("HTTP/1.1 504 Gateway Time-out", "read_timeout"),
+            ("414", "client_too_large"),
+            ("431", "client_too_large"),
+            ("421", "client_invalid"),
+            ("405", "no_route"),
+            ("L6RSP", "speaks_plaintext"),
+            ("x509: certificate is valid for app.internal, not localhost", "tls_cert_name"),
+            ("TLS error: 268435581:SSL routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED", "tls_cert_untrusted"),
+            ("upstream SSL certificate verify error: (18:self-signed certificate)", "tls_cert_untrusted"),
+            ("http2: server sent GOAWAY and closed the connection", "h2_stream_refused"),
         ] {
             assert!(names(words).contains(&wanted), "{words}: {:?}", names(words));
         }

@@ -41,7 +41,7 @@ with those, too. Exit code: 0 all usable, 1 not, 2 wrong words, 78 bad config.
   causeway probe http://app:3000/orders     this request
   causeway probe --deep --json              all of the config, for a script")]
 pub struct ProbeArgs {
-    /// What to test: 3000, app:3000, http://app:3000/path, or a name of the config
+    /// What to test: 3000, app:3000, http://app:3000/path, https://, h2c://, unix:/run/app.sock, or a name of the config
     #[arg(value_name = "ADDR|URL")]
     what: Vec<String>,
     /// The config; else CAUSEWAY_CONFIG, ./causeway.toml, /etc/causeway/causeway.toml

@@ -61,8 +61,9 @@ fn fields(bytes: &Bytes, lines: Lines<'_>) -> Result<(HeaderMap, Option<Bytes>),
                 fields.insert(TE, HeaderValue::from_static("trailers"));
             }
         } else if !of_a_connection(&name)
-            && let Some(value) = value(said)
+            && let Some(mut value) = value(said)
         {
+            value.set_sensitive(of_one_request(&name));
             fields.append(name, value);
         }
     }
@@ -76,6 +77,12 @@ fn value(bytes: Bytes) -> Option<HeaderValue> {
 /// Fields that HTTP/2 has no place for.
 fn of_a_connection(name: &HeaderName) -> bool {
     matches!(name.as_str(), "connection" | "keep-alive" | "proxy-connection" | "transfer-encoding" | "http2-settings")
+}
+
+/// Fields that are others with each request. HTTP/2 is told never to index them (RFC 7541 §7.1.3): h2 would compare each with all
+/// that it has kept.
+fn of_one_request(name: &HeaderName) -> bool {
+    matches!(name.as_str(), "x-request-id" | "traceparent")
 }
 
 /// The lines of a head that we wrote ourselves.

@@ -17,7 +17,9 @@ const ROUTE: &str = "route.NAME";
 
 const NEW_POOL: &str = "!write a line [pool.app], and below it upstreams = [\"127.0.0.1:3000\"]";
 const NO_FIELDS: &str = "!fields are for a route to change: [route.NAME.request_headers] with set = { X-Name = \"value\" }, or response_headers; Host is host_header of a pool";
-const NO_TLS: &str = "!take it out: TLS is not part of this version yet";
+const TLS: &str =
+    "!write [listener.NAME.tls], and below it certificates = [{ cert = \"site.pem\", key = \"site.key\" }]";
+const TLS_HERE: &str = "!write certificates = [{ cert = \"site.pem\", key = \"site.key\" }]";
 const SUPERVISED: &str = "!take it out: whatever starts causeway, like systemd or Docker, sees to it";
 
 const WORDS: &[Word] = &[
@@ -65,7 +67,21 @@ const WORDS: &[Word] = &[
     (&["format", "log_format"], "=log", "log", "access"),
     (&["port", "listen", "bind", "host"], "=admin", "admin", "address"),
     (&["enabled", "enable"], "=admin", "", "!to switch it off, write address = \"off\""),
-    (&["ssl", "ssl_certificate", "ssl_certificate_key", "certificate", "cert", "https"], "", "", NO_TLS),
+    (
+        &["cert", "key", "cert_file", "key_file", "certificate_file", "ssl_certificate", "ssl_certificate_key", "pem"],
+        "=listener.NAME.tls",
+        "",
+        TLS_HERE,
+    ),
+    (&["sni", "servername", "hostname", "host"], "=pool.NAME.tls", "pool.NAME.tls", "server_name"),
+    (&["ca_file", "cafile", "ca_cert", "root_ca", "trust", "roots"], "=pool.NAME.tls", "pool.NAME.tls", "ca"),
+    (
+        &["insecure", "insecure_skip_verify", "skip_verify", "proxy_ssl_verify"],
+        "=pool.NAME.tls",
+        "pool.NAME.tls",
+        "verify",
+    ),
+    (&["ssl", "ssl_certificate", "ssl_certificate_key", "certificate", "cert", "https"], "", "", TLS),
     // In a pool and its tables.
     (&["host", "hostname", "ip", "url", "uri", "server", "target"], ENTRY, ENTRY, "address"),
     (&["port"], ENTRY, "", "!it stands behind the host in address, like \"127.0.0.1:3000\""),

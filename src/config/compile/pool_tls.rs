@@ -1,7 +1,5 @@
 //! `[pool.NAME.tls]`: reads the files, and makes of them what a handshake needs.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,6 +10,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 
 use super::super::address::{Host, Scheme};
+use super::super::file;
 use super::super::model::{Entry, HostHeader, PoolTls};
 use super::super::problem::Wrong;
 use super::super::read::Section;
@@ -120,11 +119,7 @@ fn own(section: &Section<'_>) -> Option<(Option<Own>, Option<Files>)> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Wrong> {
-    let content = File::open(path).and_then(|file| {
-        let mut content = Vec::new();
-        file.take(LARGEST).read_to_end(&mut content).map(|_| content)
-    });
-    content.map_err(|error| Wrong::new(format!("cannot read {}: {error}", path.display()), MAKE))
+    file::read(path, LARGEST).map_err(|error| Wrong::new(format!("cannot read {}: {error}", path.display()), MAKE))
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Wrong> {

@@ -3,7 +3,9 @@
 //!
 //! The socket stays ours: h2 never shuts it down, and after h2 has gone the driver still says the last word. It decides nothing.
 
+use std::cell::RefCell;
 use std::io::{self, IoSlice};
+use std::mem;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -16,12 +18,16 @@ use super::frames::Frames;
 
 /// So much is gathered; then the socket must take some.
 const MOST: usize = 64 << 10;
-/// So much room is kept between two rounds.
-const KEPT: usize = 16 << 10;
 /// After the last word, a client that sends nothing for so long is done.
 const LINGER_SILENCE: Duration = Duration::from_secs(2);
 /// After the last word, nobody is listened to for longer.
 const LINGER_TOTAL: Duration = Duration::from_secs(10);
+
+thread_local! {
+    /// Memory to gather in, one for all connections of a worker: most sockets take all at once, so that the next one has it. It is as
+    /// large as the longest round made it, [`MOST`] and a frame, and never made anew.
+    static ROOM: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// What is asked of a client's socket.
 pub(in crate::listen) trait Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static {
@@ -47,6 +53,7 @@ struct Inner<S> {
     frames: Frames,
     /// Times that something was read.
     heard: u64,
+    /// Without memory of its own while it is empty: see [`ROOM`].
     out: Vec<u8>,
     at: usize,
     /// Bytes that the socket took.
@@ -124,7 +131,7 @@ impl<S: Socket> Link<S> {
     /// theirs. A close with bytes unread would reset the connection, and what was said last might be lost.
     pub(super) async fn finish(self, last: &[u8]) {
         let end = async {
-            self.lock().out.extend_from_slice(last);
+            self.lock().gather(last);
             std::future::poll_fn(|cx| self.lock().poll_drain(cx)).await?;
             std::future::poll_fn(|cx| Pin::new(&mut self.lock().socket).poll_shutdown(cx)).await?;
             let mut discarded = vec![0; 16 << 10];
@@ -160,9 +167,16 @@ impl<S: Socket> Inner<S> {
         }
         ready!(Pin::new(&mut self.socket).poll_flush(cx))?;
         self.out.clear();
-        self.out.shrink_to(KEPT);
         self.at = 0;
+        ROOM.set(mem::take(&mut self.out));
         Poll::Ready(Ok(()))
+    }
+
+    fn gather(&mut self, bytes: &[u8]) {
+        if self.out.capacity() == 0 {
+            self.out = ROOM.take();
+        }
+        self.out.extend_from_slice(bytes);
     }
 
     /// Makes room, or leaves word that there is none.
@@ -196,7 +210,7 @@ impl<S: Socket> AsyncWrite for Link<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let mut inner = self.lock();
         ready!(inner.poll_room(cx))?;
-        inner.out.extend_from_slice(buf);
+        inner.gather(buf);
         Poll::Ready(Ok(buf.len()))
     }
 
@@ -207,7 +221,7 @@ impl<S: Socket> AsyncWrite for Link<S> {
     ) -> Poll<io::Result<usize>> {
         let mut inner = self.lock();
         ready!(inner.poll_room(cx))?;
-        pieces.iter().for_each(|piece| inner.out.extend_from_slice(piece));
+        pieces.iter().for_each(|piece| inner.gather(piece));
         Poll::Ready(Ok(pieces.iter().map(|piece| piece.len()).sum()))
     }
 

@@ -32,7 +32,8 @@ use link::{Link, Standing};
 
 /// Requests at once on one connection.
 const STREAMS: u32 = 128;
-/// What a client may send of one request's body before it is read; the most that a connection holds is [`CONNECTION_WINDOW`].
+/// What a client may send of one request's body before it is read: 40 Mbit/s for one upload from 50 ms away, four times what
+/// clients have by default. The most that a connection holds is [`CONNECTION_WINDOW`].
 const STREAM_WINDOW: u32 = 256 << 10;
 const CONNECTION_WINDOW: u32 = 1 << 20;
 /// What h2 keeps of one answer while the socket is busy.

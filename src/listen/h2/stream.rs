@@ -187,11 +187,12 @@ async fn give(shared: &Shared, stream: &mut SendStream<Bytes>, mut data: Bytes, 
 /// Makes the head of an answer one of HTTP/2 (RFC 9113 §8.2.2), with a date and a length where they are due.
 fn dress<B: Body>(headers: &mut HeaderMap, body: &B, bodiless: bool) {
     strip(headers);
-    if !headers.contains_key(DATE) {
+    // As in `strip`: a look is cheaper than a lookup.
+    if !headers.keys().any(|name| name == DATE) {
         headers.insert(DATE, date());
     }
     if !bodiless
-        && !headers.contains_key(CONTENT_LENGTH)
+        && !headers.keys().any(|name| name == CONTENT_LENGTH)
         && let Some(length) = body.size_hint().exact()
     {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(length));

@@ -168,6 +168,13 @@ pub fn notify_failed(to: &'static str, told: &Told, why: &str, now: Instant) {
     }
 }
 
+/// What `notify.command` had to say, as far as it is kept: `more` bytes came behind it.
+pub fn notify_said(told: &Told, said: &str, more: usize) {
+    let (of, said) = (&told.event, ascii(said.trim_end()));
+    let end = if more > 0 { format!(" ... and {more} bytes more") } else { String::new() };
+    info!(event = "notify_said", of, more, "notify.command, told of {of}, says: {said}{end}");
+}
+
 /// Changes of upstreams were left out, because more than `most` waited to be handed on.
 pub fn notify_late(most: usize, lost: u64) {
     let changes = count(usize::try_from(lost).unwrap_or(usize::MAX), "change");

@@ -86,10 +86,14 @@ pub fn subscriber(log: &Log) -> io::Result<(Events, impl Subscriber + Send + Syn
     Ok((Events { lines, human }, Registry::default().with(layer)))
 }
 
-/// From this level on. Libraries are heard where they warn; their inner life only at `trace`.
+/// From this level on. Libraries are heard where they warn; their inner life only at `trace`. What h2 warns of is what clients
+/// do: a line for each connection of whoever floods, which would fill the disk.
 fn from(level: LevelFilter) -> Targets {
-    let others = if level == LevelFilter::TRACE { level } else { level.min(LevelFilter::WARN) };
-    Targets::new().with_default(others).with_target("causeway", level)
+    let (others, h2) = match level {
+        LevelFilter::TRACE => (level, level),
+        level => (level.min(LevelFilter::WARN), level.min(LevelFilter::ERROR)),
+    };
+    Targets::new().with_default(others).with_target("causeway", level).with_target("h2", h2)
 }
 
 /// The latest events of the log that is in force on this thread; of none, a feed that stays empty.
@@ -195,5 +199,19 @@ impl Visit for Fields<'_> {
 
     fn record_bool(&mut self, field: &Field, value: bool) {
         self.plain(field, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_clients_do_to_h2_is_no_line_of_the_log() {
+        for level in [LevelFilter::INFO, LevelFilter::WARN, LevelFilter::DEBUG] {
+            assert!(!from(level).would_enable("h2::proto::streams::recv", &tracing::Level::WARN));
+            assert!(from(level).would_enable("other", &tracing::Level::WARN));
+        }
+        assert!(from(LevelFilter::TRACE).would_enable("h2::proto::streams::recv", &tracing::Level::WARN));
     }
 }

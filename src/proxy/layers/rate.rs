@@ -114,7 +114,7 @@ fn make_room(shard: &mut HashMap<u64, AtomicU64>, now: u64) {
 
 /// One client: an IPv4 address, or the network that an IPv6 one is in. No IPv6 network in use looks like an IPv4 address: those
 /// below ::/8 are reserved (RFC 4291 §2.4), and loopback is told from 0.0.0.0 by the mark.
-fn key(client: IpAddr) -> u64 {
+pub(super) fn key(client: IpAddr) -> u64 {
     match client.to_canonical() {
         IpAddr::V4(ip) => u64::from(ip.to_bits()),
         IpAddr::V6(ip) => ((ip.to_bits() >> 64) as u64) | if ip.segments()[0] == 0 { 1 << 48 } else { 0 },

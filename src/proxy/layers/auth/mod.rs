@@ -1,6 +1,6 @@
 //! `basic_auth`: a name and a password, or 401.
 //!
-//! A password that was right is known again for a minute, by a digest that only this process can make. Every other one is hashed
+//! A password that was right is known again for a minute after its last use, by a digest that only this process can make. Every other one is hashed
 //! ([`hashing`]), for an unknown name too: the time that it takes tells nobody which names there are. The field itself goes no
 //! further than here: the rules of the route take it out.
 
@@ -20,11 +20,12 @@ use crate::config::model::Users;
 
 use super::Visit;
 use super::gate::{Fields, Gate, Word};
+use super::rate::key;
 
 use credentials::Credentials;
 pub(super) use hashing::Hashing;
 
-/// How long a password that was right needs no hashing.
+/// How long a password that was right needs no hashing, from its last use on, half of it at the least.
 const KNOWN_FOR: Duration = Duration::from_secs(60);
 /// How many are known.
 const KNOWN: usize = 1024;
@@ -70,8 +71,14 @@ impl Doorkeeper {
     }
 
     fn knows(&self, digest: &Digest, now: Instant) -> bool {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(digest).is_some_and(|until| now < *until)
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whoever is here stays here, however many others try to come in meanwhile.
+        known.get_mut(digest).filter(|until| now < **until).is_some_and(|until| {
+            if *until - now < KNOWN_FOR / 2 {
+                *until = now + KNOWN_FOR;
+            }
+            true
+        })
     }
 
     fn learn(&self, digest: Digest, now: Instant) {
@@ -106,11 +113,11 @@ impl Doorkeeper {
         Word::Stop(Box::new(Failure::new(Cause::Unauthorized).seen(why)), fields)
     }
 
-    async fn check(self: Arc<Self>, said: Credentials, digest: Digest) -> Word {
+    async fn check(self: Arc<Self>, client: u64, said: Credentials, digest: Digest) -> Word {
         let (hash, own) = self.hash_for(&said.name);
         // Others with the same words may have been first.
         let known = || self.knows(&digest, Instant::now());
-        match self.hashing.is(said.password, hash, known).await {
+        match self.hashing.is(client, said.password, hash, known).await {
             Ok(true) if own => {
                 self.learn(digest, Instant::now());
                 Word::Pass(Vec::new())
@@ -133,7 +140,7 @@ impl Gate for Arc<Doorkeeper> {
         if self.knows(&digest, visit.open.exchange.started) {
             return Word::Pass(Vec::new());
         }
-        Word::Wait(Box::pin(Self::clone(self).check(said, digest)))
+        Word::Wait(Box::pin(Self::clone(self).check(key(visit.asked.ours.client), said, digest)))
     }
 }
 
@@ -165,10 +172,16 @@ mod tests {
         ] {
             let said = said(name, password);
             let digest = keeper.digest(&said);
-            let word = Arc::clone(&keeper).check(said, digest).await;
+            let word = Arc::clone(&keeper).check(0, said, digest).await;
             assert_eq!(matches!(word, Word::Pass(_)), passes, "{name} {password}");
             assert_eq!(keeper.knows(&digest, Instant::now()), passes);
             assert!(!keeper.knows(&digest, Instant::now() + KNOWN_FOR));
+            let used = keeper.knows(&digest, Instant::now() + KNOWN_FOR / 4 * 3);
+            assert_eq!(
+                used && keeper.knows(&digest, Instant::now() + KNOWN_FOR / 2 * 3),
+                passes,
+                "used, it stays known"
+            );
         }
     }
 
