@@ -149,7 +149,7 @@ async fn seen(case: &Case<'_>, whole: bool) -> Observed {
     let body = response.into_body();
     let (body, trailers, end) = match body.size_hint().exact() {
         Some(length) if whole && length <= HELD => match timeout(SILENCE, body.whole()).await {
-            Ok(Ok(body)) => (body, None, End::Complete),
+            Ok(Ok(body)) => (body.bytes, None, End::Complete),
             Ok(Err(failure)) => (Bytes::new(), None, End::Cut(failure.to_string())),
             Err(_elapsed) => (Bytes::new(), None, End::Waits),
         },
