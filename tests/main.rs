@@ -42,3 +42,4 @@ mod support;
 mod tls_in;
 #[cfg(feature = "otlp")]
 mod traces;
+mod websocket;

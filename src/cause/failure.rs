@@ -30,6 +30,13 @@ const TAKES_H1: &str = "{address} speaks HTTP/1.1 here, and causeway spoke HTTP/
 const NO_UPGRADES: &str = "An upgrade needs HTTP/1.1, and causeway speaks {seen}. Give such requests a route and a pool of \
      their own, with \"http://\" before the app's address.";
 
+/// The same where it has said that it takes none over HTTP/2.
+const NO_WEB_SOCKETS: &str = "It speaks HTTP/2, and takes no WebSockets that way (SETTINGS_ENABLE_CONNECT_PROTOCOL is off). \
+     Turn that on in the app, or give WebSockets a route and a pool of their own, with \"http://\" before the app's address.";
+/// The same where its 101 proves nothing.
+const NO_PROOF: &str = "Its 101 does not prove that it read the key of the WebSocket: {seen}. This is a fault in the app or its \
+     framework.";
+
 /// One failure: its cause, where it happened, and what was seen. The source chain goes to the log, never to a client.
 #[derive(Debug)]
 pub struct Failure {
@@ -261,6 +268,8 @@ impl Failure {
         match (self.cause, &self.limit, &self.oversize) {
             (Cause::ConnectTimeout, ..) if is_here(address) => STUCK_HERE.into(),
             (Cause::H2ProtocolError, ..) if self.saw("it answered in HTTP/1.1") => TAKES_H1.into(),
+            (Cause::UpgradeFailed, ..) if self.saw("it takes no WebSocket") => NO_WEB_SOCKETS.into(),
+            (Cause::UpgradeFailed, ..) if self.saw("Sec-WebSocket-Accept") => NO_PROOF.into(),
             (Cause::UpgradeFailed, ..) if self.phase == Phase::Queue => NO_UPGRADES.into(),
             (Cause::ConnectTimeout, ..) if address.starts_with("unix:") => STUCK_HERE.into(),
             (Cause::TlsAlert, ..) => self.alert.and_then(alert::hint).unwrap_or(self.cause.row().hint).into(),

@@ -1,6 +1,7 @@
 //! What comes after a response head: the body, or the tunnel of a 101. Both hold the connection while something of it is to
 //! come, and give it back or end it. What is read and how it fails is the codec's business (`h1`).
 
+use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -12,6 +13,7 @@ use http::{HeaderMap, Response};
 use http_body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::Stream;
 use crate::cause::Failure;
 
 /// A response body: its frames under the silence clock (`timeouts.body`), its failures named. Dropped before its end, it
@@ -192,12 +194,28 @@ pub struct Tunnel {
     io: Box<dyn Duplex>,
 }
 
-trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
+trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {
+    fn reset_at_end(&self);
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Duplex for T {
+    fn reset_at_end(&self) {
+        // A stream of HTTP/2 that has not ended is reset in any case.
+        if let Some(stream) = (self as &dyn Any).downcast_ref::<Stream>() {
+            stream.reset_at_end();
+        }
+    }
+}
 
 impl Tunnel {
     pub(super) fn new(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, first: Bytes) -> Self {
         Self { first, io: Box::new(io) }
+    }
+
+    /// Its end will be a break that the upstream sees, and no clean close.
+    pub fn reset(&self) {
+        // Of what is in the box: the box is a stream as well.
+        Duplex::reset_at_end(&*self.io);
     }
 }
 

@@ -36,6 +36,18 @@ impl Stream {
     }
 }
 
+impl Stream {
+    /// Its end will be a reset, where there is such a thing.
+    pub(super) fn reset_at_end(&self) {
+        match self {
+            // A socket that is gone needs none.
+            Self::Tcp(stream) => drop(stream.set_zero_linger()),
+            Self::Unix(_) => {}
+            Self::Tls(stream) => stream.get_ref().0.stream.reset_at_end(),
+        }
+    }
+}
+
 impl AsyncRead for Stream {
     #[inline]
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {

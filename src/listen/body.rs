@@ -78,6 +78,11 @@ impl RequestBody {
         Self::of(Source::H2(Box::new(stream)), silence)
     }
 
+    /// No body.
+    pub(super) const fn none(silence: Duration) -> Self {
+        Self::of(Source::Empty, silence)
+    }
+
     const fn of(source: Source, silence: Duration) -> Self {
         Self { source, silence, waiting: None, clock: None }
     }

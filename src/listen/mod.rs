@@ -3,7 +3,7 @@
 //! [`mod@bind`] opens a listener's sockets; [`accept`] takes connections under a limit; [`conn`] drives one connection (clocks,
 //! refusals with a full answer, lingering close, client gone, hibernation) by its [`clocks`] and over a [`wire`], which is a
 //! plain [`stream`] or one of [`tls`]; [`answer`] and [`body`] are the two sides of an exchange, [`turn`] what these tell each
-//! other; [`sniff`] tells the protocols apart, and [`mod@h2`] drives a connection of HTTP/2; [`refusal`] names what was wrong
+//! other; [`mod@tunnel`] is what is left of a request that switched protocols; [`sniff`] tells the protocols apart, and [`mod@h2`] drives a connection of HTTP/2; [`refusal`] names what was wrong
 //! with a head; [`drain`] is the word
 //! that everything must come to an end. Nothing here knows routes or upstreams: what to answer is asked of a [`Handler`].
 
@@ -20,6 +20,7 @@ mod refusal;
 mod sniff;
 mod stream;
 pub mod tls;
+mod tunnel;
 mod turn;
 mod wire;
 
@@ -40,6 +41,7 @@ pub use bind::{Bound, bind};
 pub use body::RequestBody;
 pub use drain::Drain;
 pub use tls::{Secure, Session};
+pub use tunnel::{Switch, Tunnel};
 
 /// What a connection asks of the floor above.
 pub trait Handler: Clone + Send + Sync + 'static {

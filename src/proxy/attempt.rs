@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use http::header::{self, HeaderName, HeaderValue};
-use http::{Response, StatusCode, Uri};
+use http::{Response, StatusCode, Uri, Version};
 use tokio::time::Instant;
 
 use crate::cause::{self, Cause, Failure, Phase, spoken};
@@ -17,6 +17,7 @@ use crate::observe::trace::Parent;
 use crate::observe::{Reason, events};
 use crate::pool::pick::{Choice, Pick};
 use crate::pool::{Pool, Upstream};
+use crate::tunnel::handshake;
 
 use super::body::holdable;
 use super::headers::{Shape, to_upstream, values};
@@ -222,6 +223,11 @@ impl Setting<'_> {
                 let wanted = if asked.is_empty() { "no upgrade".to_owned() } else { format!("\"{asked}\"") };
                 return Err(failed(format!("101 to \"{protocol}\", and the client asked for {wanted}")));
             }
+        }
+        // Over HTTP/2 the key is causeway's, and nobody else would look.
+        let ours = self.asked.parts.version == Version::HTTP_2;
+        if ours && !handshake::proves(response.headers(), &self.asked.parts.headers) {
+            return Err(failed("Sec-WebSocket-Accept is not the answer to Sec-WebSocket-Key".into()));
         }
         if !self.replay.read_to_end() {
             return Err(failed("101 before the request body was complete".into()));

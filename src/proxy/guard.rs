@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 
+use h2::ext::Protocol;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::uri::Authority;
 use http::{Method, Version, request};
@@ -34,6 +35,10 @@ pub(super) struct Passed<'a> {
 /// The refusal, as a [`Failure`] of the client's (or `loop_detected`).
 pub(super) fn check<'a>(parts: &'a request::Parts, notes: &Notes<'a>, via: &str) -> Result<Passed<'a>, Failure> {
     if parts.method == Method::CONNECT {
+        if let Some(protocol) = parts.extensions.get::<Protocol>() {
+            let seen = format!("CONNECT for \"{}\": over HTTP/2, causeway carries websocket alone", protocol.as_str());
+            return Err(Failure::new(Cause::ClientInvalid).status(501).seen(seen));
+        }
         return Err(Failure::new(Cause::NoRoute).status(405).seen("CONNECT: causeway is no forward proxy"));
     }
     if notes.transfer_encoding {

@@ -190,12 +190,6 @@ impl Open {
         self.end(EndedBy::Upstream);
     }
 
-    /// A tunnel's client broke off.
-    pub(super) fn client_left(&mut self) {
-        self.exchange.failure = Some(Arc::new(Failure::new(Cause::ClientClosed).sent(true)));
-        self.end(EndedBy::Client);
-    }
-
     /// The Host that went out, where it is not the upstream's own address.
     fn host(&self) -> Option<&HeaderValue> {
         match &self.proxy.pools.get(self.pool)?.config.host_header {

@@ -4,17 +4,16 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{HeaderValue, Response, header};
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::cause::{Cause, Failure, Phase, spoken};
 use crate::client;
+use crate::listen::{self, Switch};
 use crate::observe::exchange::EndedBy;
 
 use super::attempt::Setting;
@@ -46,7 +45,7 @@ pub(super) fn switch(
     // From here on the tunnel counts the client's bytes.
     open.body = None;
     let silence = setting.forward.timeouts.tunnel;
-    let on_client = setting.asked.parts.extensions.get::<OnUpgrade>().cloned();
+    let on_client = Switch::of(&setting.asked.parts.extensions);
     setting.asked.conn.drain.spawn(async move {
         let (Some(on_client), Some(on_upstream)) = (on_client, on_upstream) else {
             return open.broke(Failure::new(Cause::Bug));
@@ -56,34 +55,37 @@ pub(super) fn switch(
             Err(failure) => return open.broke(failure),
         };
         // The client is gone before its side of the tunnel stood: the record says so by itself.
-        let Ok(client) = on_client.await else { return };
-        tunnel(TokioIo::new(client), upstream, silence, open).await;
+        let Some(client) = on_client.stands().await else { return };
+        tunnel(client, upstream, silence, open).await;
     });
     Response::from_parts(head, Body::none())
 }
 
-async fn tunnel(
-    client: impl AsyncRead + AsyncWrite + Unpin,
-    upstream: impl AsyncRead + AsyncWrite + Unpin,
-    silence: Option<Duration>,
-    mut open: Box<Open>,
-) {
-    let (from_client, from_upstream) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-    let mut client = Counted { io: client, read: Arc::clone(&from_client), broke: false };
-    let mut upstream = Counted { io: upstream, read: Arc::clone(&from_upstream), broke: false };
+async fn tunnel(client: listen::Tunnel, upstream: client::Tunnel, silence: Option<Duration>, mut open: Box<Open>) {
+    let seen = Arc::new(Seen::default());
+    let mut client = Counted { io: client, side: Side::Client, seen: Arc::clone(&seen), broke: false };
+    let mut upstream = Counted { io: upstream, side: Side::Upstream, seen: Arc::clone(&seen), broke: false };
     let copied = {
         let copy = tokio::io::copy_bidirectional_with_sizes(&mut client, &mut upstream, BUFFER, BUFFER);
         tokio::select! {
             copied = copy => Ok(copied),
-            limit = silent(silence, &from_client, &from_upstream) => Err(limit),
+            limit = silent(silence, &seen) => Err(limit),
         }
     };
-    open.exchange.bytes_out = from_upstream.load(Ordering::Relaxed);
-    open.exchange.bytes_in = from_client.load(Ordering::Relaxed);
+    (open.exchange.bytes_in, open.exchange.bytes_out) = seen.bytes();
     match copied {
-        Ok(Ok(_)) => open.end(EndedBy::Upstream),
-        Ok(Err(_)) if client.broke => open.client_left(),
-        Ok(Err(error)) => open.tunnel_broke(error),
+        Ok(Ok(_)) => open.end(if seen.client_ended_first() { EndedBy::Client } else { EndedBy::Upstream }),
+        // A socket closed in the midst of TLS: a WebSocket has a word of its own for its end (RFC 6455 §7.1).
+        Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            open.end(if client.broke { EndedBy::Client } else { EndedBy::Upstream });
+        }
+        // Who is left hears that it broke, and does not take it for an end. The record says by itself whether the client has
+        // left or was cut.
+        Ok(Err(_)) if client.broke => upstream.io.reset(),
+        Ok(Err(error)) => {
+            client.io.reset();
+            open.tunnel_broke(error);
+        }
         Err(limit) => {
             open.broke(Failure::new(Cause::BodyTimeout).in_phase(Phase::Body).sent(true).limit(spoken(limit)))
         }
@@ -91,24 +93,61 @@ async fn tunnel(
 }
 
 /// Resolves after this long without a byte in either direction.
-async fn silent(limit: Option<Duration>, from_client: &AtomicU64, from_upstream: &AtomicU64) -> Duration {
+async fn silent(limit: Option<Duration>, seen: &Seen) -> Duration {
     let Some(limit) = limit else { return std::future::pending().await };
-    let count = || (from_client.load(Ordering::Relaxed), from_upstream.load(Ordering::Relaxed));
-    let (mut before, mut quiet) = (count(), Duration::ZERO);
+    let (mut before, mut quiet) = (seen.bytes(), Duration::ZERO);
     let step = limit / 8;
     while quiet < limit {
         tokio::time::sleep(step).await;
-        let now = count();
+        let now = seen.bytes();
         quiet = if now == before { quiet + step } else { Duration::ZERO };
         before = now;
     }
     limit
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Client = 1,
+    Upstream = 2,
+}
+
+/// What came from each side so far.
+#[derive(Debug, Default)]
+struct Seen {
+    from_client: AtomicU64,
+    from_upstream: AtomicU64,
+    /// The [`Side`] that has ended its direction first; 0: none.
+    ended: AtomicU8,
+}
+
+impl Seen {
+    fn read(&self, side: Side, bytes: u64) {
+        match side {
+            Side::Client => self.from_client.fetch_add(bytes, Relaxed),
+            Side::Upstream => self.from_upstream.fetch_add(bytes, Relaxed),
+        };
+    }
+
+    fn ends(&self, side: Side) {
+        let _ = self.ended.compare_exchange(0, side as u8, Relaxed, Relaxed);
+    }
+
+    /// Those from the client, and those from the upstream.
+    fn bytes(&self) -> (u64, u64) {
+        (self.from_client.load(Relaxed), self.from_upstream.load(Relaxed))
+    }
+
+    fn client_ended_first(&self) -> bool {
+        self.ended.load(Relaxed) == Side::Client as u8
+    }
+}
+
 /// Counts what is read from one side, and remembers whether it was this side that broke.
 struct Counted<T> {
     io: T,
-    read: Arc<AtomicU64>,
+    side: Side,
+    seen: Arc<Seen>,
     broke: bool,
 }
 
@@ -123,7 +162,10 @@ impl<T: AsyncRead + Unpin> AsyncRead for Counted<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.io).poll_read(cx, buf);
-        self.read.fetch_add((buf.filled().len() - before) as u64, Ordering::Relaxed);
+        match buf.filled().len() - before {
+            0 if matches!(polled, Poll::Ready(Ok(()))) => self.seen.ends(self.side),
+            read => self.seen.read(self.side, read as u64),
+        }
         self.noted(polled)
     }
 }

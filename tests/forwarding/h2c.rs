@@ -115,7 +115,11 @@ async fn an_upgrade_and_a_wrong_scheme_say_what_to_write() {
     client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n").await;
     let answer = client.response().await;
     assert_eq!(answer.status, 502);
-    assert!(answer.text().contains("upgrade_failed") && answer.text().contains("needs HTTP/1.1"), "{}", answer.text());
+    assert!(
+        answer.text().contains("upgrade_failed") && answer.text().contains("takes no WebSockets that way"),
+        "{}",
+        answer.text()
+    );
 
     let origin = Origin::start(Behaviour::Status(400)).await;
     let wrong = proxy(&[origin.address()], full);

@@ -37,7 +37,8 @@ async fn what_is_malformed_is_never_forwarded() {
         ("a length that is none", vec![m, s, a, p, ("content-length", "+1")]),
         ("a length without a body", vec![m, s, a, p, ("content-length", "5")]),
         ("unequal lengths", vec![m, s, a, p, ("content-length", "0"), ("content-length", "5")]),
-        ("extended CONNECT, not allowed", vec![(":method", "CONNECT"), s, a, p, (":protocol", "websocket")]),
+        ("extended CONNECT without a path", vec![(":method", "CONNECT"), s, a, (":protocol", "websocket")]),
+        ("a :protocol without CONNECT", vec![m, s, a, p, (":protocol", "websocket")]),
     ] {
         let mut peer = Peer::connect(proxy.address).await;
         peer.send(HEADERS, BOTH, 1, &block(&fields)).await;

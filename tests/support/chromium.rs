@@ -31,9 +31,19 @@ pub struct Page {
 impl Page {
     /// An empty one, so wide and high.
     pub async fn open(width: u32, height: u32) -> Self {
+        Self::with(&[], width, height).await
+    }
+
+    /// The same, for addresses whose certificates nobody has signed.
+    pub async fn open_trusting_anybody(width: u32, height: u32) -> Self {
+        Self::with(&["--ignore-certificate-errors"], width, height).await
+    }
+
+    async fn with(more: &[&str], width: u32, height: u32) -> Self {
         let profile = TempDir::new().unwrap();
         let mut child = Command::new("chromium")
             .args(["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--remote-debugging-port=0"])
+            .args(more)
             .arg(format!("--user-data-dir={}", profile.path().display()))
             .arg("about:blank")
             .stdin(Stdio::null())

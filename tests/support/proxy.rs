@@ -7,6 +7,7 @@ use std::time::Duration;
 use causeway::app::{Hooks, Server};
 use causeway::config::Config;
 use causeway::health::State;
+use causeway::observe::exchange::EndedBy;
 use causeway::observe::{Exchange, Outcome};
 use tokio::sync::Notify;
 
@@ -20,6 +21,8 @@ pub struct Seen {
     pub rescued: bool,
     pub bytes_in: u64,
     pub bytes_out: u64,
+    pub ended_by: EndedBy,
+    pub version: http::Version,
 }
 
 impl Seen {
@@ -35,6 +38,8 @@ impl Seen {
             rescued: exchange.rescued(),
             bytes_in: exchange.bytes_in,
             bytes_out: exchange.bytes_out,
+            ended_by: exchange.ended_by,
+            version: exchange.version,
         }
     }
 }

@@ -10,19 +10,20 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use h2::RecvStream;
 use h2::client::ResponseFuture;
-use h2::{RecvStream, SendStream};
-use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, Response, StatusCode};
+use http::header::{CONNECTION, CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, UPGRADE};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
-use super::Seat;
 use super::fault;
+use super::request::Asked;
 use super::stream::Stream;
 use crate::cause::{Cause, Failure, Phase, sized, spoken};
 use crate::client::body::Body;
 use crate::client::h1::{MAX_FIELDS, of_fields};
 use crate::client::head::Framed;
 use crate::client::{Order, Progress};
+use crate::tunnel::handshake;
 
 /// How long an answer is waited for once the upstream takes no more of the request.
 const EARLY_ANSWER: Duration = Duration::from_secs(1);
@@ -41,13 +42,12 @@ pub(super) struct Start {
     pub(super) framed: Framed,
 }
 
-/// Sends the body and waits for the head.
+/// Sends the body and waits for the head. `asked`: for a WebSocket.
 pub(super) async fn exchange<B>(
-    seat: Seat,
+    mut stream: Stream<B>,
     answer: ResponseFuture,
-    send: SendStream<Bytes>,
-    body: B,
     start: Start,
+    asked: Option<Asked>,
     order: &Order<'_>,
     progress: &Arc<Progress>,
 ) -> Result<Response<Body>, Failure>
@@ -55,11 +55,16 @@ where
     B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let mut stream = Stream::new(seat, send, body, start, order, progress);
     let mut waiting = Waiting { answer, interim: 0 };
     let answered = poll_fn(|cx| stream.poll_answer(&mut waiting, order, cx)).await;
     match answered {
-        Ok(response) => stream.answered(response, order, start.to_head),
+        Ok(response) => {
+            let answer = stream.answered(response, order, start.to_head, asked.is_some())?;
+            Ok(match asked {
+                Some(asked) => switched(answer, asked),
+                None => answer,
+            })
+        }
         Err(failure) => {
             stream.facts.told = true;
             if !failure.sent {
@@ -136,6 +141,7 @@ where
         response: Response<RecvStream>,
         order: &Order<'_>,
         to_head: bool,
+        tunnel: bool,
     ) -> Result<Response<Body>, Failure> {
         let (mut head, recv) = response.into_parts();
         let limit = order.buffers.response_head;
@@ -151,7 +157,9 @@ where
         self.facts.progress.set_head_bytes(size);
         self.facts.progress.set_phase(Phase::Body);
         let no_body = to_head || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-        let body = if no_body || (recv.is_end_stream() && self.facts.finished.is_some()) {
+        let body = if tunnel && head.status.is_success() {
+            Body::stream(Box::new(self.reading(recv, None)))
+        } else if no_body || (recv.is_end_stream() && self.facts.finished.is_some()) {
             Body::empty()
         } else {
             let length = head.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.trim().parse().ok());
@@ -160,6 +168,21 @@ where
         head.extensions.clear();
         Ok(Response::from_parts(head, body))
     }
+}
+
+/// The answer to an extended CONNECT as that to the Upgrade it stands for, with the proof that is the client's due.
+fn switched(mut answer: Response<Body>, asked: Asked) -> Response<Body> {
+    if answer.status().is_success() {
+        *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        let fields = answer.headers_mut();
+        fields.remove(CONTENT_LENGTH);
+        fields.insert(UPGRADE, HeaderValue::from_static(handshake::PROTOCOL));
+        fields.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        if let Some(key) = asked.key {
+            fields.insert(SEC_WEBSOCKET_ACCEPT, handshake::accept(&key));
+        }
+    }
+    answer
 }
 
 /// As it would be in HTTP/1.1, where `buffers.response_head` has its meaning from.

@@ -203,6 +203,11 @@ impl Line {
         drop(sender); // it wakes the driver: not under the lock
     }
 
+    /// Does the upstream take extended CONNECTs?
+    pub(super) fn tunnels(&self) -> bool {
+        self.state().sender.as_ref().is_some_and(SendRequest::is_extended_connect_protocol_enabled)
+    }
+
     /// Begins a stream.
     pub(super) fn begin(
         &self,

@@ -42,11 +42,15 @@ use super::head::{Framed, Outgoing};
 use super::{Order, Progress};
 use crate::cause::{Cause, Failure, Phase, spoken};
 use line::{Claimed, Line};
+use stream::Stream;
 
 /// Connections to one endpoint, of one worker.
 const LINES: usize = 32;
 /// A connection of this age is as good as a fresh one.
 const FRESH: Duration = Duration::from_secs(1);
+
+/// What is seen of an upstream whose settings do not allow an extended CONNECT (RFC 8441 §3).
+const NO_WEB_SOCKETS: &str = "it takes no WebSocket over HTTP/2";
 
 /// A new connection on its way. Seldom: it may cost an allocation.
 pub(super) type Dialling<'a, T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send + 'a>>;
@@ -111,14 +115,18 @@ impl Lines {
         let Sending { order, request: Outgoing { head, body }, progress } = sending;
         progress.shared.store(true, Relaxed);
         let (to_head, framed) = (head.to_head, Framed::of(&body));
-        let request = request::request(head, framed, secure)?;
+        let (request, asked) = request::request(head, framed, secure)?;
         loop {
             let seat = self.seat(&order, progress, &dial).await?;
             let (read, written) = (seat.line.wire.read(), seat.line.wire.written());
-            match seat.line.begin(request.clone(), framed == Framed::Empty) {
+            if asked.is_some() && !seat.line.tunnels() {
+                return Err(Failure::new(Cause::UpgradeFailed).in_phase(Phase::Queue).seen(NO_WEB_SOCKETS));
+            }
+            match seat.line.begin(request.clone(), framed == Framed::Empty && asked.is_none()) {
                 Ok((answer, send)) => {
                     let start = exchange::Start { read, written, to_head, framed };
-                    return exchange::exchange(seat, answer, send, body, start, &order, progress).await;
+                    let stream = Stream::new(seat, send, body, start, &order, progress);
+                    return exchange::exchange(stream, answer, start, asked, &order, progress).await;
                 }
                 Err(Some(error)) if error.is_go_away() || error.is_io() => self.forget(&seat.line),
                 Err(None) => self.forget(&seat.line),

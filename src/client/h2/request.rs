@@ -1,19 +1,27 @@
 //! A request's head for HTTP/2: pseudo-header fields in place of line and Host, and none of the fields that belong to an
-//! HTTP/1.1 connection (RFC 9113 §8.2.2, §8.3.1). Pure.
+//! HTTP/1.1 connection (RFC 9113 §8.2.2, §8.3.1). An Upgrade to a WebSocket becomes an extended CONNECT (RFC 8441 §5). Pure.
 
 use bytes::Bytes;
+use h2::ext::Protocol;
 use http::header::{HOST, TE};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, header, uri};
 
 use crate::cause::{Cause, Failure, Phase};
 use crate::client::head::{Framed, Head};
+use crate::tunnel::handshake;
 
-/// The head for a body of this framing. `secure`: behind TLS.
+/// What an upstream that agrees to a WebSocket would have to prove in HTTP/1.1: the key that it never sees.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    pub(super) key: Option<HeaderValue>,
+}
+
+/// The head for a body of this framing; and what it asks for, if that is a WebSocket. `secure`: behind TLS.
 ///
 /// # Errors
 /// [`Cause::UpgradeFailed`] for a request that asks for another protocol; [`Cause::Bug`] for one that cannot be said.
-pub(super) fn request(head: Head, framed: Framed, secure: bool) -> Result<Request<()>, Failure> {
+pub(super) fn request(head: Head, framed: Framed, secure: bool) -> Result<(Request<()>, Option<Asked>), Failure> {
     let bytes = Bytes::from(head.into_h2(framed));
     let mut lines = Lines(&bytes);
     let unfit = || Failure::new(Cause::Bug).seen("a head that HTTP/2 cannot carry");
@@ -21,7 +29,7 @@ pub(super) fn request(head: Head, framed: Framed, secure: bool) -> Result<Reques
     let (method, target) = (words.next().ok_or_else(unfit)?, words.next().ok_or_else(unfit)?);
     let method = Method::from_bytes(method).map_err(|_| unfit())?;
     let target = PathAndQuery::from_maybe_shared(bytes.slice_ref(target)).map_err(|_| unfit())?;
-    let (fields, host) = fields(&bytes, lines)?;
+    let (fields, host, upgrade) = fields(&bytes, lines);
     let mut parts = uri::Parts::default();
     parts.path_and_query = Some(target);
     let authority = host.as_ref().and_then(|host| Authority::from_maybe_shared(host.clone()).ok());
@@ -39,12 +47,33 @@ pub(super) fn request(head: Head, framed: Framed, secure: bool) -> Result<Reques
     *request.headers_mut() = fields;
     // The library takes a head without an authority only as one that is forwarded from HTTP/1.1.
     *request.version_mut() = Version::HTTP_11;
-    Ok(request)
+    let asked = upgrade.map(|upgrade| connect(&mut request, &upgrade, framed)).transpose()?;
+    Ok((request, asked))
 }
 
-/// All that passes, and the Host.
-fn fields(bytes: &Bytes, lines: Lines<'_>) -> Result<(HeaderMap, Option<Bytes>), Failure> {
-    let (mut fields, mut host) = (HeaderMap::with_capacity(16), None);
+/// Makes it the extended CONNECT that means the same as this Upgrade.
+fn connect(request: &mut Request<()>, upgrade: &[u8], framed: Framed) -> Result<Asked, Failure> {
+    let failed = |why: &str| {
+        let seen = format!("HTTP/2 to it, and the client asked for \"{}\"{why}", upgrade.escape_ascii());
+        Failure::new(Cause::UpgradeFailed).in_phase(Phase::Queue).seen(seen)
+    };
+    let text = std::str::from_utf8(upgrade).unwrap_or_default();
+    if !text.split(',').any(handshake::is_web_socket) {
+        return Err(failed(""));
+    }
+    if framed != Framed::Empty || request.method() != Method::GET || request.uri().authority().is_none() {
+        return Err(failed(" in a way that HTTP/2 has no words for"));
+    }
+    *request.method_mut() = Method::CONNECT;
+    request.extensions_mut().insert(Protocol::from_static(handshake::PROTOCOL));
+    *request.version_mut() = Version::HTTP_2;
+    request.headers_mut().remove(header::CONTENT_LENGTH);
+    Ok(Asked { key: request.headers_mut().remove(header::SEC_WEBSOCKET_KEY) })
+}
+
+/// All that passes, the Host, and the Upgrade.
+fn fields(bytes: &Bytes, lines: Lines<'_>) -> (HeaderMap, Option<Bytes>, Option<Bytes>) {
+    let (mut fields, mut host, mut upgrade) = (HeaderMap::with_capacity(16), None, None);
     for line in lines {
         let Some(colon) = line.iter().position(|b| *b == b':') else { continue };
         let (Ok(name), said) = (HeaderName::from_bytes(&line[..colon]), &line[(colon + 2).min(line.len())..]) else {
@@ -54,8 +83,7 @@ fn fields(bytes: &Bytes, lines: Lines<'_>) -> Result<(HeaderMap, Option<Bytes>),
         if name == HOST {
             host = Some(said);
         } else if name == header::UPGRADE {
-            let asked = Failure::new(Cause::UpgradeFailed).in_phase(Phase::Queue);
-            return Err(asked.seen(format!("HTTP/2 to it, and the client asked for \"{}\"", said.escape_ascii())));
+            upgrade = Some(said);
         } else if name == TE {
             if said.split(|b| *b == b',').any(|word| word.trim_ascii().eq_ignore_ascii_case(b"trailers")) {
                 fields.insert(TE, HeaderValue::from_static("trailers"));
@@ -67,7 +95,7 @@ fn fields(bytes: &Bytes, lines: Lines<'_>) -> Result<(HeaderMap, Option<Bytes>),
             fields.append(name, value);
         }
     }
-    Ok((fields, host))
+    (fields, host, upgrade)
 }
 
 fn value(bytes: Bytes) -> Option<HeaderValue> {
@@ -105,7 +133,7 @@ mod tests {
     use crate::client::head::Outgoing;
 
     fn made(build: http::request::Builder, framed: Framed) -> Result<Request<()>, Failure> {
-        request(Outgoing::from(build.body(()).unwrap()).head, framed, false)
+        request(Outgoing::from(build.body(()).unwrap()).head, framed, false).map(|(request, _)| request)
     }
 
     #[test]
@@ -137,9 +165,22 @@ mod tests {
     }
 
     #[test]
-    fn an_upgrade_is_refused_before_anything_is_dialled() {
-        let failure = made(Request::get("/").header("host", "a").header("upgrade", "websocket"), Framed::Empty);
-        let failure = failure.unwrap_err();
-        assert_eq!((failure.cause, failure.sent), (Cause::UpgradeFailed, false));
+    fn a_web_socket_is_an_extended_connect() {
+        let build = Request::get("/chat?room=1").header("host", "a").header("upgrade", "x/1, WebSocket");
+        let build = build.header("connection", "upgrade").header("sec-websocket-key", "k").header("origin", "o");
+        let head = Outgoing::from(build.body(()).unwrap()).head;
+        let (made, asked) = request(head, Framed::Empty, true).unwrap();
+        assert_eq!((made.method(), made.uri().to_string().as_str()), (&Method::CONNECT, "https://a/chat?room=1"));
+        assert_eq!(made.extensions().get::<Protocol>().unwrap().as_str(), "websocket");
+        assert_eq!(made.headers().keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["origin"]);
+        assert_eq!(asked.unwrap().key.unwrap(), "k");
+    }
+
+    #[test]
+    fn other_upgrades_are_refused_before_anything_is_dialled() {
+        for (upgrade, framed) in [("echo", Framed::Empty), ("websocket", Framed::Length(5))] {
+            let failure = made(Request::get("/").header("host", "a").header("upgrade", upgrade), framed).unwrap_err();
+            assert_eq!((failure.cause, failure.sent), (Cause::UpgradeFailed, false));
+        }
     }
 }

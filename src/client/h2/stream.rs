@@ -3,6 +3,7 @@
 
 use std::error::Error;
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use h2::{RecvStream, SendStream};
 use http::HeaderMap;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 use super::Seat;
@@ -22,10 +24,12 @@ use crate::cause::{Cause, Failure, Phase, spoken};
 use crate::client::body::{Got, Streaming, Tunnel};
 use crate::client::h1::may_trail;
 use crate::client::{Order, Progress};
+use crate::tunnel::Duplex;
 
 /// One exchange's stream. Dropping it resets it, unless it has ended.
 pub(super) struct Stream<B> {
-    upload: Upload<B>,
+    /// `None` in a tunnel.
+    upload: Option<Upload<B>>,
     recv: Option<RecvStream>,
     pub(super) facts: Facts,
     start: Start,
@@ -60,7 +64,7 @@ where
         let upload = Upload::new(body, start.framed, send, order.expects_continue, &mut facts);
         let limit = order.timeouts.body;
         let (recv, clock, wanted, whole, silent) = (None, None, None, None, None);
-        Self { upload, recv, facts, start, clock, got: 0, wanted, whole, limit, silent, seat }
+        Self { upload: Some(upload), recv, facts, start, clock, got: 0, wanted, whole, limit, silent, seat }
     }
 
     /// The head is there, and this comes behind it.
@@ -70,7 +74,7 @@ where
     }
 
     pub(super) fn poll_upload(&mut self, cx: &mut Context<'_>) -> Result<(), Failed> {
-        self.upload.poll(&mut self.facts, cx)
+        self.upload.as_mut().map_or(Ok(()), |upload| upload.poll(&mut self.facts, cx))
     }
 
     /// Ready once this moment has passed.
@@ -204,11 +208,43 @@ where
     fn settle(self: Box<Self>) {}
 
     fn poll_sent(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        Poll::Ready(Err(Failure::new(Cause::UpgradeFailed).sent(true).seen("a stream of HTTP/2")))
+        Poll::Ready(Ok(())) // there was nothing but the head
     }
 
-    fn into_tunnel(self: Box<Self>) -> Tunnel {
-        Tunnel::new(tokio::io::join(tokio::io::empty(), tokio::io::sink()), Bytes::new())
+    fn into_tunnel(mut self: Box<Self>) -> Tunnel {
+        match (self.recv.take(), self.upload.take()) {
+            (Some(recv), Some(upload)) => {
+                let io = Duplex::new(recv, upload.into_send());
+                Tunnel::new(Seated { io, _stream: self }, Bytes::new())
+            }
+            _ => Tunnel::new(tokio::io::join(tokio::io::empty(), tokio::io::sink()), Bytes::new()),
+        }
+    }
+}
+
+/// A stream that has become a tunnel, in its place on the connection.
+struct Seated<B> {
+    io: Duplex,
+    _stream: Box<Stream<B>>,
+}
+
+impl<B: Unpin> AsyncRead for Seated<B> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+impl<B: Unpin> AsyncWrite for Seated<B> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }
 

@@ -119,6 +119,11 @@ where
         Self { body, send, data: Bytes::new(), left, trailers: None, door }
     }
 
+    /// What is left of it once another protocol begins.
+    pub(super) fn into_send(self) -> SendStream<Bytes> {
+        self.send
+    }
+
     /// Sends what can be sent now.
     pub(super) fn poll(&mut self, facts: &mut Facts, cx: &mut Context<'_>) -> Result<(), Failed> {
         while facts.finished.is_none() && facts.stopped.is_none() {

@@ -1,10 +1,14 @@
-//! A request of HTTP/2 as the floor above knows requests: a target in origin form, one Host, one Cookie (RFC 9113 §8.2.3, §8.3.1).
+//! A request of HTTP/2 as the floor above knows requests: a target in origin form, one Host, one Cookie (RFC 9113 §8.2.3, §8.3.1);
+//! and for a WebSocket, GET with an Upgrade (RFC 8441 §5), the answer to which is made one of HTTP/2 again.
 //!
 //! It refuses nothing: what does not fit together is left as it came, for the guard to see. Pure.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::header::{COOKIE, HOST};
-use http::{HeaderMap, HeaderValue, Method, Uri, request, uri};
+use h2::ext::Protocol;
+use http::header::{CONNECTION, COOKIE, HOST, SEC_WEBSOCKET_KEY, UPGRADE};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, request, response, uri};
+
+use crate::tunnel::handshake;
 
 /// Makes it so.
 pub(super) fn familiar(parts: &mut request::Parts) {
@@ -29,6 +33,26 @@ pub(super) fn familiar(parts: &mut request::Parts) {
         parts.uri = target;
         parts.headers.insert(HOST, host);
     }
+}
+
+/// Does it ask for a WebSocket? Then it is made to ask as in HTTP/1.1, before all else. Any other CONNECT is left as it came.
+pub(super) fn upgrades(parts: &mut request::Parts) -> bool {
+    let protocol = parts.extensions.get::<Protocol>().map(Protocol::as_str);
+    if parts.method != Method::CONNECT || !protocol.is_some_and(handshake::is_web_socket) {
+        return false;
+    }
+    parts.method = Method::GET;
+    let fields = &mut parts.headers;
+    fields.insert(UPGRADE, HeaderValue::from_static(handshake::PROTOCOL));
+    fields.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    fields.insert(SEC_WEBSOCKET_KEY, handshake::key());
+    true
+}
+
+/// The answer that opens the tunnel. What belongs to a connection is taken out of it later, as of every answer.
+pub(super) fn opened(head: &mut response::Parts) {
+    head.status = StatusCode::OK;
+    head.headers.remove(http::header::SEC_WEBSOCKET_ACCEPT);
 }
 
 /// Do they name one host, with the scheme's own port said or not?

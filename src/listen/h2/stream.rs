@@ -1,6 +1,7 @@
 //! One stream: a request to the [`Handler`], and its answer back, no faster than the client takes it.
 //!
 //! An answer that breaks off ends in RST_STREAM, never in a clean end; a client that takes its request back ends the handler's work.
+//! A WebSocket's stream goes to whoever asks for its [`Switch`](crate::listen::Switch) once its 200 is out.
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
@@ -15,12 +16,15 @@ use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, EXPECT, HeaderName, TE, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, response};
 use http_body::Body;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
 use super::{Shared, request};
+use crate::listen::tunnel::OnStream;
 use crate::listen::{Handler, RequestBody};
+use crate::tunnel::Duplex;
 
 /// The status of an answer that nobody waits for any more: it is not sent.
 const GONE: u16 = 499;
@@ -35,11 +39,23 @@ pub(super) fn answer<H: Handler>(
     let info = &shared.info;
     let held = info.drain.hold();
     let (mut parts, incoming) = request.into_parts();
+    let mut tunnel = None;
+    let mut incoming = Some(incoming);
+    if request::upgrades(&mut parts) {
+        let (give, on) = OnStream::new();
+        parts.extensions.insert(on);
+        tunnel = incoming.take().map(|incoming| (incoming, give));
+    }
     request::familiar(&mut parts);
     let to_head = parts.method == Method::HEAD;
     // Told when the body is asked for: only who waits for it wants to hear of it.
     let wanted = parts.headers.contains_key(EXPECT).then(|| Arc::new(AtomicBool::new(false)));
-    let body = RequestBody::of_stream(incoming, &parts.headers, info.listener.body_timeout, wanted.clone());
+    let silence = info.listener.body_timeout;
+    let body = match incoming {
+        Some(incoming) => RequestBody::of_stream(incoming, &parts.headers, silence, wanted.clone()),
+        // It begins behind the answer.
+        None => RequestBody::none(silence),
+    };
     let answering = handler.call(Request::from_parts(parts, body), info);
     async move {
         let _held = held;
@@ -51,9 +67,14 @@ pub(super) fn answer<H: Handler>(
             return respond.send_reset(Reason::CANCEL);
         }
         if answer.status().is_informational() {
-            // A protocol that nobody asked for: there is no such answer on a stream.
-            return respond.send_reset(Reason::INTERNAL_ERROR);
+            return match tunnel.filter(|_| answer.status() == StatusCode::SWITCHING_PROTOCOLS) {
+                Some((incoming, give)) => open(answer.into_parts().0, incoming, give, &mut respond),
+                // A protocol that nobody asked for: there is no such answer on a stream.
+                None => respond.send_reset(Reason::INTERNAL_ERROR),
+            };
         }
+        // The refusal of one is an answer as any: what the client sends on is not read.
+        drop(tunnel);
         let (mut head, body) = answer.into_parts();
         let bodiless = to_head || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         dress(&mut head.headers, &body, bodiless);
@@ -66,6 +87,22 @@ pub(super) fn answer<H: Handler>(
         {
             pass(&shared, body.as_mut(), stream).await;
         }
+    }
+}
+
+/// Sends the answer that opens a tunnel, and gives the stream to whoever waits for it; if that is nobody, it is reset.
+fn open(
+    mut head: response::Parts,
+    incoming: RecvStream,
+    give: oneshot::Sender<Duplex>,
+    respond: &mut SendResponse<Bytes>,
+) {
+    request::opened(&mut head);
+    strip(&mut head.headers);
+    let mut answer = Response::new(());
+    (*answer.status_mut(), *answer.headers_mut()) = (head.status, head.headers);
+    if let Ok(stream) = respond.send_response(answer, false) {
+        let _ = give.send(Duplex::new(incoming, stream));
     }
 }
 

@@ -1,0 +1,84 @@
+//! What both ends of a tunnel have in common: a stream of HTTP/2 as bytes both ways, and the [`handshake`] of a WebSocket. It
+//! opens no tunnel, and looks into none.
+
+pub mod handshake;
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use h2::{RecvStream, SendStream};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// A stream of HTTP/2 behind an extended CONNECT (RFC 8441 §5): END_STREAM is the end of one direction, RST_STREAM the break of both.
+/// What is not read is not asked for, and what its peer has no room for is not taken. Dropped before both directions have ended,
+/// it resets the stream.
+#[derive(Debug)]
+pub struct Duplex {
+    recv: RecvStream,
+    send: SendStream<Bytes>,
+    /// Read, and not yet handed out: the peer may send as much again once it is.
+    data: Bytes,
+    ended: bool,
+}
+
+impl Duplex {
+    /// Both directions of one stream, the heads of which have passed.
+    #[must_use]
+    pub const fn new(recv: RecvStream, send: SendStream<Bytes>) -> Self {
+        Self { recv, send, data: Bytes::new(), ended: false }
+    }
+}
+
+impl AsyncRead for Duplex {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        while this.data.is_empty() && !this.ended {
+            match ready!(this.recv.poll_data(cx)) {
+                Some(Ok(data)) => this.data = data,
+                Some(Err(error)) => return Poll::Ready(Err(broken(error))),
+                None => this.ended = true,
+            }
+        }
+        let length = this.data.len().min(buf.remaining());
+        buf.put_slice(&this.data[..length]);
+        this.data.advance(length);
+        // A stream that has just ended needs no window.
+        let _ = this.recv.flow_control().release_capacity(length);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Duplex {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if buf.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        self.send.reserve_capacity(buf.len());
+        let mut room = self.send.capacity();
+        while room == 0 {
+            room = match ready!(self.send.poll_capacity(cx)) {
+                Some(Ok(room)) => room,
+                Some(Err(error)) => return Poll::Ready(Err(broken(error))),
+                None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+            };
+        }
+        let length = room.min(buf.len());
+        self.send.send_data(Bytes::copy_from_slice(&buf[..length]), false).map_err(broken)?;
+        Poll::Ready(Ok(length))
+    }
+
+    /// Whoever drives the connection writes what was taken.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.send.send_data(Bytes::new(), true).map_err(broken))
+    }
+}
+
+fn broken(error: h2::Error) -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionReset, error)
+}
