@@ -30,6 +30,7 @@ mod listen;
 mod metrics;
 mod observe;
 mod overload;
+mod pairings;
 mod pools;
 mod probe;
 mod readme;

@@ -80,6 +80,12 @@ impl Head {
         }
     }
 
+    /// It asks for another protocol (RFC 9110 §7.8).
+    pub(super) fn upgrades(&self) -> bool {
+        const LINE: &[u8] = b"\r\nupgrade: ";
+        self.bytes.windows(LINE.len()).any(|bytes| bytes == LINE)
+    }
+
     /// The same for HTTP/2, where frames show what chunks do in HTTP/1.1: to be read again, line by line.
     pub(super) fn into_h2(self, framed: Framed) -> Vec<u8> {
         match framed {

@@ -27,7 +27,7 @@ use http::Response;
 use tokio::time::Instant;
 use tower::Service;
 
-use crate::cause::{Failure, Phase};
+use crate::cause::{Cause, Failure, Phase};
 use crate::config::Endpoint;
 use crate::config::address::Scheme;
 use crate::config::model::{Buffers, Connections, Timeouts};
@@ -36,8 +36,9 @@ use crate::observe::metrics::Meter;
 
 pub use body::{Body, Tunnel, Upgrade, Whole, upgraded};
 use h1::{Connection, Exchange, Home, Sending};
+use h2::{Dialling, Sent};
 pub use head::{Head, Outgoing};
-pub use open::{Opening, open};
+pub use open::{Offer, Opening, open};
 use reuse::Kept;
 pub use stream::Stream;
 use tls::Session;
@@ -78,6 +79,12 @@ pub struct Order<'a> {
     pub fresh: bool,
     /// The request asks for 100-continue: its body is first polled on the upstream's 100 or after 1 s.
     pub expects_continue: bool,
+}
+
+impl<'a> Order<'a> {
+    fn opening(&self, offer: Offer) -> Opening<'a> {
+        Opening { endpoint: self.endpoint, timeouts: self.timeouts, client: self.client, offer }
+    }
 }
 
 /// How far an attempt has come: shared, so that whoever gives up on it (eviction, deadline, client gone) by dropping the
@@ -213,12 +220,47 @@ where
         }
     }
 
-    /// Over HTTP/2. What a handshake of TLS has agreed on (ALPN) belongs here too.
+    /// Over HTTP/2, by prior knowledge.
     async fn shared(&self, sending: Sending<'_, B>) -> Result<Response<Body>, Failure> {
-        let Order { endpoint, timeouts, client, .. } = sending.order;
-        let progress = sending.progress;
-        let opening = Opening { endpoint, timeouts, client, http2: true };
-        self.lines.send(sending, false, || Box::pin(open(opening, progress))).await
+        let (opening, progress) = (sending.order.opening(Offer::Http2), sending.progress);
+        match self.lines.send(sending, false, || Box::pin(open(opening, progress))).await? {
+            Sent::Answered(response) => Ok(response),
+            Sent::Http1(..) => Err(Failure::new(Cause::Bug).seen("HTTP/1.1 was agreed on without TLS")),
+        }
+    }
+
+    /// In TLS, as the upstream wants it: HTTP/2 on a connection that requests share, or HTTP/1.1.
+    async fn agreed(&self, mut sending: Sending<'_, B>) -> Result<Response<Body>, Failure> {
+        let Sending { order, progress, .. } = sending;
+        let (opening, mut ready) = (order.opening(Offer::Both), None);
+        for _ in 0..2 {
+            let dial = || -> Dialling<'_> {
+                match ready.take() {
+                    Some(stream) => Box::pin(std::future::ready(Ok(stream))),
+                    None => Box::pin(open(opening, progress)),
+                }
+            };
+            let stream = match self.lines.send(sending, true, dial).await? {
+                Sent::Answered(response) => return Ok(response),
+                Sent::Http1(back, stream) => {
+                    sending = back;
+                    stream
+                }
+            };
+            progress.reused.store(false, Relaxed);
+            let stream = match stream {
+                Some(stream) => stream,
+                None => open(opening, progress).await?,
+            };
+            if !stream.is_h2() {
+                return self.alone(stream, sending).await;
+            }
+            self.lines.speaks_http2(order.endpoint.key);
+            ready = Some(stream);
+        }
+        // Now it takes this, now that.
+        let stream = open(order.opening(Offer::Http1), progress).await?;
+        self.alone(stream, sending).await
     }
 
     fn kept(&self, order: &Order<'_>) -> Option<Connection<Stream, B>> {
@@ -238,8 +280,18 @@ where
     async fn fresh(&self, sending: Sending<'_, B>) -> Result<Response<Body>, Failure> {
         let Sending { order, progress, .. } = sending;
         progress.reused.store(false, Relaxed);
-        let Order { endpoint, timeouts, client, .. } = order;
-        let stream = open(Opening { endpoint, timeouts, client, http2: false }, progress).await?;
+        // What is for one client, or becomes something else, shares no connection.
+        let shares = |head: &Head| !order.endpoint.proxy_protocol && !head.upgrades();
+        if order.endpoint.scheme == Scheme::Https && shares(&sending.request.head) {
+            return Box::pin(self.agreed(sending)).await;
+        }
+        let stream = open(order.opening(Offer::Http1), progress).await?;
+        self.alone(stream, sending).await
+    }
+
+    /// In HTTP/1.1, on this new connection.
+    async fn alone(&self, stream: Stream, sending: Sending<'_, B>) -> Result<Response<Body>, Failure> {
+        let order = sending.order;
         let home: Arc<dyn Home<Stream, B>> = self.kept.clone();
         let exchange: Exchange<'_, _, _> = Connection::new(stream, order, Arc::downgrade(&home)).call(sending);
         exchange.await

@@ -19,8 +19,19 @@ pub struct Opening<'a> {
     pub timeouts: &'a Timeouts,
     /// For whom, where the upstream wants to know (`proxy_protocol = true`); `None`: causeway's own, a check.
     pub client: Option<&'a Client>,
-    /// In TLS, HTTP/2 is wanted and nothing else.
-    pub http2: bool,
+    /// What may be spoken in TLS.
+    pub offer: Offer,
+}
+
+/// What is offered in a handshake of TLS (ALPN). Without TLS nothing is agreed on, and this says nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offer {
+    /// HTTP/2 and HTTP/1.1: [`Stream::is_h2`] tells which the upstream took.
+    Both,
+    /// HTTP/1.1: for a client alone, or to become something else.
+    Http1,
+    /// HTTP/2.
+    Http2,
 }
 
 /// Opens one. How far it came stands in `progress`.
@@ -28,7 +39,7 @@ pub struct Opening<'a> {
 /// # Errors
 /// The cause of phase `resolve`, `connect` or `tls`.
 pub async fn open(opening: Opening<'_>, progress: &Progress) -> Result<Stream, Failure> {
-    let Opening { endpoint, timeouts, client, http2 } = opening;
+    let Opening { endpoint, timeouts, client, offer } = opening;
     progress.set_phase(Phase::Connect);
     let start = Instant::now();
     let mut stream = connect::dial(endpoint, timeouts.connect).await?;
@@ -44,7 +55,7 @@ pub async fn open(opening: Opening<'_>, progress: &Progress) -> Result<Stream, F
     if endpoint.scheme == Scheme::Https {
         progress.set_phase(Phase::Tls);
         // Large, and for those alone who speak it.
-        let (secured, session) = Box::pin(tls::handshake(stream, endpoint, timeouts.tls, http2)).await?;
+        let (secured, session) = Box::pin(tls::handshake(stream, endpoint, timeouts.tls, offer)).await?;
         progress.set_session(session);
         stream = secured;
     }

@@ -34,6 +34,12 @@ impl Stream {
         };
         peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
+
+    /// HTTP/2 was agreed on (ALPN, RFC 9113 §3.2).
+    #[must_use]
+    pub fn is_h2(&self) -> bool {
+        matches!(self, Self::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2"))
+    }
 }
 
 impl Stream {

@@ -10,6 +10,7 @@ use rustls::{CertificateError, ClientConfig, Error, InvalidMessage, ProtocolVers
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 
+use super::open::Offer;
 use super::stream::{Beginning, Stream};
 use crate::cause::{Cause, Failure, Phase, protocol, spoken};
 use crate::config::Endpoint;
@@ -43,7 +44,7 @@ impl Session {
     }
 }
 
-/// TLS on a connection to this endpoint, within `limit`. `http2`: HTTP/2 is wanted, and nothing else.
+/// TLS on a connection to this endpoint, within `limit`.
 ///
 /// # Errors
 /// The cause of phase `tls`.
@@ -51,7 +52,7 @@ pub async fn handshake(
     stream: Stream,
     endpoint: &Endpoint,
     limit: Duration,
-    http2: bool,
+    offer: Offer,
 ) -> Result<(Stream, Session), Failure> {
     let Some(tls) = &endpoint.tls else {
         return Err(Failure::new(Cause::Bug).in_phase(Phase::Tls).seen("https:// without settings of TLS"));
@@ -63,7 +64,11 @@ pub async fn handshake(
             Failure::new(Cause::TlsFailure).seen(said)
         })?,
     };
-    let config = if http2 { &tls.http2 } else { &tls.traffic };
+    let config = match offer {
+        Offer::Both => &tls.traffic,
+        Offer::Http1 => &tls.http1,
+        Offer::Http2 => &tls.http2,
+    };
     let started = Instant::now();
     let connect = connect(Arc::clone(config), name, Beginning::of(stream));
     let stream = match timeout(limit, connect).await {

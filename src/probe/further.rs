@@ -12,7 +12,7 @@ use tower::Service as _;
 
 use crate::cause::{Failure, Phase};
 use crate::client::h1::{Connection, Home, Sending};
-use crate::client::{Opening, Order, Progress, Stream, open};
+use crate::client::{Offer, Opening, Order, Progress, Stream, open};
 use crate::config::Endpoint;
 use crate::config::model::{Connections, Timeouts};
 
@@ -86,7 +86,7 @@ pub async fn kept(endpoint: &Arc<Endpoint>, visit: &Visit, quiet: Duration) -> R
     };
     let shelf = Arc::new(Shelf::default());
     let home: Arc<dyn Home<Stream, Payload>> = Arc::clone(&shelf) as _;
-    let opening = Opening { endpoint, timeouts: &timeouts, client: None, http2: false };
+    let opening = Opening { endpoint, timeouts: &timeouts, client: None, offer: Offer::Http1 };
     let stream = open(opening, &Progress::default()).await?;
     let connection = Connection::new(stream, order, Arc::downgrade(&home));
     if exchange(connection, order, visit).await?.is_none() {

@@ -22,7 +22,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use crate::cause::{Cause, Failure, Phase, spoken};
-use crate::client::{Opening, Progress, open};
+use crate::client::{Offer, Opening, Progress, open};
 use crate::config::Endpoint;
 use crate::config::address::Dial;
 use crate::config::model::{Check, Health, Timeouts};
@@ -119,7 +119,7 @@ type Passed = (Option<Duration>, Option<u16>);
 async fn tcp(endpoint: &Endpoint, limit: Duration, seen: &mut Seen) -> Result<Option<u16>, Failure> {
     let timeouts = Timeouts { connect: limit, tls: limit, ..Timeouts::default() };
     let progress = Progress::default();
-    let opening = Opening { endpoint, timeouts: &timeouts, client: None, http2: false };
+    let opening = Opening { endpoint, timeouts: &timeouts, client: None, offer: Offer::Both };
     let opened = timeout(limit, open(opening, &progress)).await;
     (seen.connect, seen.tls) = (progress.connect(), progress.session().map(TlsSeen::of));
     opened.map_err(|_elapsed| late(progress.phase(), false, limit))??;

@@ -47,6 +47,11 @@ impl Authority {
         self.folder.path().join("ca.pem")
     }
 
+    /// Its own certificate.
+    pub fn certificate(&self) -> CertificateDer<'static> {
+        self.issuer.der().clone()
+    }
+
     /// A certificate for these names, until this year.
     pub fn issue(&self, names: &[&str], until: i32) -> Pair {
         let key = KeyPair::generate().unwrap();

@@ -22,7 +22,7 @@ mod stream;
 mod upload;
 mod wire;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::error::Error;
 use std::future::Future;
 use std::pin::Pin;
@@ -32,20 +32,21 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout_at};
 
 use super::body::Body;
 use super::h1::Sending;
 use super::head::{Framed, Outgoing};
-use super::{Order, Progress};
+use super::{Order, Progress, Stream as Transport};
 use crate::cause::{Cause, Failure, Phase, spoken};
 use line::{Claimed, Line};
 use stream::Stream;
 
 /// Connections to one endpoint, of one worker.
 const LINES: usize = 32;
+/// So many endpoints are remembered as speaking HTTP/1.1; then all are forgotten, and asked again.
+const REMEMBERED: usize = 4096;
 /// A connection of this age is as good as a fresh one.
 const FRESH: Duration = Duration::from_secs(1);
 
@@ -53,12 +54,22 @@ const FRESH: Duration = Duration::from_secs(1);
 const NO_WEB_SOCKETS: &str = "it takes no WebSocket over HTTP/2";
 
 /// A new connection on its way. Seldom: it may cost an allocation.
-pub(super) type Dialling<'a, T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send + 'a>>;
+pub(super) type Dialling<'a> = Pin<Box<dyn Future<Output = Result<Transport, Failure>> + Send + 'a>>;
+
+/// What came of a request.
+pub(super) enum Sent<'a, B> {
+    /// The head of the answer is here.
+    Answered(Response<Body>),
+    /// Nothing was sent: HTTP/1.1 is spoken there (ALPN). A connection for it, if this request has opened one.
+    Http1(Sending<'a, B>, Option<Transport>),
+}
 
 /// A worker's connections that streams share.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     shelves: Mutex<HashMap<u64, Shelf>>,
+    /// Endpoints that have taken HTTP/1.1 when they could choose.
+    http1: Mutex<HashSet<u64>>,
 }
 
 /// The connections to one endpoint.
@@ -93,31 +104,44 @@ enum Claim {
     Opening(watch::Receiver<Option<Arc<Failure>>>),
     /// There are as many as there may be.
     Full(Arc<Notify>),
+    /// HTTP/1.1 is spoken there.
+    Http1,
+}
+
+/// Where a request goes.
+enum Place {
+    Seat(Seat),
+    Http1(Option<Transport>),
 }
 
 impl Lines {
     /// Sends the request on a shared connection, and waits for the response head, under the order's clocks. `dial` gives a
-    /// new connection that speaks HTTP/2; `secure`: within TLS.
+    /// new connection. `secure`: it is one of TLS, in which HTTP/1.1 may have been agreed on as well; what an endpoint took
+    /// is remembered, so that first requests wait for one handshake together, and for nothing where HTTP/1.1 is spoken.
     ///
     /// # Errors
     /// As [`super::Client::send`].
-    pub(super) async fn send<'a, T, B>(
+    pub(super) async fn send<'a, B>(
         self: &Arc<Self>,
         sending: Sending<'a, B>,
         secure: bool,
-        dial: impl Fn() -> Dialling<'a, T> + Send + Sync,
-    ) -> Result<Response<Body>, Failure>
+        mut dial: impl FnMut() -> Dialling<'a> + Send,
+    ) -> Result<Sent<'a, B>, Failure>
     where
-        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let Sending { order, request: Outgoing { head, body }, progress } = sending;
+        let Sending { order, progress, .. } = sending;
+        progress.shared.store(!secure, Relaxed);
+        let mut seat = match self.seat(&order, progress, secure, &mut dial).await? {
+            Place::Seat(seat) => seat,
+            Place::Http1(stream) => return Ok(Sent::Http1(sending, stream)),
+        };
         progress.shared.store(true, Relaxed);
+        let Outgoing { head, body } = sending.request;
         let (to_head, framed) = (head.to_head, Framed::of(&body));
         let (request, asked) = request::request(head, framed, secure)?;
         loop {
-            let seat = self.seat(&order, progress, &dial).await?;
             let (read, written) = (seat.line.wire.read(), seat.line.wire.written());
             if asked.is_some() && !seat.line.tunnels() {
                 return Err(Failure::new(Cause::UpgradeFailed).in_phase(Phase::Queue).seen(NO_WEB_SOCKETS));
@@ -126,51 +150,45 @@ impl Lines {
                 Ok((answer, send)) => {
                     let start = exchange::Start { read, written, to_head, framed };
                     let stream = Stream::new(seat, send, body, start, &order, progress);
-                    return exchange::exchange(stream, answer, start, asked, &order, progress).await;
+                    let answered = exchange::exchange(stream, answer, start, asked, &order, progress).await;
+                    return answered.map(Sent::Answered);
                 }
                 Err(Some(error)) if error.is_go_away() || error.is_io() => self.forget(&seat.line),
                 Err(None) => self.forget(&seat.line),
                 Err(Some(error)) => return Err(Failure::new(Cause::Bug).from(error.to_string())),
             }
+            seat = match self.seat(&order, progress, secure, &mut dial).await? {
+                Place::Seat(seat) => seat,
+                // It ended as the request began, and came back as another: whoever sends it again meets what it is now.
+                Place::Http1(_) => return Err(Failure::new(Cause::StaleConnection).in_phase(Phase::Request)),
+            };
         }
     }
 
-    /// A place on a connection, an open one or a new one. The wait for one has the limit of a connect.
-    async fn seat<'a, T>(
+    /// A place on a connection, an open one or a new one. The wait for one has the limit of a connect, and of a handshake.
+    async fn seat<'a>(
         self: &Arc<Self>,
         order: &Order<'_>,
         progress: &Progress,
-        dial: &(impl Fn() -> Dialling<'a, T> + Send + Sync),
-    ) -> Result<Seat, Failure>
-    where
-        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let now = Instant::now();
-        let (limit, deadline) = (order.timeouts.connect, now + order.timeouts.connect);
+        secure: bool,
+        dial: &mut (impl FnMut() -> Dialling<'a> + Send),
+    ) -> Result<Place, Failure> {
+        let (now, connect) = (Instant::now(), order.timeouts.connect);
+        let limit = if secure { connect + order.timeouts.tls } else { connect };
+        let deadline = now + limit;
         progress.reused.store(true, Relaxed);
         let mut claim = self.claim(order, now);
         loop {
             match claim {
                 Claim::Seat(seat) => {
                     seat.freed.notify_one(); // one wake may stand for several places
-                    return Ok(seat);
+                    return Ok(Place::Seat(seat));
                 }
+                Claim::Http1 => return Ok(Place::Http1(None)),
                 Claim::Open(opening) => {
                     progress.reused.store(false, Relaxed);
                     progress.set_phase(Phase::Connect);
-                    let start = Instant::now();
-                    let home = Arc::downgrade(self);
-                    let opened = match dial().await {
-                        Ok(io) => Line::open(io, order, &home, start + limit).await,
-                        Err(failure) => Err(failure),
-                    };
-                    return match opened {
-                        Ok(line) => {
-                            progress.set_connect(start.elapsed());
-                            Ok(opening.stands(line, order))
-                        }
-                        Err(failure) => Err(opening.failed(failure)),
-                    };
+                    return opening.open(order, progress, secure, connect, dial()).await;
                 }
                 Claim::Opening(mut opening) => {
                     progress.set_phase(Phase::Connect);
@@ -211,6 +229,12 @@ impl Lines {
         if let Some(line) = seat {
             return Claim::Seat(Seat { line, freed: Arc::clone(&shelf.freed) });
         }
+        if self.http1().contains(&order.endpoint.key) {
+            if shelf.lines.is_empty() && shelf.opening.is_none() {
+                shelves.remove(&order.endpoint.key);
+            }
+            return Claim::Http1;
+        }
         if let Some(opening) = &shelf.opening {
             return Claim::Opening(opening.clone());
         }
@@ -235,6 +259,23 @@ impl Lines {
         }
     }
 
+    /// It took HTTP/2 again.
+    pub(super) fn speaks_http2(&self, key: u64) {
+        self.http1().remove(&key);
+    }
+
+    fn speaks_http1(&self, key: u64) {
+        let mut known = self.http1();
+        if known.len() >= REMEMBERED {
+            known.clear();
+        }
+        known.insert(key);
+    }
+
+    fn http1(&self) -> MutexGuard<'_, HashSet<u64>> {
+        self.http1.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A panic under this lock leaves at worst a connection lost: the shelves are sound.
     fn shelves(&self) -> MutexGuard<'_, HashMap<u64, Shelf>> {
         self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
@@ -257,6 +298,36 @@ struct Opening {
 }
 
 impl Opening {
+    /// Dials, up to the upstream's first word.
+    async fn open(
+        self,
+        order: &Order<'_>,
+        progress: &Progress,
+        secure: bool,
+        limit: Duration,
+        dialling: Dialling<'_>,
+    ) -> Result<Place, Failure> {
+        let start = Instant::now();
+        let stream = match dialling.await {
+            Ok(stream) => stream,
+            Err(failure) => return Err(self.failed(failure)),
+        };
+        if secure && !stream.is_h2() {
+            self.lines.speaks_http1(self.key);
+            return Ok(Place::Http1(Some(stream)));
+        }
+        let dialled = Instant::now();
+        // A handshake has its own clock.
+        let deadline = (if secure { dialled } else { start }) + limit;
+        match Line::open(stream, order, &Arc::downgrade(&self.lines), deadline).await {
+            Ok(line) => {
+                progress.set_connect(progress.connect().unwrap_or_default() + dialled.elapsed());
+                Ok(Place::Seat(self.stands(line, order)))
+            }
+            Err(failure) => Err(self.failed(failure)),
+        }
+    }
+
     /// It stands: the first stream is the opener's.
     fn stands(mut self, line: Arc<Line>, order: &Order<'_>) -> Seat {
         line.first(order);

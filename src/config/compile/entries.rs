@@ -141,6 +141,11 @@ fn table_entry(section: &Section<'_>, node: &Node) -> Option<Entry> {
     let proxy_protocol = item.flag("proxy_protocol", false);
     let off = [("off", Some(NonZeroUsize::MAX))];
     let in_flight = item.number_or("in_flight", 1..=1_000_000, &off, count).flatten();
+    if let (Some(Address { scheme: Scheme::H2c, .. }), true) = (&address, proxy_protocol) {
+        let place = item.value_place("proxy_protocol").unwrap_or(&node.place);
+        let message = "clients share the connections of h2c://, and a PROXY header names one client";
+        section.cx.error(place, message, "take proxy_protocol out: X-Forwarded-For names the client of each request");
+    }
     let misnamed = elsewhere::misnamed("pool.NAME.upstreams", "address", item.keys());
     if item.place_of("address").is_none() && !item.misspelt("address") && !misnamed {
         section.cx.error(&node.place, "this upstream has no address", "write { address = \"127.0.0.1:3000\" }");

@@ -68,7 +68,17 @@ pub(super) fn listeners(root: &Section<'_>) -> Vec<(Listener, Place)> {
             let hint = format!("write [listener.{name}.tls] with its certificates, or take it out");
             section.cx.warn(useless, format!("`timeouts.tls` does nothing: listener `{name}` has no [tls]"), hint);
         }
-        listeners.push((listener(name, address, tls, &section), place));
+        let listener = listener(name, address, tls, &section);
+        if listener.redirect_https && secure {
+            let at = section.value_place("redirect_https").unwrap_or(&section.place);
+            let message = format!(
+                "`redirect_https` does nothing: listener `{}` has [tls], and takes no plain HTTP",
+                listener.name
+            );
+            let hint = "write it in one without [tls], like [listener.plain] with address = \":80\"";
+            section.cx.warn(at, message, hint);
+        }
+        listeners.push((listener, place));
     }
     listeners
 }

@@ -17,7 +17,9 @@ use super::super::read::Section;
 use super::super::trust::{Anybody, Chains};
 
 /// What requests may be spoken in, the best first (ALPN).
-const TRAFFIC: &[&[u8]] = &[b"http/1.1"];
+const TRAFFIC: &[&[u8]] = &[H2, H1];
+const H1: &[u8] = b"http/1.1";
+const H2: &[u8] = b"h2";
 /// No file of certificates is larger.
 const LARGEST: u64 = 4 << 20;
 /// Names the file of roots where `ca` does not: OpenSSL's variable.
@@ -61,10 +63,10 @@ pub(super) fn tls(section: &Section<'_>, upstreams: &[Entry]) -> Option<Arc<Pool
     let (own, files) = own?;
     let built = build(verify.then_some(roots), own);
     let place = section.value_place("key").unwrap_or(&section.place);
-    let (traffic, http2) = section.cx.take(place, built)?;
+    let Offers { traffic, http1, http2 } = section.cx.take(place, built)?;
     let (cert, key) = files.unzip();
     let ca = ca.map(|(path, _)| path);
-    Some(Arc::new(PoolTls { ca, server_name: server_name.flatten(), cert, key, verify, traffic, http2 }))
+    Some(Arc::new(PoolTls { ca, server_name: server_name.flatten(), cert, key, verify, traffic, http1, http2 }))
 }
 
 /// A name that upstreams serve under `https://` and that its clients' Host may not be.
@@ -85,9 +87,9 @@ pub(super) fn hosts(section: &Section<'_>, upstreams: &[Entry], host_header: &Ho
 /// # Errors
 /// What is wrong with `cert_file`, the file of [`CERT_FILE`].
 pub fn usual(cert_file: Option<&Path>) -> Result<Arc<PoolTls>, Wrong> {
-    let (traffic, http2) = build(Some(usual_roots(cert_file)?), None)?;
+    let Offers { traffic, http1, http2 } = build(Some(usual_roots(cert_file)?), None)?;
     let (ca, server_name, cert, key) = (None, None, None, None);
-    Ok(Arc::new(PoolTls { ca, server_name, cert, key, verify: true, traffic, http2 }))
+    Ok(Arc::new(PoolTls { ca, server_name, cert, key, verify: true, traffic, http1, http2 }))
 }
 
 fn server_name(text: &str) -> Result<ServerName<'static>, Wrong> {
@@ -174,8 +176,15 @@ fn usual_roots(cert_file: Option<&Path>) -> Result<Roots, Wrong> {
     }
 }
 
+/// The same settings, for each set of protocols that is offered.
+struct Offers {
+    traffic: Arc<ClientConfig>,
+    http1: Arc<ClientConfig>,
+    http2: Arc<ClientConfig>,
+}
+
 /// `None` for the roots: anybody is believed.
-fn build(roots: Option<Roots>, own: Option<Own>) -> Result<(Arc<ClientConfig>, Arc<ClientConfig>), Wrong> {
+fn build(roots: Option<Roots>, own: Option<Own>) -> Result<Offers, Wrong> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let verifier: Arc<dyn ServerCertVerifier> = match roots {
         Some((roots, own)) => Arc::new(Chains::new(roots, own, &provider).map_err(unfit)?),
@@ -183,7 +192,7 @@ fn build(roots: Option<Roots>, own: Option<Own>) -> Result<(Arc<ClientConfig>, A
     };
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(unfit)?;
     let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
-    let mut traffic = match own {
+    let config = match own {
         None => builder.with_no_client_auth(),
         Some((chain, key)) => builder.with_client_auth_cert(chain, key).map_err(|error| match error {
             rustls::Error::InconsistentKeys(_) => {
@@ -192,10 +201,12 @@ fn build(roots: Option<Roots>, own: Option<Own>) -> Result<(Arc<ClientConfig>, A
             error => Wrong::new(format!("this key cannot be used: {error}"), "use one of RSA, ECDSA or Ed25519"),
         })?,
     };
-    traffic.alpn_protocols = TRAFFIC.iter().map(|protocol| protocol.to_vec()).collect();
-    let mut http2 = traffic.clone();
-    http2.alpn_protocols = vec![b"h2".to_vec()];
-    Ok((Arc::new(traffic), Arc::new(http2)))
+    let offers = |protocols: &[&[u8]]| {
+        let mut config = config.clone();
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        Arc::new(config)
+    };
+    Ok(Offers { traffic: offers(TRAFFIC), http1: offers(&[H1]), http2: offers(&[H2]) })
 }
 
 fn unfit(error: impl std::fmt::Display) -> Wrong {

@@ -19,8 +19,10 @@ pub struct PoolTls {
     pub key: Option<PathBuf>,
     /// Is the certificate of the upstream looked at?
     pub verify: bool,
-    /// For requests. Sessions to resume are kept in it, for all workers.
+    /// For requests: in HTTP/2, or in HTTP/1.1. Sessions to resume are kept in it, for all workers.
     pub traffic: Arc<ClientConfig>,
-    /// For what speaks HTTP/2 and nothing else.
+    /// The same, for what HTTP/1.1 alone can carry.
+    pub http1: Arc<ClientConfig>,
+    /// The same, for what speaks HTTP/2 and nothing else.
     pub http2: Arc<ClientConfig>,
 }

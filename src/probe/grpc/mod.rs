@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
 
 use crate::cause::{Cause, Failure, Phase, escape};
-use crate::client::{Opening, Progress, open};
+use crate::client::{Offer, Opening, Progress, open};
 use crate::config::Endpoint;
 use crate::config::address::Scheme;
 use crate::config::model::{Check, GrpcCheck, Timeouts};
@@ -43,7 +43,7 @@ pub(super) async fn check(endpoint: &Arc<Endpoint>, check: &GrpcCheck, limit: Du
     let started = Instant::now();
     let timeouts = Timeouts { connect: limit, tls: limit, ..Timeouts::default() };
     let (progress, opening) =
-        (Progress::default(), Opening { endpoint, timeouts: &timeouts, client: None, http2: true });
+        (Progress::default(), Opening { endpoint, timeouts: &timeouts, client: None, offer: Offer::Http2 });
     let opened = timeout_at(started + limit, open(opening, &progress)).await;
     let stream = opened.map_err(|_elapsed| late(progress.phase(), false, limit))??;
     let connect = progress.connect().unwrap_or_default();
