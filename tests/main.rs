@@ -21,6 +21,7 @@ mod failover;
 mod floors;
 mod forwarding;
 mod goodput;
+mod grpc;
 mod h2_in;
 mod hostile;
 mod house;
@@ -39,6 +40,7 @@ mod respond;
 mod simulation;
 mod soak;
 mod stories;
+mod streams;
 mod support;
 mod tls_in;
 #[cfg(feature = "otlp")]

@@ -3,13 +3,11 @@
 
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::time::Duration;
 
 use http::header::{self, HeaderName, HeaderValue};
-use http::{Response, StatusCode, Uri, Version};
-use tokio::time::Instant;
+use http::{HeaderMap, Response, StatusCode, Uri, Version};
 
-use crate::cause::{self, Cause, Failure, Phase, spoken};
+use crate::cause::{self, Cause, Failure, Phase};
 use crate::client::{self, Head, Order, Outgoing, Progress, introduction};
 use crate::config::model::{FieldRules, Forward, HostHeader};
 use crate::health::State;
@@ -20,6 +18,7 @@ use crate::pool::{Pool, Upstream};
 use crate::tunnel::handshake;
 
 use super::body::holdable;
+use super::deadline::Deadline;
 use super::headers::{Shape, to_upstream, values};
 use super::layers::fields::{self, Facts};
 use super::record::Running;
@@ -66,8 +65,8 @@ pub(super) struct Setting<'a> {
     pub(super) rules: Option<&'a FieldRules>,
     pub(super) replay: &'a Replay,
     pub(super) idempotent: bool,
-    /// The end of the whole exchange, and how long that is.
-    pub(super) end: Option<(Instant, Duration)>,
+    /// The end of the whole exchange.
+    pub(super) end: Option<Deadline>,
 }
 
 impl Setting<'_> {
@@ -78,6 +77,8 @@ impl Setting<'_> {
     pub(super) async fn attempt(&self, running: &Running, choice: &Choice, tally: Tally) -> Result<Answer, Failure> {
         let Running { pick: Pick { upstream, .. }, progress, parent, .. } = running;
         let parent = parent.as_ref();
+        let later = self.later(running);
+        let fields = later.as_deref().unwrap_or(&self.asked.parts.headers);
         // On the heap: few upstreams want it.
         let client = upstream.endpoint.proxy_protocol.then(|| Box::new(self.introduced()));
         let order = Order {
@@ -93,12 +94,12 @@ impl Setting<'_> {
             expects_continue: self.asked.passed.expects_continue,
         };
         let work = pin!(async {
-            let mut sent = self.service.client.send(order, self.request(upstream, parent), progress).await;
+            let mut sent = self.service.client.send(order, self.request(upstream, parent, fields), progress).await;
             if let Err(failure) = &sent
                 && self.replaces(failure, choice, tally)
             {
                 let before = failure.sent;
-                let request = self.request(upstream, parent);
+                let request = self.request(upstream, parent, fields);
                 let again = self.service.client.send(Order { fresh: true, ..order }, request, progress);
                 // Rare, and as large as all the rest.
                 sent = Box::pin(again).await.map_err(|failure| {
@@ -136,11 +137,26 @@ impl Setting<'_> {
     }
 
     fn request_timeout(&self, progress: &Progress) -> Failure {
-        let limit = self.end.map(|(_, limit)| limit).unwrap_or_default();
-        Failure::new(Cause::RequestTimeout).in_phase(progress.phase()).sent(progress.sent()).limit(spoken(limit))
+        let (phase, sent) = (progress.phase(), progress.sent());
+        let unsaid = || Failure::new(Cause::RequestTimeout).in_phase(phase).sent(sent);
+        self.end.map_or_else(unsaid, |end| end.failure(phase, sent))
     }
 
-    fn request(&self, upstream: &Upstream, parent: Option<&Parent>) -> Outgoing<super::replay::ReplayBody> {
+    /// The fields of a gRPC call that waited, or that others have failed: it has less time left than its client gave it. On the
+    /// heap: few requests have them.
+    fn later(&self, running: &Running) -> Option<Box<HeaderMap>> {
+        self.end?;
+        let gone = running.started.saturating_duration_since(self.started);
+        let left = if gone.is_zero() { None } else { Deadline::with_what_is_left(&self.asked.parts.headers, gone) };
+        left.map(Box::new)
+    }
+
+    fn request(
+        &self,
+        upstream: &Upstream,
+        parent: Option<&Parent>,
+        fields: &HeaderMap,
+    ) -> Outgoing<super::replay::ReplayBody> {
         let asked = self.asked;
         let client = asked.passed.host.as_deref();
         let literal;
@@ -164,7 +180,7 @@ impl Setting<'_> {
         };
         let mut head = Head::new(&asked.parts.method, self.target.path_and_query());
         let mut put = |name: &HeaderName, value: &HeaderValue| head.field(name, value);
-        let (fields, notes, ours) = (&asked.parts.headers, &asked.notes, &asked.ours);
+        let (notes, ours) = (&asked.notes, &asked.ours);
         match self.rules {
             None => to_upstream(fields, notes, ours, &shape, put),
             Some(rules) => {
@@ -237,13 +253,13 @@ impl Setting<'_> {
 
     /// The end of the whole exchange has come.
     pub(super) fn overdue_now(&self) -> bool {
-        self.end.is_some_and(|(end, _)| Instant::now() >= end)
+        self.end.is_some_and(|end| end.over())
     }
 
     /// Resolves at the end of the whole exchange.
     async fn overdue(&self) {
         match self.end {
-            Some((end, _)) => tokio::time::sleep_until(end).await,
+            Some(end) => tokio::time::sleep_until(end.at).await,
             None => std::future::pending().await,
         }
     }

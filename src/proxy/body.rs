@@ -9,13 +9,14 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Sleep, sleep_until};
 
-use crate::cause::{Cause, Failure, Phase, spoken};
+use crate::cause::{Failure, Phase};
 use crate::client;
 use crate::observe::Exchange;
 use crate::observe::exchange::EndedBy;
 
+use super::deadline::Deadline;
 use super::layers::{Encoded, Encoder};
 use super::record::Open;
 
@@ -26,8 +27,8 @@ pub struct Body {
     /// The record; its end is this body's end.
     open: Option<Box<Open>>,
     given: u64,
-    /// `timeouts.request`, for what still streams.
-    deadline: Option<(Pin<Box<Sleep>>, std::time::Duration)>,
+    /// The end of the exchange, for what still streams.
+    deadline: Option<Box<(Pin<Box<Sleep>>, Deadline)>>,
 }
 
 #[derive(Debug)]
@@ -60,13 +61,9 @@ impl Body {
     }
 
     /// An upstream's body, passed on as it comes.
-    pub(super) fn stream(
-        body: client::Body,
-        open: Box<Open>,
-        deadline: Option<(Instant, std::time::Duration)>,
-    ) -> Self {
+    pub(super) fn stream(body: client::Body, open: Box<Open>, deadline: Option<Deadline>) -> Self {
         let expected = body.size_hint().exact();
-        let deadline = deadline.map(|(at, limit)| (Box::pin(sleep_until(at)), limit));
+        let deadline = deadline.map(|end| Box::new((Box::pin(sleep_until(end.cut())), end)));
         Self { inner: Inner::Stream { body, expected }, open: Some(open), given: 0, deadline }
     }
 
@@ -118,9 +115,8 @@ impl Body {
     }
 
     fn overdue(&mut self, cx: &mut Context<'_>) -> Option<Failure> {
-        let (sleep, limit) = self.deadline.as_mut()?;
-        let over = sleep.as_mut().poll(cx).is_ready();
-        over.then(|| Failure::new(Cause::RequestTimeout).in_phase(Phase::Body).sent(true).limit(spoken(*limit)))
+        let (sleep, end) = &mut **self.deadline.as_mut()?;
+        sleep.as_mut().poll(cx).is_ready().then(|| end.failure(Phase::Body, true))
     }
 
     fn broke(&mut self, failure: Failure) -> Failure {

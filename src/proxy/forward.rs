@@ -21,6 +21,7 @@ use crate::route;
 use super::affinity;
 use super::attempt::{Answer, Setting};
 use super::body::Body;
+use super::deadline::Deadline;
 use super::headers::to_client;
 use super::record::Open;
 use super::replay::{Replay, too_large};
@@ -58,7 +59,7 @@ pub(super) async fn forward(
         replay: &replay,
         idempotent: open.exchange.idempotent
             || (forward.retry.idempotency_key && asked.parts.headers.contains_key("idempotency-key")),
-        end: forward.timeouts.request.map(|limit| (tokio::time::Instant::from(open.exchange.started) + limit, limit)),
+        end: Deadline::of(asked.parts, forward.timeouts.request, open.exchange.started),
     };
     open.exchange.idempotent = setting.idempotent;
     open.pool = forward.pool;
@@ -124,7 +125,11 @@ pub(super) async fn forward(
 
         // 4. judge
         if failure.cause.row().fault == cause::Fault::Client {
-            let reason = if failure.cause == Cause::ClientClosed { Reason::ClientGone } else { Reason::Final };
+            let reason = match failure.cause {
+                Cause::ClientClosed => Reason::ClientGone,
+                Cause::ClientTimeout if setting.overdue_now() => Reason::Deadline,
+                _ => Reason::Final,
+            };
             left_over(&mut open, pool, &choice, reason, now);
             return service.annotate(open, asked, failure);
         }

@@ -67,7 +67,7 @@ impl Kept {
 #[derive(Debug)]
 pub(super) struct Running {
     pub(super) pick: Pick,
-    started: Instant,
+    pub(super) started: Instant,
     pub(super) progress: Arc<Progress>,
     /// What the upstream hears of the trace.
     pub(super) parent: Option<Parent>,

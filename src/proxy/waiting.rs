@@ -16,6 +16,7 @@ use crate::pool::queue::Ticket;
 use crate::pool::{Pool, Upstream};
 
 use super::attempt::Setting;
+use super::deadline::Deadline;
 use super::retry::{Tally, Verdict, judge};
 
 /// So many requests of a pool may wait for an upstream to come back; the next gets its 502 at once (CONTRACT §9 `wait`).
@@ -290,14 +291,11 @@ fn shutting_down(reason: Reason) -> Stop {
 /// The end of a wait of this length; not beyond that of the whole exchange.
 fn until(setting: &Setting<'_>, wait: Duration) -> tokio::time::Instant {
     let until = tokio::time::Instant::now() + wait;
-    setting.end.map_or(until, |(end, _)| end.min(until))
+    setting.end.map_or(until, |end| end.at.min(until))
 }
 
 /// The end of the whole exchange has come while it waited.
 fn overdue(setting: &Setting<'_>) -> Option<Stop> {
-    let (end, limit) = setting.end?;
-    (tokio::time::Instant::now() >= end).then(|| Stop {
-        reason: Reason::Deadline,
-        failure: Some(Failure::new(Cause::RequestTimeout).in_phase(cause::Phase::Queue).limit(spoken(limit))),
-    })
+    let end = setting.end.filter(Deadline::over)?;
+    Some(Stop { reason: Reason::Deadline, failure: Some(end.failure(cause::Phase::Queue, false)) })
 }

@@ -54,7 +54,7 @@ fn accept_is_negotiated() {
         ("application/grpc+proto", Form::Grpc),
         ("application/gr", Form::Json),
         ("Application/gRPC;a=b", Form::Grpc),
-        ("application/grpc-web+proto", Form::Grpc),
+        ("application/grpc-web+proto", Form::GrpcWeb),
         ("application/grpcs", Form::Json),
     ] {
         let mut headers = HeaderMap::new();

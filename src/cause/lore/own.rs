@@ -166,6 +166,7 @@ pub(super) const LORE: &[Lore] = &[
         reasons: &[
             "a slow or broken network of the client",
             "a client that opens connections and says nothing (Slowloris)",
+            "a gRPC client whose own limit was over (grpc-timeout)",
         ],
         steps: &[
             ("Only uploads from afar?", "[listener.main.timeouts] body = \"5m\""),

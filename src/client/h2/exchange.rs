@@ -157,9 +157,10 @@ where
         self.facts.progress.set_head_bytes(size);
         self.facts.progress.set_phase(Phase::Body);
         let no_body = to_head || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        // Complete, even while the request is still being sent: a status of gRPC that comes early must end its stream with its head.
         let body = if tunnel && head.status.is_success() {
             Body::stream(Box::new(self.reading(recv, None)))
-        } else if no_body || (recv.is_end_stream() && self.facts.finished.is_some()) {
+        } else if no_body || recv.is_end_stream() {
             Body::empty()
         } else {
             let length = head.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.trim().parse().ok());

@@ -15,6 +15,8 @@ pub enum Form {
     Text,
     /// Trailers-only, status 200.
     Grpc,
+    /// The same for gRPC-Web, whose clients insist on a type of their own.
+    GrpcWeb,
 }
 
 /// The specificity of a range without a star; what JSON is called beyond that makes it no dearer than others.
@@ -27,11 +29,15 @@ impl Form {
         // `application/grpc`, alone or with what its messages are made of; `-web` reads the same fields.
         let grpc = |value: &HeaderValue| {
             let (start, rest) = value.as_bytes().split_at_checked(16).unwrap_or_default();
-            start.eq_ignore_ascii_case(b"application/grpc")
-                && matches!(rest.first(), None | Some(b'+' | b'-' | b';' | b' '))
+            match rest.first() {
+                _ if !start.eq_ignore_ascii_case(b"application/grpc") => None,
+                Some(b'-') => Some(Self::GrpcWeb),
+                None | Some(b'+' | b';' | b' ') => Some(Self::Grpc),
+                Some(_) => None,
+            }
         };
-        if headers.get(CONTENT_TYPE).is_some_and(grpc) {
-            return Self::Grpc;
+        if let Some(form) = headers.get(CONTENT_TYPE).and_then(grpc) {
+            return form;
         }
         let ranges = || headers.get_all(ACCEPT).iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(','));
         // `max_by_key` keeps the last of equals: the order is from the least preferred to the most.
@@ -65,7 +71,7 @@ impl Form {
             Self::Json => ["*/*", "application/*", "application/json", "application/problem+json"],
             Self::Html => ["*/*", "text/*", "text/html", "text/html"],
             Self::Text => ["*/*", "text/*", "text/plain", "text/plain"],
-            Self::Grpc => return None,
+            Self::Grpc | Self::GrpcWeb => return None,
         };
         levels.iter().rposition(|level| level.eq_ignore_ascii_case(range)).map(|level| level as u8)
     }

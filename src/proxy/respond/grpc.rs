@@ -10,11 +10,11 @@ use crate::cause::Cause;
 
 use super::words::{Story, short_id};
 
-/// The fields that a gRPC client reads, in the head.
-pub(super) fn render(story: &Story<'_>) -> Response<Bytes> {
+/// The fields that a gRPC client reads, in the head of an answer of its own type.
+pub(super) fn render(story: &Story<'_>, content_type: &'static str) -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
     let fields = response.headers_mut();
-    fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    fields.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     fields.insert(CONTENT_LENGTH, HeaderValue::from(0));
     fields.insert("grpc-status", HeaderValue::from(code(story)));
     let message = format!("{}; request {}", story.detail.trim_end_matches('.'), short_id(&story.exchange.request_id));

@@ -119,7 +119,8 @@ impl Annotator {
         let trail = if worth { self.keeps.trail(exchange) } else { trail::Trail::Lost };
         let page = |content_type, body| page(&story, content_type, body, &exchange.method);
         let mut response = match (telling.form, &self.page) {
-            (Form::Grpc, _) => grpc::render(&story),
+            (Form::Grpc, _) => grpc::render(&story, "application/grpc"),
+            (Form::GrpcWeb, _) => grpc::render(&story, "application/grpc-web+proto"),
             (Form::Json, _) => page("application/problem+json", json::render(&story)),
             (Form::Html, Some(own)) => {
                 let attempt = verdict.attempt.and_then(|index| exchange.attempts.get(index));

@@ -114,6 +114,7 @@ fn reason(skip: &NotTried, exchange: &Exchange, lead: Cause) -> Cow<'static, str
         Reason::BodyNotKept => "The request body was larger than buffers.request, so it could not be sent again.",
         Reason::Attempts => "As many upstreams had been tried as retry.attempts allows.",
         Reason::Deadline if lead == Cause::RequestTimeout => "No time was left for it: timeouts.request was over.",
+        Reason::Deadline if lead == Cause::ClientTimeout => "No time was left for it: the client's own limit was over.",
         Reason::Deadline => {
             "No time was left for it: retry.deadline was over. Lower timeouts.read or raise retry.deadline."
         }
