@@ -3,7 +3,8 @@
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Lets the kernel keep a connection of this listening TCP socket to itself until its first bytes have come, or for about
 /// so many seconds; 0 hands over at once, also those that it keeps already (when its next timer or their bytes come).
@@ -34,6 +35,34 @@ pub fn unacknowledged(socket: &impl AsFd) -> io::Result<usize> {
     // SAFETY: the descriptor is borrowed, so it is open; the kernel writes one `c_int`.
     let result = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
     if result == 0 { Ok(usize::try_from(bytes).unwrap_or(0)) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Takes over `count` descriptors from 3 on that whoever started this program left open for it, and takes `variables` out of the
+/// environment. `None` in place of one that is not open. Children do not get them. Empty at the second call, and where there
+/// are other threads already: they might read the environment, and might have opened what is taken for handed over.
+pub fn inherited(count: impl FnOnce() -> usize, variables: &[&str]) -> Vec<Option<OwnedFd>> {
+    static ONCE: AtomicBool = AtomicBool::new(false);
+    if variables.iter().all(|name| std::env::var_os(name).is_none()) || ONCE.swap(true, Ordering::Relaxed) {
+        return Vec::new();
+    }
+    let threads = std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
+    if threads > 1 {
+        return Vec::new();
+    }
+    let count = count();
+    for name in variables {
+        // SAFETY: this is the only thread, so nobody reads the environment meanwhile.
+        unsafe { std::env::remove_var(name) };
+    }
+    let descriptors = (3..).take(count);
+    descriptors
+        .map(|number| {
+            // SAFETY: it only asks; a number that is not open is an error.
+            let open = unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) } == 0;
+            // SAFETY: it is open, it was opened for this program before it began, and this is called once: nobody else owns it.
+            open.then(|| unsafe { OwnedFd::from_raw_fd(number) })
+        })
+        .collect()
 }
 
 /// Gives the memory that this thread has freed back to the system, as far as it makes up whole pages. Takes some microseconds

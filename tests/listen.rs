@@ -12,8 +12,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use causeway::cause::Failure;
 use causeway::config::address::ListenAddress;
-use causeway::config::model::{Listener, Protocols};
-use causeway::listen::{Asleep, ConnInfo, Drain, Handler, Permits, RequestBody, Secure, accept, bind};
+use causeway::config::model::{Listener, Networks, Protocols};
+use causeway::listen::{Asleep, ConnInfo, Drain, Handler, Permits, RequestBody, Secure, accept, bind, spread};
 use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
@@ -26,6 +26,7 @@ mod closing;
 mod ending;
 mod heads;
 mod hibernation;
+mod proxy_protocol;
 mod secure;
 mod sockets;
 
@@ -47,6 +48,7 @@ fn listener() -> Listener {
         in_flight_limit: None,
         tls_timeout: LONG,
         tls: None,
+        proxy_protocol: Networks::default(),
         redirect_https: false,
     }
 }
@@ -170,14 +172,20 @@ impl Handler for Toy {
                     answer.headers_mut().insert("upgrade", "echo".parse().unwrap());
                     answer
                 }
+                "/who" => {
+                    let text = format!("{} {} {}", conn.peer, conn.peer_text.to_str().unwrap(), conn.local);
+                    let mut answer = Response::new(Frames(VecDeque::new(), None));
+                    answer.headers_mut().insert("content-length", text.len().into());
+                    answer.body_mut().0.push_back(Ok(Frame::data(text.into())));
+                    answer
+                }
                 "/panic" => panic!("on purpose"),
                 _ => answer(200, frames(&["ok"])),
             }
         }
     }
 
-    fn refuse(&self, failure: Failure, raw: &[u8], conn: &Arc<ConnInfo>) -> Bytes {
-        assert!(conn.peer.ip().is_loopback());
+    fn refuse(&self, failure: Failure, raw: &[u8], _: &Arc<ConnInfo>) -> Bytes {
         let body = format!("{}: {} ({} raw)", failure.cause, failure.seen.as_deref().unwrap_or(""), raw.len());
         let (status, length) = (failure.own_status(), body.len());
         format!("HTTP/1.1 {status} Refused\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}").into()
@@ -198,22 +206,27 @@ async fn start(listener: Listener) -> Server {
     let go = Arc::new(Notify::new());
     let handler = Toy { log: log_in, go: go.clone() };
     let (drain, asleep) = (Drain::default(), Asleep::default());
-    let mut bound = bind(&listener.address, 1).unwrap();
+    let bound = bind(&listener.address, 1).unwrap();
     let permits = Permits::new(listener.connections_limit, 1);
     let secure = Secure::new(&listener).unwrap();
     let listener = Arc::new(listener);
-    for socket in bound.workers.remove(0) {
-        tokio::spawn(accept::run(
-            socket,
-            (listener.clone(), secure.clone()),
-            permits.clone(),
-            drain.clone(),
-            asleep.clone(),
-            handler.clone(),
-        ));
+    let served = || (listener.clone(), secure.clone());
+    for socket in bound.workers.into_iter().flatten() {
+        tokio::spawn(accept::run(socket, served(), permits.clone(), drain.clone(), asleep.clone(), handler.clone()));
+    }
+    for shared in bound.shared {
+        // Two workers, as far as the sockets know; here they share a thread.
+        let (spread, takers) = spread::over(2, 0);
+        let (permits, drain, asleep, handler) = (permits.clone(), drain.clone(), asleep.clone(), handler.clone());
+        for taker in takers.into_iter().flatten() {
+            let (permits, drain) = (permits.clone(), drain.clone());
+            tokio::spawn(accept::take(taker, served(), permits, drain, asleep.clone(), handler.clone()));
+        }
+        tokio::spawn(accept::run_shared((shared, spread), served(), permits, drain, asleep, handler));
     }
     tokio::task::yield_now().await; // it accepts now
-    Server { address: bound.addresses[0], drain, asleep, log, go }
+    let address = bound.addresses.first().copied().unwrap_or(([127, 0, 0, 1], 0).into());
+    Server { address, drain, asleep, log, go }
 }
 
 impl Server {

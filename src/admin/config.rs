@@ -63,6 +63,7 @@ fn listener(one: &Listener) -> Value {
     json!({
         "address": one.address.to_string(),
         "protocols": protocols,
+        "proxy_protocol": networks(&one.proxy_protocol),
         "redirect_https": one.redirect_https,
         "timeouts": {
             "head": time(one.head_timeout),

@@ -3,7 +3,6 @@
 //! Milliseconds and RFC 3339; what is not known, or does not apply, is left out.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
@@ -44,8 +43,8 @@ pub struct Start {
 pub struct Door {
     /// Its name.
     pub name: Arc<str>,
-    /// The addresses that it really has.
-    pub addresses: Vec<SocketAddr>,
+    /// The addresses that it really has, and the sockets of this machine as `unix:/path`.
+    pub addresses: Vec<Arc<str>>,
     /// How many connections it has.
     pub permits: Permits,
     /// `None`: plain HTTP.
@@ -115,7 +114,7 @@ pub(super) fn status(admin: &Admin, now: Instant) -> Value {
 }
 
 fn door(door: &Door) -> Value {
-    let addresses: Vec<String> = door.addresses.iter().map(ToString::to_string).collect();
+    let addresses: Vec<&str> = door.addresses.iter().map(|address| &**address).collect();
     json!({ "name": &*door.name, "addresses": addresses, "connections": door.permits.taken() })
 }
 

@@ -14,7 +14,8 @@ use crate::config::model::{Listener, Shutdown};
 use crate::config::{Config, ListenAddress, here};
 use crate::listen::accept::{self, Permits};
 use crate::listen::bind::{Bound, bind};
-use crate::listen::{Asleep, Drain, Secure};
+use crate::listen::spread::{self, Spread, Taker};
+use crate::listen::{Asleep, Drain, Secure, Shared};
 use crate::observe::access_log::AccessLog;
 use crate::observe::metrics::shard;
 use crate::observe::trace::Traces;
@@ -111,7 +112,10 @@ impl Server {
         let (drain, stop) = (Drain::default(), CancellationToken::new());
         let addresses: Vec<_> = listeners
             .iter()
-            .map(|(listener, _, bound)| (Arc::clone(&listener.name), bound.addresses.clone()))
+            .map(|(listener, _, bound)| {
+                let shared = bound.shared.iter().filter_map(|shared| shared.address);
+                (Arc::clone(&listener.name), bound.addresses.iter().copied().chain(shared).collect())
+            })
             .collect();
         let admin = admin_bound.as_ref().and_then(|bound| bound.addresses.first().copied());
         let own = own(listeners
@@ -122,7 +126,7 @@ impl Server {
         let (shutdown, from_file) = (config.shutdown, config.file.is_some());
         let diagnosis = config.errors.diagnosis;
         let notify = Notify::new(config.notify.clone());
-        announce(&config, count, &addresses, admin);
+        announce(&config, count, &listeners, admin);
 
         let (incidents, on_transition) = (Arc::new(Incidents::default()), hooks.on_transition.clone());
         let traces = Traces::from_env(&config.name);
@@ -265,13 +269,17 @@ fn start_threads(crew: &mut Crew, control: Control, workers: Vec<Worker>) -> io:
 }
 
 /// The first lines of the log: before any thread has something to say.
-fn announce(config: &Config, workers: usize, listeners: &[(Arc<str>, Vec<SocketAddr>)], admin: Option<SocketAddr>) {
+fn announce(config: &Config, workers: usize, listeners: &[Opened], admin: Option<SocketAddr>) {
     events::starting(config.file.as_deref(), workers);
-    for (listener, (name, addresses)) in config.listeners.iter().zip(listeners) {
-        for address in addresses {
+    for (listener, _, bound) in listeners {
+        let scheme = if listener.tls.is_some() { "https" } else { "http" };
+        for address in &bound.addresses {
             let both = address.is_ipv6() && matches!(listener.address, ListenAddress::Any(_));
-            let scheme = if listener.tls.is_some() { "https" } else { "http" };
-            events::listening(name, scheme, *address, both);
+            events::listening(&listener.name, scheme, *address, both);
+        }
+        let handed = matches!(listener.address, ListenAddress::Handed(_));
+        for shared in &bound.shared {
+            events::listening_at(&listener.name, scheme, &shared.name, handed);
         }
     }
     if let Some(address) = admin {
@@ -282,7 +290,11 @@ fn announce(config: &Config, workers: usize, listeners: &[(Arc<str>, Vec<SocketA
 /// Where causeway itself listens.
 fn own<'a>(all: impl Iterator<Item = (&'a ListenAddress, &'a Bound)>) -> Vec<SocketAddr> {
     let port = |bound: &Bound| bound.addresses.first().map_or(0, SocketAddr::port);
-    all.flat_map(|(address, bound)| here::sockets(address, port(bound))).collect()
+    all.flat_map(|(address, bound)| {
+        let shared = bound.shared.iter().filter_map(|shared| shared.address);
+        here::sockets(address, port(bound)).into_iter().chain(shared)
+    })
+    .collect()
 }
 
 /// What runs on a worker thread.
@@ -298,16 +310,17 @@ impl Worker {
         let asleep = Asleep::default();
         tokio::spawn(give_back(asleep.clone()));
         let mut loops = tokio::task::JoinSet::new();
-        for Share { listener, secure, permits, sockets } in self.listeners {
+        for Share { listener, secure, permits, sockets, shared, taken } in self.listeners {
+            let served = || (Arc::clone(&listener), secure.clone());
+            let (drain, asleep, service) = (|| self.drain.clone(), || asleep.clone(), || service.clone());
             for socket in sockets {
-                loops.spawn(accept::run(
-                    socket,
-                    (Arc::clone(&listener), secure.clone()),
-                    permits.clone(),
-                    self.drain.clone(),
-                    asleep.clone(),
-                    service.clone(),
-                ));
+                loops.spawn(accept::run(socket, served(), permits.clone(), drain(), asleep(), service()));
+            }
+            for shared in shared {
+                loops.spawn(accept::run_shared(shared, served(), permits.clone(), drain(), asleep(), service()));
+            }
+            for taker in taken {
+                loops.spawn(accept::take(taker, served(), permits.clone(), drain(), asleep(), service()));
             }
         }
         while let Some(ended) = loops.join_next().await {
@@ -337,23 +350,42 @@ struct Share {
     secure: Option<Arc<Secure>>,
     permits: Permits,
     sockets: Vec<std::net::TcpListener>,
+    /// Of the sockets that there is one of, those that this worker accepts from for all,
+    shared: Vec<(Shared, Spread)>,
+    /// and those of the other workers.
+    taken: Vec<Taker>,
 }
 
+/// A listener with its sockets.
+type Opened = (Arc<Listener>, Option<Arc<Secure>>, Bound);
+
 /// Each worker's sockets of each listener; the limit of a listener's connections is one for all workers.
-fn shares(
-    listeners: Vec<(Arc<Listener>, Option<Arc<Secure>>, Bound)>,
-    count: usize,
-) -> (Vec<admin::Door>, Vec<Vec<Share>>) {
+fn shares(listeners: Vec<Opened>, count: usize) -> (Vec<admin::Door>, Vec<Vec<Share>>) {
     let mut doors = Vec::new();
     let mut shares: Vec<Vec<Share>> = (0..count).map(|_| Vec::new()).collect();
     let automatic = listeners.iter().filter(|(listener, ..)| listener.connections_limit.is_none()).count();
+    let mut turn = 0;
     for (listener, secure, bound) in listeners {
         let permits = Permits::new(listener.connections_limit, automatic);
-        let (name, addresses) = (Arc::clone(&listener.name), bound.addresses.clone());
+        let addresses = bound.addresses.iter().map(|address| address.to_string().into());
+        let addresses = addresses.chain(bound.shared.iter().map(|shared| Arc::clone(&shared.name))).collect();
+        let name = Arc::clone(&listener.name);
         doors.push(admin::Door { name, addresses, permits: permits.clone(), secure: secure.clone() });
         for (share, sockets) in shares.iter_mut().zip(bound.workers) {
             let (listener, secure) = (Arc::clone(&listener), secure.clone());
-            share.push(Share { listener, secure, permits: permits.clone(), sockets });
+            let permits = permits.clone();
+            share.push(Share { listener, secure, permits, sockets, shared: Vec::new(), taken: Vec::new() });
+        }
+        for shared in bound.shared {
+            // Another worker for each: none has all of that work.
+            let own = turn % count;
+            turn += 1;
+            let (spread, takers) = spread::over(count, own);
+            let mut last: Vec<&mut Share> = shares.iter_mut().filter_map(|share| share.last_mut()).collect();
+            last.iter_mut().zip(takers).for_each(|(share, taker)| share.taken.extend(taker));
+            if let Some(share) = last.get_mut(own) {
+                share.shared.push((shared, spread));
+            }
         }
     }
     (doors, shares)

@@ -69,6 +69,8 @@ enum Command {
 /// The whole program.
 #[must_use]
 pub fn main() -> ExitCode {
+    // First of all: later there may be threads.
+    crate::listen::handed::take();
     with(std::env::args_os().collect())
 }
 

@@ -87,24 +87,31 @@ pub enum ListenAddress {
     Any(u16),
     /// These addresses, e.g. `"127.0.0.1:8080"`; `"localhost:8080"` is both loopbacks; never empty.
     Exact(Vec<SocketAddr>),
+    /// A socket of this machine: its absolute path, or `@name` in the abstract namespace of Linux.
+    Unix(Arc<str>),
+    /// The sockets of this name that whoever started causeway handed over (`LISTEN_FDNAMES`).
+    Handed(Arc<str>),
 }
 
 impl ListenAddress {
-    /// The port that was asked for; 0 lets the kernel choose.
+    /// The port that was asked for; 0 lets the kernel choose, or there is none.
     #[must_use]
     pub fn port(&self) -> u16 {
         match self {
             Self::Any(port) => *port,
             Self::Exact(addresses) => addresses[0].port(),
+            Self::Unix(_) | Self::Handed(_) => 0,
         }
     }
 
-    /// Where it is reached from this machine: a wildcard at its own family's loopback.
+    /// Where it is reached from this machine: a wildcard at its own family's loopback. Without an address of its own: port 0.
     #[must_use]
     pub fn reached_at(&self) -> SocketAddr {
         let at = match self {
-            Self::Any(port) => SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), *port),
             Self::Exact(addresses) => addresses[0],
+            Self::Any(_) | Self::Unix(_) | Self::Handed(_) => {
+                SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), self.port())
+            }
         };
         match at.ip() {
             IpAddr::V4(ip) if ip.is_unspecified() => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), at.port()),
@@ -119,6 +126,8 @@ impl fmt::Display for ListenAddress {
         match self {
             Self::Any(port) => write!(f, ":{port}"),
             Self::Exact(addresses) => write!(f, "{}", addresses[0]),
+            Self::Unix(path) => write!(f, "unix:{path}"),
+            Self::Handed(name) => write!(f, "fd:{name}"),
         }
     }
 }
@@ -170,14 +179,18 @@ impl Address {
 }
 
 impl ListenAddress {
-    /// Where to listen: `":8080"`, `"127.0.0.1:8080"`, `"[::1]:8080"`, `"localhost:8080"`, `"8080"` (localhost).
+    /// Where to listen: `":8080"`, `"127.0.0.1:8080"`, `"[::1]:8080"`, `"localhost:8080"`, `"8080"` (localhost),
+    /// `"unix:/run/causeway.sock"`, `"fd:NAME"`.
     ///
     /// # Errors
     /// What is wrong with it, and what to write instead.
     pub fn parse(text: &str) -> Result<Self, Wrong> {
         let sample = "write \":8080\" (any address) or \"127.0.0.1:8080\"";
-        if text.starts_with("fd:") || text.starts_with("unix:") {
-            return Err(Wrong::new(format!("\"{text}\": this version listens on TCP addresses only"), sample));
+        if let Some(path) = socket::said(text) {
+            return socket::path(text, path).map(Self::Unix);
+        }
+        if let Some(name) = text.strip_prefix("fd:") {
+            return handed(text, name).map(Self::Handed);
         }
         if let Some((_, rest)) = text.split_once("://") {
             let hint = format!("write \"{}\"", rest.split('/').next().unwrap_or(rest));
@@ -207,8 +220,21 @@ impl ListenAddress {
         match self {
             Self::Any(_) => false,
             Self::Exact(addresses) => addresses.iter().all(|a| a.ip().is_loopback()),
+            Self::Unix(_) => true,
+            // Nobody knows before the start.
+            Self::Handed(_) => false,
         }
     }
+}
+
+/// The name of sockets that are handed over, as systemd takes it (FileDescriptorName=): printable, without a colon.
+fn handed(text: &str, name: &str) -> Result<Arc<str>, Wrong> {
+    let fits = |c: char| c.is_ascii_graphic() && !":\"'\\`".contains(c);
+    if name.is_empty() || name.len() > 255 || !name.chars().all(fits) {
+        let what = format!("\"{text}\" names no socket that could be handed over");
+        return Err(Wrong::new(what, "write \"fd:NAME\", with the FileDescriptorName= of the .socket unit"));
+    }
+    Ok(name.into())
 }
 
 /// The scheme, the text behind it, and the port that stands for none; an error for what this version does not speak.
@@ -413,11 +439,16 @@ mod tests {
         assert_eq!(ListenAddress::parse("8080"), ListenAddress::parse("localhost:8080"));
         assert!(ListenAddress::parse("localhost:1").unwrap().is_loopback());
         assert!(!ListenAddress::parse("0.0.0.0:1").unwrap().is_loopback());
+        for text in ["unix:/run/a.sock", "unix:@a", "fd:web", "fd:causeway.socket"] {
+            assert_eq!(ListenAddress::parse(text).unwrap().to_string(), text);
+        }
         for (text, wanted) in [
             ("*:80", "write \":80\""),
             ("http://[::]:80/", "write \"[::]:80\""),
             ("app:80", "app is a name"),
-            ("fd:web", "TCP addresses only"),
+            ("fd:", "FileDescriptorName="),
+            ("fd:a:b", "FileDescriptorName="),
+            ("unix:run/a.sock", "begins with /"),
             ("0.0.0.0", "has no port"),
         ] {
             let wrong = ListenAddress::parse(text).unwrap_err().to_string();

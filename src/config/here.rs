@@ -12,6 +12,7 @@ pub fn sockets(listener: &ListenAddress, port: u16) -> Vec<SocketAddr> {
     match listener {
         ListenAddress::Any(_) => vec![at(Ipv6Addr::UNSPECIFIED.into()), at(Ipv4Addr::UNSPECIFIED.into())],
         ListenAddress::Exact(addresses) => addresses.iter().map(|address| at(address.ip())).collect(),
+        ListenAddress::Unix(_) | ListenAddress::Handed(_) => Vec::new(),
     }
 }
 

@@ -101,6 +101,8 @@ pub struct Listener {
     pub connections_limit: Option<NonZeroUsize>,
     /// Requests at once over all its connections; `None`: any number.
     pub in_flight_limit: Option<NonZeroUsize>,
+    /// Peers that must begin with a PROXY header, and whose word on the client's address holds; none: no header is read.
+    pub proxy_protocol: Networks,
     /// 308 to https:// for every request that did not come by TLS.
     pub redirect_https: bool,
     /// A TLS handshake must be complete, counted from the accept: else the connection is closed.

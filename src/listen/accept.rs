@@ -1,4 +1,5 @@
-//! Takes connections from one listening socket, under the limit of the process, and spawns each on this worker.
+//! Takes connections from one listening socket, under the limit of the process, and spawns each on this worker, or on the one
+//! that has the fewest where all share the socket.
 //!
 //! It never ends because of a connection or of a shortage: it waits. Only the drain ends it.
 
@@ -14,15 +15,17 @@ use bytes::Bytes;
 use http::HeaderValue;
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::drain::Step;
+use super::shared::{Kind, Listening, Shared};
 use super::sniff::Spoken;
+use super::socket::Socket;
+use super::spread::{Passed, Seat, Spread, Taker};
 use super::stream::Stream;
 use super::tls::handshake;
 use super::wire::Held;
-use super::{Asleep, ConnInfo, Drain, Handler, Secure, conn};
+use super::{Asleep, ConnInfo, Drain, Handler, Secure, conn, introduced};
 use crate::config::model::Listener;
 use crate::observe::{access_log, events};
 use crate::sys;
@@ -77,31 +80,59 @@ fn share(files: u64, listeners: usize) -> usize {
 /// Only if the runtime cannot take the socket.
 pub async fn run<H: Handler>(
     socket: std::net::TcpListener,
-    (listener, secure): (Arc<Listener>, Option<Arc<Secure>>),
+    served: (Arc<Listener>, Option<Arc<Secure>>),
+    permits: Permits,
+    drain: Drain,
+    asleep: Asleep,
+    handler: H,
+) -> io::Result<()> {
+    let local = socket.local_addr().ok().filter(|local| !local.ip().is_unspecified());
+    // Where the kernel cannot, every connection comes at once.
+    let deferred = sys::defer_accept(&socket, DEFERRED).is_ok();
+    let door = Door { local, deferred, ..Door::new(served, permits, drain, asleep, handler) };
+    door.accept(Kind::Tcp(socket)).await
+}
+
+/// The same from a socket that all workers share: each connection goes to the worker with the fewest of them, where
+/// [`take`] is to run.
+///
+/// # Errors
+/// Only if the runtime cannot take the socket.
+pub async fn run_shared<H: Handler>(
+    (Shared { kind, file, .. }, spread): (Shared, Spread),
+    served: (Arc<Listener>, Option<Arc<Secure>>),
+    permits: Permits,
+    drain: Drain,
+    asleep: Asleep,
+    handler: H,
+) -> io::Result<()> {
+    // To the end of this, with the socket still open: nobody finds a path where nobody listens.
+    let _file = file;
+    let door = Door { spread: Some(spread), ..Door::new(served, permits, drain, asleep, handler) };
+    door.accept(kind).await
+}
+
+/// Serves the connections that another worker passes to this one, until that one accepts no more.
+///
+/// # Errors
+/// None.
+pub async fn take<H: Handler>(
+    mut taker: Taker,
+    served: (Arc<Listener>, Option<Arc<Secure>>),
     permits: Permits,
     drain: Drain,
     asleep: Asleep,
     handler: H,
 ) -> io::Result<()> {
     let _held = drain.hold();
-    let local = socket.local_addr().ok().filter(|local| !local.ip().is_unspecified());
-    let door = Door { listener, secure, permits, drain: drain.clone(), asleep, handler, local };
-    // Where the kernel cannot, every connection comes at once.
-    let deferred = sys::defer_accept(&socket, DEFERRED).is_ok();
-    let socket = TcpListener::from_std(socket)?;
-    door.stand_at(&socket, deferred).await;
-    // The kernel is asked, not the runtime: it may not have heard yet of what waits.
-    let socket = socket.into_std()?;
-    loop {
-        match socket.accept() {
-            Ok((stream, peer)) => {
-                stream.set_nonblocking(true)?;
-                door.enter(TcpStream::from_std(stream)?, peer).await;
-            }
-            Err(error) if is_of_one_connection(&error) => {}
-            Err(_) => return Ok(()),
+    let door = Door::new(served, permits, drain, asleep, handler);
+    while let Some(Passed { socket, peer, permit, seat }) = taker.next().await {
+        // One that the runtime cannot take is closed; the next may be well.
+        if let Ok(socket) = socket.settle() {
+            door.serve(socket, peer, permit, Some(seat));
         }
     }
+    Ok(())
 }
 
 struct Door<H> {
@@ -114,13 +145,43 @@ struct Door<H> {
     handler: H,
     /// Our side of every connection, where the socket is bound to one address.
     local: Option<SocketAddr>,
+    /// The kernel keeps connections back until they say something.
+    deferred: bool,
+    /// Other workers take some.
+    spread: Option<Spread>,
 }
 
 impl<H: Handler> Door<H> {
-    async fn stand_at(&self, socket: &TcpListener, deferred: bool) {
+    fn new(
+        (listener, secure): (Arc<Listener>, Option<Arc<Secure>>),
+        permits: Permits,
+        drain: Drain,
+        asleep: Asleep,
+        handler: H,
+    ) -> Self {
+        Self { listener, secure, permits, drain, asleep, handler, local: None, deferred: false, spread: None }
+    }
+
+    async fn accept(&self, socket: Kind) -> io::Result<()> {
+        let _held = self.drain.hold();
+        let socket = Listening::of(socket)?;
+        self.stand_at(&socket).await;
+        let socket = socket.loosen()?;
+        loop {
+            match socket.accept() {
+                Ok((stream, peer)) => self.enter(stream, peer).await,
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(_) => return Ok(()),
+            }
+        }
+    }
+
+    async fn stand_at(&self, socket: &Listening) {
         let mut closing = pin!(async {
             self.drain.reached(Step::Draining).await;
-            if deferred && sys::defer_accept(socket, 0).is_ok() {
+            if let (true, Listening::Tcp(socket)) = (self.deferred, socket)
+                && sys::defer_accept(socket, 0).is_ok()
+            {
                 let cut = self.drain.reached(Step::Cut);
                 // Whichever comes first.
                 let _ = tokio::time::timeout(HANDED_OVER, cut).await;
@@ -146,11 +207,24 @@ impl<H: Handler> Door<H> {
         }
     }
 
-    /// Waits until there is room, then serves the connection on a task of its own: a panic in it ends it alone.
-    async fn enter(&self, stream: TcpStream, peer: SocketAddr) {
+    /// Waits until there is room, then serves the connection, here or where the fewest are.
+    async fn enter(&self, socket: Socket, peer: SocketAddr) {
         let Some(permit) = self.permit().await else { return };
+        let Some(spread) = &self.spread else { return self.serve(socket, peer, permit, None) };
+        match spread.seat() {
+            (seat, None) => self.serve(socket, peer, permit, Some(seat)),
+            (seat, Some(to)) => {
+                let Ok(socket) = socket.loosen() else { return };
+                // A worker that is gone ends the process.
+                let _ = to.send(Passed { socket, peer, permit, seat });
+            }
+        }
+    }
+
+    /// Serves it on a task of its own: a panic in it ends it alone.
+    fn serve(&self, socket: Socket, peer: SocketAddr, permit: OwnedSemaphorePermit, seat: Option<Seat>) {
         // A socket bound to one address says it for all its connections. Else it fails only if the client is gone already.
-        let local = self.local.map_or_else(|| stream.local_addr(), Ok);
+        let local = self.local.map_or_else(|| socket.local(), Ok);
         let Ok(local) = local else { return };
         let peer = canonical(peer);
         let info = ConnInfo {
@@ -162,17 +236,22 @@ impl<H: Handler> Door<H> {
             stalled: AtomicBool::new(false),
             drain: self.drain.clone(),
         };
-        let held = Held { _permit: permit, _open: self.drain.connection() };
+        let held = Held { _permit: permit, _open: self.drain.connection(), _seat: seat };
         // On the heap at once: the runtime moves a task several times while it makes it and when it has ended.
         let (handler, asleep) = (self.handler.clone(), self.asleep.clone());
+        let introduced = self.listener.proxy_protocol.contains(peer.ip());
         match &self.secure {
+            _ if introduced => {
+                let secure = self.secure.clone();
+                drop(tokio::spawn(Box::pin(introduced::serve(secure, socket, info, handler, held, asleep))));
+            }
             None => {
-                let (stream, info) = (Stream::Tcp(stream), Arc::new(info));
+                let (stream, info) = (Stream::Plain(socket), Arc::new(info));
                 drop(tokio::spawn(Box::pin(conn::serve(stream, Spoken::Unknown, info, handler, held, asleep))));
             }
             Some(secure) => {
                 let secure = Arc::clone(secure);
-                drop(tokio::spawn(Box::pin(handshake::serve(secure, stream, info, handler, held, asleep))));
+                drop(tokio::spawn(Box::pin(handshake::serve(secure, socket, info, handler, held, asleep))));
             }
         }
     }
@@ -190,7 +269,7 @@ impl<H: Handler> Door<H> {
 }
 
 /// An address holds nothing that a field could not.
-fn ip_value(ip: IpAddr) -> HeaderValue {
+pub(super) fn ip_value(ip: IpAddr) -> HeaderValue {
     let mut text = Vec::with_capacity(15); // "255.255.255.255"
     access_log::address(&mut text, ip);
     HeaderValue::from_maybe_shared(Bytes::from(text)).unwrap_or(HeaderValue::from_static("unknown"))

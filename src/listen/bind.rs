@@ -1,4 +1,4 @@
-//! Opens the listening sockets of a listener: one for each worker and address.
+//! Opens the listening sockets of a listener: one for each worker and address; or one for all, on a path or handed over.
 //!
 //! Workers share a port with `SO_REUSEPORT`, and the kernel spreads connections over their sockets. That option would also
 //! let a second program take half of them unseen: so the first socket is bound without it, and a taken port is an error.
@@ -11,10 +11,11 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::{Shared, handed, shared};
 use crate::config::address::ListenAddress;
 
 /// Connections that the kernel keeps for us until they are accepted; `net.core.somaxconn` bounds it too.
-const BACKLOG: i32 = 4096;
+pub(super) const BACKLOG: i32 = 4096;
 /// With port 0 and two addresses, the port that the first one got may be taken on the other.
 const TRIES: usize = 16;
 
@@ -25,6 +26,8 @@ pub struct Bound {
     pub addresses: Vec<SocketAddr>,
     /// For each worker, a socket for each address.
     pub workers: Vec<Vec<TcpListener>>,
+    /// Sockets that there is one of; the addresses of these are none of the above.
+    pub shared: Vec<Shared>,
 }
 
 /// Binds `workers` sockets to each address. Of several addresses, those may be missing that this machine does not have
@@ -45,8 +48,11 @@ pub fn bind(address: &ListenAddress, workers: usize) -> io::Result<Bound> {
 }
 
 fn bind_all(address: &ListenAddress, workers: usize) -> io::Result<Bound> {
-    let mut bound = Bound { addresses: Vec::new(), workers: (0..workers).map(|_| Vec::new()).collect() };
+    let workers = (0..workers).map(|_| Vec::new()).collect();
+    let mut bound = Bound { addresses: Vec::new(), workers, shared: Vec::new() };
     match address {
+        ListenAddress::Unix(path) => bound.shared.push(shared::unix(path)?),
+        ListenAddress::Handed(name) => bound.shared = handed::sockets(name)?,
         ListenAddress::Any(port) => {
             let six = SocketAddr::from((Ipv6Addr::UNSPECIFIED, *port));
             let four = SocketAddr::from((Ipv4Addr::UNSPECIFIED, *port));
@@ -129,13 +135,21 @@ fn explain(address: &impl fmt::Display, source: io::Error) -> io::Error {
         }
         _ => source.to_string(),
     };
-    io::Error::new(source.kind(), BindError { text: format!("cannot listen on {address}: {why}"), source })
+    BindError::of(format!("cannot listen on {address}: {why}"), source)
 }
 
+/// Why there is no socket: one sentence.
 #[derive(Debug)]
-struct BindError {
+pub(super) struct BindError {
     text: String,
     source: io::Error,
+}
+
+impl BindError {
+    /// As the error of a system call, with that call's own as its source.
+    pub(super) fn of(text: String, source: io::Error) -> io::Error {
+        io::Error::new(source.kind(), Self { text, source })
+    }
 }
 
 impl fmt::Display for BindError {

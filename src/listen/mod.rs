@@ -1,6 +1,7 @@
 //! Inbound I/O: sockets, connections, and the server side of each, HTTP/1.1 or HTTP/2.
 //!
-//! [`mod@bind`] opens a listener's sockets; [`accept`] takes connections under a limit; [`conn`] drives one connection (clocks,
+//! [`mod@bind`] opens a listener's sockets, or asks [`handed`] for them; [`accept`] takes connections under a limit, and by
+//! [`spread`] for other workers too; [`proxy_protocol`] reads who the client behind a proxy is; [`conn`] drives one connection (clocks,
 //! refusals with a full answer, lingering close, client gone, hibernation) by its [`clocks`] and over a [`wire`], which is a
 //! plain [`stream`] or one of [`tls`]; [`answer`] and [`body`] are the two sides of an exchange, [`turn`] what these tell each
 //! other; [`mod@tunnel`] is what is left of a request that switched protocols; [`sniff`] tells the protocols apart, and [`mod@h2`] drives a connection of HTTP/2; [`refusal`] names what was wrong
@@ -16,8 +17,14 @@ mod clocks;
 mod conn;
 pub mod drain;
 mod h2;
+pub mod handed;
+mod introduced;
+pub mod proxy_protocol;
 mod refusal;
+mod shared;
 mod sniff;
+mod socket;
+pub mod spread;
 mod stream;
 pub mod tls;
 mod tunnel;
@@ -40,6 +47,7 @@ pub use asleep::Asleep;
 pub use bind::{Bound, bind};
 pub use body::RequestBody;
 pub use drain::Drain;
+pub use shared::Shared;
 pub use tls::{Secure, Session};
 pub use tunnel::{Switch, Tunnel};
 
@@ -67,16 +75,24 @@ pub trait Handler: Clone + Send + Sync + 'static {
 pub struct ConnInfo {
     /// The listener it came in by.
     pub listener: Arc<Listener>,
-    /// The other side; IPv4-mapped addresses are IPv4 here already.
+    /// The other side, or whom a PROXY header named in its place; IPv4-mapped addresses are IPv4 here already. 127.0.0.1 where
+    /// the connection came by a socket of this machine.
     pub peer: SocketAddr,
     /// Its address as fields have it, without the port: written once for all requests of the connection.
     pub peer_text: HeaderValue,
     /// What was agreed in the TLS handshake; `None`: plain.
     pub tls: Option<Session>,
-    /// Our side; IPv4-mapped addresses are IPv4 here already.
+    /// Our side, or what a PROXY header named in its place; IPv4-mapped addresses are IPv4 here already.
     pub local: SocketAddr,
     /// It was cut because the client took nothing of its answer for `timeouts.body`.
     pub stalled: AtomicBool,
     /// The word that everything must come to an end; tunnels are spawned through it, so that the end can wait for them.
     pub drain: Drain,
+}
+
+impl ConnInfo {
+    /// The addresses that a PROXY header gave, in place of the socket's.
+    fn between(&mut self, from: SocketAddr, to: SocketAddr) {
+        (self.peer, self.peer_text, self.local) = (from, accept::ip_value(from.ip()), to);
+    }
 }

@@ -2,6 +2,7 @@
 //!
 //! Pure; how it is answered is the [`Handler`](super::Handler)'s business.
 
+use super::proxy_protocol;
 use crate::cause::{Cause, Failure, sized, spoken};
 use crate::config::model::Listener;
 
@@ -23,12 +24,18 @@ pub(super) fn unreadable(error: hyper::Error, raw: &[u8], listener: &Listener) -
         let seen = match raw {
             // The first bytes of a TLS record with a handshake in it (RFC 8446 §5.1).
             [0x16, 3, ..] => "a TLS handshake came where plain HTTP is spoken".to_owned(),
+            _ if proxy_protocol::is_header(raw) => introduced_by_stranger(listener),
             _ if raw.starts_with(b"PRI * HTTP/2") => "HTTP/2 came where HTTP/1.1 is spoken".to_owned(),
             _ => error.to_string(),
         };
         Failure::new(Cause::ClientInvalid).status(400).seen(seen)
     };
     failure.from(error)
+}
+
+/// A PROXY header came from somebody who is not asked for one.
+pub(super) fn introduced_by_stranger(listener: &Listener) -> String {
+    format!("a PROXY header came from a peer that is not in listener.{}.proxy_protocol", listener.name)
 }
 
 /// CONTRACT §3: 414 when no space ended the target within `limits.head`, whether or not its end was seen behind that.

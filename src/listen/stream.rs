@@ -1,25 +1,19 @@
 //! What bytes of a connection come by: a plain socket, or TLS over one. It adds nothing to the plain one but a match.
-//!
-//! Everything that is asked of the socket itself is asked here, so that a third kind needs only this file.
 
-use std::future::Future as _;
 use std::io::{self, IoSlice};
-use std::mem::MaybeUninit;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
-use crate::sys;
+use super::socket::Socket;
 
 /// See the module.
 pub(super) enum Stream {
-    Tcp(TcpStream),
+    Plain(Socket),
     /// On the heap: it is large, and a task keeps its size for life.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Socket>>),
 }
 
 impl Stream {
@@ -27,35 +21,27 @@ impl Stream {
         matches!(self, Self::Tls(_))
     }
 
-    /// Would reading find bytes of the client's now (`Some(true)`), its end (`Some(false)`), or nothing (`None`)? The kernel is
-    /// asked, not the runtime: it may not have heard yet of what waits. Under TLS, what waits may be of TLS alone.
+    /// Would reading find bytes of the client's now (`Some(true)`), its end (`Some(false)`), or nothing (`None`)? Under TLS,
+    /// what waits may be of TLS alone.
     pub(super) fn waits(&self) -> Option<bool> {
-        let mut byte = [MaybeUninit::uninit()];
-        match SockRef::from(self.socket()).peek(&mut byte) {
-            Ok(read) => Some(read > 0),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
-            Err(_) => Some(true),
-        }
+        self.socket().waits()
     }
 
     /// Have bytes come, or the client's end? For one that was read until it had nothing: then TLS holds nothing either.
     pub(super) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.socket().poll_read_ready(cx).map(drop)
+        self.socket().poll_readable(cx)
     }
 
     /// Has the client closed its side, be there bytes to read before that or not? Leaves no waker that is to be counted on.
     pub(super) fn closed_by_client(&self, cx: &mut Context<'_>) -> bool {
-        match pin!(self.socket().ready(Interest::READABLE)).poll(cx) {
-            Poll::Ready(ready) => ready.is_ok_and(|ready| ready.is_read_closed()),
-            Poll::Pending => false,
-        }
+        self.socket().closed(cx)
     }
 
     /// Bytes that were written and that the client has not confirmed, those that TLS has not handed on yet included.
     pub(super) fn unconfirmed(&mut self) -> usize {
-        let kernel = sys::unacknowledged(self.socket()).unwrap_or(0);
+        let kernel = self.socket().unconfirmed();
         match self {
-            Self::Tcp(_) => kernel,
+            Self::Plain(_) => kernel,
             Self::Tls(tls) => {
                 kernel + tls.get_mut().1.process_new_packets().map_or(0, |state| state.tls_bytes_to_write())
             }
@@ -64,8 +50,7 @@ impl Stream {
 
     /// Its end will be a reset.
     pub(super) fn reset_at_end(&self) {
-        // A socket that is gone needs no reset.
-        let _ = self.socket().set_zero_linger();
+        self.socket().reset_at_end();
     }
 
     /// Tells the client that the end which follows is meant (RFC 8446 §6.1), as far as that goes without waiting.
@@ -77,16 +62,16 @@ impl Stream {
         while session.wants_write() && session.write_tls(&mut Now(socket)).is_ok_and(|written| written > 0) {}
     }
 
-    fn socket(&self) -> &TcpStream {
+    fn socket(&self) -> &Socket {
         match self {
-            Self::Tcp(socket) => socket,
+            Self::Plain(socket) => socket,
             Self::Tls(tls) => tls.get_ref().0,
         }
     }
 }
 
 /// Writes what the socket takes at once.
-struct Now<'a>(&'a TcpStream);
+struct Now<'a>(&'a Socket);
 
 impl io::Write for Now<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -101,7 +86,7 @@ impl io::Write for Now<'_> {
 impl AsyncRead for Stream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match &mut *self {
-            Self::Tcp(socket) => Pin::new(socket).poll_read(cx, buf),
+            Self::Plain(socket) => Pin::new(socket).poll_read(cx, buf),
             Self::Tls(tls) => Pin::new(&mut **tls).poll_read(cx, buf).map_err(of_connection),
         }
     }
@@ -120,7 +105,7 @@ fn of_connection(error: io::Error) -> io::Error {
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match &mut *self {
-            Self::Tcp(socket) => Pin::new(socket).poll_write(cx, bytes),
+            Self::Plain(socket) => Pin::new(socket).poll_write(cx, bytes),
             Self::Tls(tls) => Pin::new(&mut **tls).poll_write(cx, bytes),
         }
     }
@@ -131,7 +116,7 @@ impl AsyncWrite for Stream {
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match &mut *self {
-            Self::Tcp(socket) => Pin::new(socket).poll_write_vectored(cx, pieces),
+            Self::Plain(socket) => Pin::new(socket).poll_write_vectored(cx, pieces),
             Self::Tls(tls) => Pin::new(&mut **tls).poll_write_vectored(cx, pieces),
         }
     }
@@ -142,14 +127,14 @@ impl AsyncWrite for Stream {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut *self {
-            Self::Tcp(socket) => Pin::new(socket).poll_flush(cx),
+            Self::Plain(socket) => Pin::new(socket).poll_flush(cx),
             Self::Tls(tls) => Pin::new(&mut **tls).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut *self {
-            Self::Tcp(socket) => Pin::new(socket).poll_shutdown(cx),
+            Self::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
             Self::Tls(tls) => Pin::new(&mut **tls).poll_shutdown(cx),
         }
     }

@@ -19,6 +19,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use super::drain::Open;
+use super::spread::Seat;
 use super::stream::Stream;
 use super::turn::Turn;
 
@@ -44,6 +45,8 @@ pub(super) struct Wire {
 pub(super) struct Held {
     pub(super) _permit: OwnedSemaphorePermit,
     pub(super) _open: Open,
+    /// Its place on this worker, where all workers share the listening socket.
+    pub(super) _seat: Option<Seat>,
 }
 
 impl Wire {

@@ -45,7 +45,7 @@ pub(super) fn or_plain(listener: Listener) -> Listener {
     if now() && listener.tls.is_none() { secure(listener) } else { listener }
 }
 
-fn secure(listener: Listener) -> Listener {
+pub(super) fn secure(listener: Listener) -> Listener {
     let World { first, second, .. } = world();
     Listener { tls: Some(Arc::new(certificates::of(&[first, second]))), ..listener }
 }
@@ -53,6 +53,11 @@ fn secure(listener: Listener) -> Listener {
 /// The connection as it is, or after a handshake where the test that runs speaks TLS.
 pub(super) async fn over(stream: TcpStream) -> Socket {
     if now() { shake(stream, client(), "first.test").await.unwrap() } else { Socket::Plain(stream) }
+}
+
+/// The connection after a handshake.
+pub(super) async fn shaken_over(stream: TcpStream) -> Socket {
+    shake(stream, client(), "first.test").await.unwrap()
 }
 
 /// One for all, so that sessions are resumed among the cases too.

@@ -2,6 +2,10 @@
 
 use std::io::ErrorKind;
 use std::num::NonZeroUsize;
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::{Path, PathBuf};
+
+use tokio::net::UnixStream;
 
 use super::*;
 
@@ -65,4 +69,110 @@ async fn any_is_both_families_and_localhost_is_both_loopbacks() {
     // An address that nobody has: documentation (RFC 5737).
     let error = bind(&ListenAddress::Exact(vec![([192, 0, 2, 1], 0).into()]), 1).unwrap_err();
     assert!(error.to_string().contains("this machine has no such address"), "{error}");
+}
+
+/// A path that nobody has.
+fn free_path(name: &str) -> PathBuf {
+    let path = std::env::temp_dir().join(format!("causeway-{name}-{}.sock", std::process::id()));
+    let _ = std::fs::remove_file(&path);
+    path
+}
+
+fn on(path: &Path) -> ListenAddress {
+    ListenAddress::Unix(path.to_str().unwrap().into())
+}
+
+async fn all_of(client: &mut UnixStream) -> String {
+    let mut all = String::new();
+    timeout(LONG, client.read_to_string(&mut all)).await.expect("an end of the connection").unwrap();
+    all
+}
+
+#[tokio::test]
+async fn a_path_of_the_dead_is_taken_over_and_one_of_the_living_is_not() {
+    let path = free_path("taken");
+    let first = bind(&on(&path), 2).unwrap();
+    assert_eq!((first.addresses.len(), first.shared.len()), (0, 1));
+    let error = bind(&on(&path), 1).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AddrInUse);
+    let text = format!("cannot listen on unix:{}: another program listens there already", path.display());
+    assert!(error.to_string().starts_with(&text), "{error}");
+    drop(first);
+    assert!(!path.exists(), "it is removed at the end");
+    // A process that was killed leaves its file.
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    assert!(std::fs::symlink_metadata(&path).unwrap().file_type().is_socket());
+    let again = bind(&on(&path), 1).unwrap();
+    // What somebody else has put there meanwhile stays.
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, "mine").unwrap();
+    drop(again);
+    let error = bind(&on(&path), 1).unwrap_err();
+    assert!(error.to_string().contains("is there already, and is no socket"), "{error}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
+    std::fs::remove_file(&path).unwrap();
+    let error = bind(&on(&path.join("in/it")), 1).unwrap_err();
+    assert!(error.to_string().contains("there is no folder"), "{error}");
+}
+
+#[tokio::test]
+async fn over_a_path_all_is_as_over_tcp() {
+    let path = free_path("served");
+    let mut server = start(Listener { address: on(&path), keep_alive: SHORT, ..listener() }).await;
+    for _ in 0..4 {
+        let mut client = UnixStream::connect(&path).await.unwrap();
+        client.write_all(b"GET /who HTTP/1.1\r\nconnection: close\r\n\r\n").await.unwrap();
+        let text = all_of(&mut client).await;
+        assert!(text.starts_with("HTTP/1.1 200") && text.ends_with("127.0.0.1:0 127.0.0.1 127.0.0.1:0"), "{text}");
+        assert_eq!(server.logged().await, "called /who");
+    }
+    // A refusal, with all of what was sent still unread.
+    let mut client = UnixStream::connect(&path).await.unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\na b: c\r\n\r\n").await.unwrap();
+    assert!(all_of(&mut client).await.starts_with("HTTP/1.1 400 "));
+    // The idle clock; and a client that leaves.
+    let mut idle = UnixStream::connect(&path).await.unwrap();
+    idle.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    assert!(all_of(&mut idle).await.ends_with("ok"));
+    assert_eq!(server.logged().await, "called /");
+    let mut gone = UnixStream::connect(&path).await.unwrap();
+    gone.write_all(b"GET /hold HTTP/1.1\r\n\r\n").await.unwrap();
+    assert_eq!(server.logged().await, "called /hold");
+    drop(gone);
+    assert_eq!(server.logged().await, "dropped");
+    // A tunnel.
+    let mut tunnel = UnixStream::connect(&path).await.unwrap();
+    tunnel.write_all(b"GET /upgrade HTTP/1.1\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\nto and fro").await.unwrap();
+    tunnel.shutdown().await.unwrap();
+    assert!(all_of(&mut tunnel).await.ends_with("to and fro"));
+}
+
+#[tokio::test]
+async fn a_drain_answers_who_asks_over_a_path_and_removes_it() {
+    let path = free_path("drain");
+    let server = start(Listener { address: on(&path), ..listener() }).await;
+    let mut kept = UnixStream::connect(&path).await.unwrap();
+    kept.write_all(b"GET /wait HTTP/1.1\r\n\r\n").await.unwrap();
+    while server.drain.connections() == 0 {
+        tokio::task::yield_now().await;
+    }
+    // It waits in the backlog when the drain begins, and is served all the same.
+    let mut late = std::os::unix::net::UnixStream::connect(&path).unwrap();
+    io::Write::write_all(&mut late, b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    server.drain.begin();
+    late.set_nonblocking(true).unwrap();
+    let mut late = UnixStream::from_std(late).unwrap();
+    let text = all_of(&mut late).await;
+    assert!(text.contains("connection: close\r\n") && text.ends_with("ok"), "{text}");
+    server.go.notify_one();
+    assert!(all_of(&mut kept).await.ends_with("waited"));
+    timeout(LONG, server.drain.ended()).await.unwrap();
+    assert!(!path.exists());
+}
+
+#[tokio::test]
+async fn what_was_not_handed_over_is_an_error_that_says_so() {
+    let error = bind(&ListenAddress::Handed("web".into()), 1).unwrap_err();
+    let text = "cannot listen on fd:web: no socket was handed over. Start causeway by a systemd .socket unit";
+    assert!(error.to_string().starts_with(text), "{error}");
 }

@@ -109,6 +109,7 @@ pub(super) fn config(ports: &Ports, cast: &Cast) -> Config {
             in_flight_limit: None,
             tls_timeout: Duration::from_secs(5),
             tls: None,
+            proxy_protocol: Networks::default(),
             redirect_https: false,
         }],
         admin: Some(ListenAddress::Exact(loopback(ports.admin))),

@@ -68,6 +68,10 @@ fn listen(text: &str) -> Result<SocketAddr, Wrong> {
     Ok(match ListenAddress::parse(text)? {
         ListenAddress::Any(port) => SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port),
         ListenAddress::Exact(addresses) => addresses[0], // never empty
+        ListenAddress::Unix(_) | ListenAddress::Handed(_) => {
+            let hint = "write it like \"127.0.0.1:3000\"";
+            return Err(Wrong::new(format!("\"{text}\": this upstream listens on TCP addresses only"), hint));
+        }
     })
 }
 

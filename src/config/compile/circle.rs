@@ -33,7 +33,8 @@ fn reaches(upstream: &Address, listener: &ListenAddress) -> bool {
     let ways: Vec<IpAddr> = match &upstream.host {
         Host::Localhost => vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
         Host::Ip(ip) => vec![*ip],
-        Host::Name(_) | Host::Unix(_) => return false,
+        Host::Unix(path) => return matches!(listener, ListenAddress::Unix(own) if own == path),
+        Host::Name(_) => return false,
     };
     let sockets = here::sockets(listener, listener.port());
     ways.iter().any(|way| sockets.iter().any(|bound| here::takes(*bound, SocketAddr::new(*way, upstream.port))))
@@ -41,10 +42,10 @@ fn reaches(upstream: &Address, listener: &ListenAddress) -> bool {
 
 /// Can two sockets of one process not listen on these two? They share a port, and an address of it.
 pub(super) fn collide(a: &ListenAddress, b: &ListenAddress) -> bool {
-    if a.port() != b.port() || a.port() == 0 {
-        return false;
-    }
     match (a, b) {
+        (ListenAddress::Unix(_) | ListenAddress::Handed(_), _)
+        | (_, ListenAddress::Unix(_) | ListenAddress::Handed(_)) => a == b,
+        _ if a.port() != b.port() || a.port() == 0 => false,
         (ListenAddress::Any(_), _) | (_, ListenAddress::Any(_)) => true,
         (ListenAddress::Exact(a), ListenAddress::Exact(b)) => a.iter().any(|a| {
             b.iter().any(|b| {
@@ -79,6 +80,10 @@ mod tests {
             ("[::1]:8080", "0.0.0.0:8080", false),
             ("127.0.0.1:8080", "[::]:8080", false),
             ("app:8080", ":8080", false),
+            ("unix:/run/a.sock", "unix:/run/a.sock", true),
+            ("unix:/run/a.sock", "unix:/run/b.sock", false),
+            ("unix:/run/a.sock", ":8080", false),
+            ("8080", "fd:http", false),
         ] {
             let (address, bound) = (Address::parse(upstream).unwrap(), ListenAddress::parse(listener).unwrap());
             assert_eq!(reaches(&address, &bound), circle, "{upstream} {listener}");
@@ -98,6 +103,10 @@ mod tests {
             ("127.0.0.1:1", "127.0.0.2:1", false),
             (":1", ":2", false),
             (":0", ":0", false),
+            ("unix:/a", "unix:/a", true),
+            ("unix:/a", "unix:/b", false),
+            ("fd:a", "fd:a", true),
+            ("fd:a", "unix:/a", false),
         ] {
             let (a, b) = (ListenAddress::parse(a).unwrap(), ListenAddress::parse(b).unwrap());
             assert_eq!((collide(&a, &b), collide(&b, &a)), (taken, taken), "{a} {b}");

@@ -1,5 +1,6 @@
 //! `listen` and `[listener.NAME]`.
 
+use std::net::Ipv4Addr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use super::super::read::Section;
 use super::super::tree::{Node, Value};
 use super::pool::count;
 use super::unknown::line;
-use super::{certificates, circle};
+use super::{access, certificates, circle};
 
 /// All listeners, and where their addresses stand. `listen` is short for the address of `[listener.main]`.
 pub(super) fn listeners(root: &Section<'_>) -> Vec<(Listener, Place)> {
@@ -54,6 +55,10 @@ pub(super) fn listeners(root: &Section<'_>) -> Vec<(Listener, Place)> {
             };
             section.cx.error(&place, message, "give it another port, or take it out");
         }
+        if let Some(place) = access::everybody(&section, "proxy_protocol").filter(|_| !address.is_loopback()) {
+            let message = "everybody may say who the client is: no address can be believed";
+            section.cx.warn(place, message, "name the addresses of the proxies in front, or write \"private\"");
+        }
         let tls = certificates::tls(&section);
         let secure = section.has("tls");
         if address.port() == 443 && !secure {
@@ -78,9 +83,27 @@ pub(super) fn listeners(root: &Section<'_>) -> Vec<(Listener, Place)> {
             let hint = "write it in one without [tls], like [listener.plain] with address = \":80\"";
             section.cx.warn(at, message, hint);
         }
+        around_socket(&section, &listener, &place);
         listeners.push((listener, place));
     }
     listeners
+}
+
+/// What is foolish about a listener on a path.
+fn around_socket(section: &Section<'_>, listener: &Listener, place: &Place) {
+    let Listener { address: address @ ListenAddress::Unix(path), proxy_protocol: peers, .. } = listener else { return };
+    let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+    if !folder.is_empty() && !std::path::Path::new(folder).is_dir() {
+        let hint = "make it before the start (in a systemd unit: RuntimeDirectory=), or write another path";
+        section.cx.warn(place, format!("{address}: there is no folder {folder} on this machine"), hint);
+    }
+    if let Some(useless) = section.value_place("proxy_protocol")
+        && !peers.0.is_empty()
+        && !peers.contains(Ipv4Addr::LOCALHOST.into())
+    {
+        let message = "no header is read here: whoever comes by a socket of this machine counts as 127.0.0.1";
+        section.cx.warn(useless, message, "write proxy_protocol = [\"loopback\"]");
+    }
 }
 
 fn listener(name: Arc<str>, address: ListenAddress, tls: Option<Arc<ListenerTls>>, section: &Section<'_>) -> Listener {
@@ -91,6 +114,7 @@ fn listener(name: Arc<str>, address: ListenAddress, tls: Option<Arc<ListenerTls>
         name,
         address,
         protocols: protocols(section),
+        proxy_protocol: access::networks(section, "proxy_protocol"),
         head_timeout: timeouts.time("head", Duration::from_secs(10)),
         body_timeout: timeouts.time("body", Duration::from_secs(60)),
         keep_alive: timeouts.time("keep_alive", Duration::from_secs(75)),

@@ -131,7 +131,7 @@ fn admin_address(section: &Section<'_>, listeners: &[(Listener, Place)]) -> Opti
     let address = match said {
         None => ListenAddress::Exact(vec![ADMIN]),
         Some(("off", _)) => return None,
-        Some((text, place)) => section.cx.take(place, ListenAddress::parse(text))?,
+        Some((text, place)) => section.cx.take(place, ListenAddress::parse(text).and_then(on_tcp))?,
     };
     if let Some((listener, its_place)) = listeners.iter().find(|(l, _)| circle::collide(&l.address, &address)) {
         let Listener { name, address: its, .. } = listener;
@@ -152,6 +152,17 @@ fn admin_address(section: &Section<'_>, listeners: &[(Listener, Place)]) -> Opti
         section.cx.error(place, message, hint);
     }
     Some(address)
+}
+
+/// The commands that ask the admin speak TCP.
+fn on_tcp(address: ListenAddress) -> Result<ListenAddress, Wrong> {
+    match address {
+        ListenAddress::Unix(_) | ListenAddress::Handed(_) => {
+            let hint = "write it like \"127.0.0.1:9901\", or \"off\"";
+            Err(Wrong::new(format!("\"{address}\": the admin listens on TCP addresses only"), hint))
+        }
+        ListenAddress::Any(_) | ListenAddress::Exact(_) => Ok(address),
+    }
 }
 
 fn log(root: &Section<'_>) -> Log {

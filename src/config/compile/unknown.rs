@@ -6,7 +6,7 @@ use super::super::tree::Table;
 use super::elsewhere;
 
 /// Keys of the contract that this version does not have yet: said so, never accepted and ignored.
-const LATER: &[(&str, &[&str])] = &[("listener.NAME", &["proxy_protocol"]), ("pool.NAME", &["upstreams_file"])];
+const LATER: &[(&str, &[&str])] = &[("pool.NAME", &["upstreams_file"])];
 
 /// Makes a problem of each unknown key. `known`: every key there is.
 pub(super) fn report(cx: &Context, known: &[Known], root: &Table) {

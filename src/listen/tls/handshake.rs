@@ -8,17 +8,17 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use rustls::{AlertDescription, Error, ProtocolVersion, ServerConnection};
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use x509_parser::parse_x509_certificate;
 
 use super::super::drain::Step;
+use super::super::socket::Socket;
 use super::super::stream::Stream;
 use super::super::turn::Turn;
 use super::super::wire::{Held, Wire};
-use super::super::{Asleep, ConnInfo, Handler, conn};
+use super::super::{Asleep, ConnInfo, Handler, conn, proxy_protocol, refusal};
 use super::{Live, Secure, Session};
 use crate::cause::{Cause, Failure, spoken};
 use crate::observe::events;
@@ -26,7 +26,7 @@ use crate::observe::events;
 /// Serves a connection that was just accepted, from its handshake to its end.
 pub(in crate::listen) async fn serve<H: Handler>(
     secure: Arc<Secure>,
-    stream: TcpStream,
+    stream: Socket,
     mut info: ConnInfo,
     handler: H,
     held: Held,
@@ -52,7 +52,10 @@ pub(in crate::listen) async fn serve<H: Handler>(
             events::handshake_failed(&secure.listener, info.peer.ip(), ("late", &why), Instant::now().into_std());
         }
         Opened::Plain(stream, raw) => {
-            let seen = "plain HTTP came to a TLS port, where addresses begin with https://";
+            let seen = match proxy_protocol::is_header(&raw) {
+                true => refusal::introduced_by_stranger(&info.listener),
+                false => "plain HTTP came to a TLS port, where addresses begin with https://".to_owned(),
+            };
             let failure = Failure::new(Cause::ClientInvalid).status(400).seen(seen);
             let info = Arc::new(info);
             end(stream, handler.refuse(failure, &raw, &info), info, held).await;
@@ -68,17 +71,17 @@ pub(in crate::listen) async fn serve<H: Handler>(
 
 /// What became of a connection.
 enum Opened {
-    Secure(Box<TlsStream<TcpStream>>, Session),
+    Secure(Box<TlsStream<Socket>>, Session),
     /// Nothing came.
     Silent,
     /// A handshake began, and was not complete in time.
     Late,
     /// A request in plain HTTP, as far as it came.
-    Plain(TcpStream, BytesMut),
-    Failed(TcpStream, io::Error),
+    Plain(Socket, BytesMut),
+    Failed(Socket, io::Error),
 }
 
-async fn open(secure: &Secure, mut stream: TcpStream, most: usize) -> Opened {
+async fn open(secure: &Secure, mut stream: Socket, most: usize) -> Opened {
     let deadline = Instant::now() + secure.timeout;
     let mut first = [0];
     match timeout_at(deadline, stream.peek(&mut first)).await {
@@ -104,7 +107,7 @@ async fn open(secure: &Secure, mut stream: TcpStream, most: usize) -> Opened {
     }
 }
 
-async fn read_head(stream: &mut TcpStream, raw: &mut BytesMut, most: usize) -> io::Result<()> {
+async fn read_head(stream: &mut Socket, raw: &mut BytesMut, most: usize) -> io::Result<()> {
     // Only what is new, and the three bytes before it: whoever sends byte by byte costs no more than others.
     let ended = |raw: &[u8]| raw.windows(4).any(|end| end == b"\r\n\r\n") || raw.windows(2).any(|end| end == b"\n\n");
     let mut seen: usize = 0;
@@ -115,9 +118,9 @@ async fn read_head(stream: &mut TcpStream, raw: &mut BytesMut, most: usize) -> i
 }
 
 /// Sends the last bytes, and ends so that they arrive.
-async fn end(stream: TcpStream, last: Bytes, info: Arc<ConnInfo>, held: Held) {
+async fn end(stream: Socket, last: Bytes, info: Arc<ConnInfo>, held: Held) {
     let drain = info.drain.clone();
-    let wire = Wire::new(Stream::Tcp(stream), Arc::new(Turn::new(info)), held);
+    let wire = Wire::new(Stream::Plain(stream), Arc::new(Turn::new(info)), held);
     tokio::select! {
         () = drain.reached(Step::Cut) => {}
         () = wire.finish(last) => {}

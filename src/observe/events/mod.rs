@@ -29,7 +29,7 @@ use throttle::Throttle;
 
 pub use feed::{Feed, Told};
 pub use request::{failures_held, request_failed, request_suspect, requests_failed};
-pub use secure::{certificate_refused, certificate_taken, handshake_failed};
+pub use secure::{certificate_refused, certificate_taken, handshake_failed, introduction_refused};
 pub use sink::{Events, feed, init};
 pub use trace::{spans_lost, traces_off, traces_on};
 pub use upstream::{
@@ -60,6 +60,15 @@ pub fn config_warning(problem: &Problem) {
 pub fn listening(listener: &str, scheme: &str, address: SocketAddr, both: bool) {
     let families = if both { " (IPv4 and IPv6)" } else { "" };
     info!(event = "listening", listener, %address, "listening on {scheme}://{address}{families}");
+}
+
+/// A listener has a socket of this machine, or one that was handed over. `scheme`: `http`, `https`; `place`: `unix:/path` or an
+/// address; `handed`: it was handed over.
+pub fn listening_at(listener: &str, scheme: &str, place: &str, handed: bool) {
+    let how = if handed { " (handed over)" } else { "" };
+    let shown = ascii(place);
+    let separator = if place.starts_with("unix:") { " over " } else { "://" };
+    info!(event = "listening", listener, address = place, "listening on {scheme}{separator}{shown}{how}");
 }
 
 /// The admin address is bound.

@@ -1,4 +1,4 @@
-//! Events of TLS on listeners: handshakes that fail, and certificates that change.
+//! Events of what comes before the first request: handshakes that fail, certificates that change, PROXY headers that are none.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -19,6 +19,20 @@ pub fn handshake_failed(listener: &str, peer: IpAddr, (kind, why): (&'static str
         info!(
             event = "handshake_failed", listener, %peer, reason = kind, more = held,
             "{listener}: the TLS handshake with {peer} failed: {why}{more}"
+        );
+    }
+}
+
+/// A connection ended because its peer, one of `listener.NAME.proxy_protocol`, did not say who the client is. `why`: one of a few
+/// words, and the end of a sentence. One line a minute for each listener and word.
+pub fn introduction_refused(listener: &str, peer: IpAddr, (kind, why): (&'static str, &str), now: Instant) {
+    static THROTTLE: Throttle<(String, &'static str)> = Throttle::new(Duration::from_secs(60), 64);
+    let is = |(name, seen): &(String, &'static str)| name == listener && *seen == kind;
+    if let Some(held) = THROTTLE.pass(now, is, || (listener.to_owned(), kind)) {
+        let (why, more) = (ascii(why), more(held));
+        warn!(
+            event = "introduction_refused", listener, %peer, reason = kind, more = held,
+            "{listener}: a connection of {peer} was closed: {why} (listener.{listener}.proxy_protocol asks for one){more}"
         );
     }
 }
