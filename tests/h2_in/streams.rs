@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::io::AsyncWriteExt;
+
 use crate::support::h2::{Streams, trailers};
 
 use super::*;
@@ -97,6 +99,24 @@ async fn trailers_behind_a_body_of_known_length_arrive() {
     let mut plain = Raw::connect(proxy.address).await;
     assert_eq!(plain.get("/").await.body, b"\0\0\0\0\x02hi");
     assert_eq!(proxy.exchange(1).await.status, 200);
+}
+
+/// When nothing has moved for a while, nothing but the break itself can bring it to the client.
+#[tokio::test]
+async fn a_break_in_the_midst_of_silence_is_told_at_once() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let proxy = Proxy::unchecked(&[listener.local_addr().unwrap()], "");
+    let send = client(&proxy).await;
+    let mut ready = send.clone().ready().await.unwrap();
+    let (answer, _) = ready.send_request(get("/"), true).unwrap();
+    let (mut upstream, _) = listener.accept().await.unwrap();
+    upstream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n").await.unwrap();
+    let mut body = answer.await.unwrap().into_body();
+    assert_eq!(body.data().await.unwrap().unwrap(), "hello");
+    tokio::time::sleep(Duration::from_millis(200)).await; // the silence
+    drop(upstream);
+    let broke = tokio::time::timeout(Duration::from_secs(2), body.data()).await.expect("it hears of it");
+    assert_eq!(broke.unwrap().unwrap_err().reason(), Some(Reason::INTERNAL_ERROR));
 }
 
 #[tokio::test]

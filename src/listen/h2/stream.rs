@@ -180,6 +180,9 @@ async fn pass<B: Body<Data = Bytes>>(shared: &Shared, mut body: Pin<&mut Option<
     match broke {
         // It has been told of it. What came before is to come out, so that the client sees how far it got.
         Broke::Body => {
+            // Nothing moves where all of it is out already: an empty frame makes a round of the driver, and costs the client nothing.
+            // A stream that takes none any more is reset in any case.
+            let _ = stream.send_data(Bytes::new(), false);
             let mut written = pin!(shared.written());
             poll_fn(|cx| match written.as_mut().poll(cx) {
                 Poll::Ready(()) => Poll::Ready(()),
