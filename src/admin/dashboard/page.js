@@ -5,8 +5,8 @@ const PERIOD = 2000;
 const EVENTS = [
   "accept_backoff", "access_log_dropped", "addresses_changed", "admin_listening", "certificate_refused",
   "certificate_taken", "config_warning", "drain_begun", "drain_cut", "drained", "eviction_withheld", "fatal",
-  "grace_begun", "handshake_failed", "listening", "log", "log_not_reopened",
-  "log_not_written", "log_reopened", "name_not_resolved", "no_reload", "notify_failed", "notify_late", "panicked",
+  "grace_begun", "handshake_failed", "introduction_refused", "listening", "log", "log_not_reopened",
+  "log_not_written", "log_reopened", "name_not_resolved", "no_reload", "notify_failed", "notify_late", "notify_said", "panicked",
   "request_failed", "request_suspect", "requests_failed", "retry_budget_exhausted", "serving", "spans_lost",
   "starting", "traces_off", "traces_on", "unasked_bytes", "untrusted_forwarded", "upstream_back",
   "upstream_diagnosed", "upstream_evicted", "upstream_idle_learnt", "upstream_ready", "upstream_switched",
