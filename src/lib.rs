@@ -12,7 +12,7 @@
 //!  3  probe | proxy                 the only two that speak to an upstream: checks, traffic
 //!  2  pool | client | listen        shared state | outbound I/O | inbound I/O
 //!  1  health · observe | route      rules · facts to log | matching
-//!  0  cause · config | sys | tunnel the words | the only unsafe lines | both ends of a tunnel
+//!  0  cause · config | sys | tunnel  the words | the only unsafe lines | both ends of a tunnel
 //! ```
 //!
 //! # One request, top to bottom

@@ -301,9 +301,15 @@ impl Failure {
     }
 }
 
-/// With the address in its place: `host:port`, `https://host:port`, or `unix:/path`, which stand in URLs each in its own way.
+/// An upstream's address without the scheme by which it says how it is spoken to.
+#[must_use]
+pub fn bare(address: &str) -> &str {
+    address.strip_prefix("https://").or_else(|| address.strip_prefix("h2c://")).unwrap_or(address)
+}
+
+/// With the address in its place: `host:port`, one with a scheme, or `unix:/path`, which stand in URLs each in its own way.
 fn addressed(text: String, address: &str) -> String {
-    let bare = address.strip_prefix("https://").unwrap_or(address);
+    let bare = bare(address);
     let host = bare.rsplit_once(':').map_or(bare, |(host, _)| host).trim_matches(['[', ']']);
     let text = match (address.strip_prefix("unix:"), bare.len() < address.len()) {
         (Some(path), _) => {
@@ -316,6 +322,11 @@ fn addressed(text: String, address: &str) -> String {
                 .replace("Nothing listens on {address}", "Nobody listens on {address}")
                 .replace(", and is the port right?", "? The file of a socket stays behind when its app ends.")
         }
+        (None, true) if address.starts_with("h2c://") => text
+            .replace("\"http://{address}\"", "\"http://{authority}\"")
+            .replace("probe http://{address}", "probe {address}")
+            .replace("curl -i", "curl --http2-prior-knowledge -i")
+            .replace("http://{address}", "http://{authority}"),
         (None, true) => text.replace("http://{address}", "{address}"),
         (None, false) => text,
     };
@@ -357,7 +368,7 @@ fn is_a_list(members: &str) -> bool {
 
 /// Is that one of the addresses by which a machine calls itself?
 fn is_here(address: &str) -> bool {
-    let bare = address.strip_prefix("https://").unwrap_or(address);
+    let bare = bare(address);
     let host = bare.rsplit_once(':').map_or(bare, |(host, _)| host).trim_matches(['[', ']']);
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }

@@ -64,12 +64,13 @@ impl fmt::Display for Host {
 }
 
 impl fmt::Display for Address {
-    /// `host:port`, `https://host:port` or `unix:/path`: the form that ids, logs and commands use.
+    /// `host:port`, `https://host:port`, `h2c://host:port` or `unix:/path`: the form that ids, logs and commands use.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.host, self.scheme) {
             (Host::Unix(_), _) => write!(f, "{}", self.host),
             (host, Scheme::Https) => write!(f, "{HTTPS}{host}:{}", self.port),
-            (host, Scheme::Http | Scheme::H2c) => write!(f, "{host}:{}", self.port),
+            (host, Scheme::H2c) => write!(f, "h2c://{host}:{}", self.port),
+            (host, Scheme::Http) => write!(f, "{host}:{}", self.port),
         }
     }
 }
@@ -394,8 +395,8 @@ mod tests {
             ("HTTPS://[::1]:8443", "https://[::1]:8443"),
             ("unix:/run/app.sock", "unix:/run/app.sock"),
             ("HTTP://10.0.0.1:81", "10.0.0.1:81"),
-            ("h2c://app", "app:80"),
-            ("H2C://[::1]:50051", "[::1]:50051"),
+            ("h2c://app", "h2c://app:80"),
+            ("H2C://[::1]:50051", "h2c://[::1]:50051"),
             ("[::1]:3000", "[::1]:3000"),
             ("[::ffff:10.0.0.1]:3000", "10.0.0.1:3000"),
             ("my_app-1:3000", "my_app-1:3000"),

@@ -74,11 +74,13 @@ async fn tunnel(client: listen::Tunnel, upstream: client::Tunnel, silence: Optio
     };
     (open.exchange.bytes_in, open.exchange.bytes_out) = seen.bytes();
     match copied {
-        Ok(Ok(_)) => open.end(if seen.client_ended_first() { EndedBy::Client } else { EndedBy::Upstream }),
+        Ok(Ok(_)) => open.end(if seen.ended_first(Side::Client) { EndedBy::Client } else { EndedBy::Upstream }),
         // A socket closed in the midst of TLS: a WebSocket has a word of its own for its end (RFC 6455 §7.1).
         Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
             open.end(if client.broke { EndedBy::Client } else { EndedBy::Upstream });
         }
+        // The upstream had ended its side: a client that goes without ending its own has nothing more to hear.
+        Ok(Err(_)) if client.broke && seen.ended_first(Side::Upstream) => open.end(EndedBy::Upstream),
         // Who is left hears that it broke, and does not take it for an end. The record says by itself whether the client has
         // left or was cut.
         Ok(Err(_)) if client.broke => upstream.io.reset(),
@@ -138,8 +140,8 @@ impl Seen {
         (self.from_client.load(Relaxed), self.from_upstream.load(Relaxed))
     }
 
-    fn client_ended_first(&self) -> bool {
-        self.ended.load(Relaxed) == Side::Client as u8
+    fn ended_first(&self, side: Side) -> bool {
+        self.ended.load(Relaxed) == side as u8
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::h2::{Streams, trailers};
 
@@ -110,6 +110,10 @@ async fn a_break_in_the_midst_of_silence_is_told_at_once() {
     let mut ready = send.clone().ready().await.unwrap();
     let (answer, _) = ready.send_request(get("/"), true).unwrap();
     let (mut upstream, _) = listener.accept().await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        upstream.read_buf(&mut head).await.unwrap();
+    }
     upstream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n").await.unwrap();
     let mut body = answer.await.unwrap().into_body();
     assert_eq!(body.data().await.unwrap().unwrap(), "hello");

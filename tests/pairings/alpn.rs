@@ -9,7 +9,7 @@ use causeway::config::{Address, Endpoint};
 use http::{Request, Response};
 use http_body_util::{BodyExt, Empty};
 
-use super::peer::{Speaks, Upstream, acceptor};
+use super::upstream::{Speaks, Upstream, acceptor};
 use crate::support::tls_origin::{Authority, Pair, settings};
 
 const BOTH: &[&str] = &["h2", "http/1.1"];

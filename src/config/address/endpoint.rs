@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::super::model::PoolTls;
 use super::{Address, HTTPS, Host, Scheme};
-use crate::cause::Cause;
+use crate::cause::{Cause, bare};
 
 /// One thing that can be dialled. Made once for each upstream and shared; connections are kept by [`Endpoint::key`].
 #[derive(Clone, Debug)]
@@ -108,14 +108,14 @@ impl Endpoint {
         match (&self.dial, self.authority.strip_prefix(HTTPS)) {
             (Dial::Socket(_), _) => "localhost",
             (_, Some(https)) => https.strip_suffix(":443").unwrap_or(https),
-            (_, None) => &self.authority,
+            (_, None) => bare(&self.authority),
         }
     }
 
     /// Its host without scheme, port and brackets: the name that its certificate must have, unless `tls.server_name` says another.
     #[must_use]
     pub fn name(&self) -> &str {
-        let bare = self.authority.strip_prefix(HTTPS).unwrap_or(&self.authority);
+        let bare = bare(&self.authority);
         bare.rsplit_once(':').map_or(bare, |(host, _)| host).trim_matches(['[', ']'])
     }
 }

@@ -11,7 +11,7 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{Span, Status};
 
-use crate::cause::{Failure, Fault, escape};
+use crate::cause::{Failure, Fault, bare, escape};
 use crate::observe::exchange::{Attempt, Exchange, Outcome};
 use crate::observe::metrics::code::METHODS;
 use crate::observe::told;
@@ -188,7 +188,7 @@ fn method(fields: &mut Fields, method: &Method) -> &'static str {
 fn server(fields: &mut Fields, authority: &str) {
     let (host, port) = match authority.strip_prefix("unix:") {
         Some(path) => (path, None),
-        None => match authority.strip_prefix("https://").unwrap_or(authority).rsplit_once(':') {
+        None => match bare(authority).rsplit_once(':') {
             // An IPv6 address holds colons; only behind its brackets one means a port.
             Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, port.parse().ok()),
             _ => (authority, None),

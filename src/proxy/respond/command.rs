@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use http::Method;
 
-use crate::cause::{Cause, Failure, Phase};
+use crate::cause::{Cause, Failure, Phase, bare};
 use crate::health::State;
 use crate::observe::{Attempt, Exchange, NotTried, Reason};
 
@@ -88,7 +88,7 @@ pub(super) fn one_of_several(upstream: &str) -> Option<IpAddr> {
 pub(super) fn dialled<'a>(upstream: &str, authority: &'a str) -> Cow<'a, str> {
     match (one_of_several(upstream), authority.rsplit_once(':')) {
         // Its certificate has the name, not the address.
-        _ if authority.starts_with("https://") => Cow::Borrowed(authority),
+        _ if bare(authority).len() < authority.len() => Cow::Borrowed(authority),
         (Some(IpAddr::V4(ip)), Some((_, port))) => Cow::Owned(format!("{ip}:{port}")),
         (Some(IpAddr::V6(ip)), Some((_, port))) => Cow::Owned(format!("[{ip}]:{port}")),
         _ => Cow::Borrowed(authority),
