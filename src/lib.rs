@@ -7,11 +7,11 @@
 //! a room look left and `|` is a wall.
 //!
 //! ```text
-//!  5  app · cli · main              assemble, drain · words · exit code
-//!  4  admin                         look inside
-//!  3  probe | proxy                 the only two that speak to an upstream: checks, traffic
-//!  2  pool | client | listen        shared state | outbound I/O | inbound I/O
-//!  1  health · observe | route      rules · facts to log | matching
+//!  5  app · cli · main               assemble, drain · words · exit code
+//!  4  admin                          look inside
+//!  3  probe | proxy                  the only two that speak to an upstream: checks, traffic
+//!  2  pool | client | listen         shared state | outbound I/O | inbound I/O
+//!  1  health · observe | route       rules · facts to log | matching
 //!  0  cause · config | sys | tunnel  the words | the only unsafe lines | both ends of a tunnel
 //! ```
 //!
@@ -19,7 +19,9 @@
 //!
 //! ```text
 //!  accept   listen::accept     permit (TCP_NODELAY comes with the listening socket)
-//!  parse    listen::conn       head clock and size limits; what cannot be read is refused with a full answer
+//!  secure   listen::tls        the handshake, and what was agreed in it; plain HTTP skips it
+//!  sniff    listen::sniff      by ALPN, else by the first bytes: HTTP/1.1 or HTTP/2
+//!  parse    listen::conn, h2   head clock and size limits; what cannot be read is refused with a full answer
 //!  guard    proxy::guard       loop, Host, framing, Max-Forwards, size bounds     refusal: respond
 //!  route    route              host, path, method                                 none: respond (404)
 //!  layers   proxy::layers      addresses, rate, password, fields, compression: what the route asks for; mostly nothing
@@ -28,6 +30,7 @@
 //!    attempt  proxy::attempt   client.send under its clocks: an answer or a Failure
 //!    judge    proxy::retry     pure: Next or Stop(why)
 //!  respond  proxy::respond     the answer, or the annotated error from the record
+//!    tunnel   tunnel           after a 101, or a CONNECT of HTTP/2: bytes both ways until an end closes
 //!  finish   proxy::body        at the body's end, the record reaches observe, exactly once
 //! ```
 //!
@@ -35,8 +38,9 @@
 //!
 //! Health lives in [`pool::Upstream`], in three lanes with one writer each: `probe` writes the verdict of checks, a
 //! [`pool::pick::Pick`] what traffic shows (and it counts what is in flight), [`pool::Pool::switch`] the operator's word.
-//! The health machine is pure: events and `now` in, a transition out. Readers load one atomic word. Every worker thread has its own listening socket,
-//! its own kept upstream connections ([`client::Client`]); what workers share is read through atomics.
+//! The health machine is pure: events and `now` in, a transition out. Readers load one atomic word. Every worker thread
+//! has its own listening socket, its own kept upstream connections ([`client::Client`]); what workers share is read
+//! through atomics.
 
 pub mod admin;
 pub mod app;

@@ -23,6 +23,7 @@ mod forwarding;
 mod goodput;
 mod grpc;
 mod h2_in;
+mod handed;
 mod hostile;
 mod house;
 mod layers;

@@ -165,7 +165,7 @@ fn not_believed(why: &CertificateError, wanted: &str, certificate: Option<&Certi
         }
         CertificateError::UnknownIssuer => {
             let said = match certificate {
-                Some(certificate) if certificate.is_self_signed() => "it is self-signed".to_owned(),
+                Some(certificate) if certificate.self_signed => "it is self-signed".to_owned(),
                 Some(certificate) => format!("{} signed it", certificate.issuer),
                 None => "its issuer is not known".to_owned(),
             };
@@ -177,7 +177,7 @@ fn not_believed(why: &CertificateError, wanted: &str, certificate: Option<&Certi
             Failure::new(Cause::TlsCertUntrusted)
                 .seen(format!("it names {issuer}, and the key of the trusted one did not sign it"))
         }
-        _ if certificate.is_some_and(Certificate::is_self_signed) => {
+        _ if certificate.is_some_and(|one| one.self_signed) => {
             Failure::new(Cause::TlsCertUntrusted).seen("it is self-signed")
         }
         other => Failure::new(Cause::TlsCertUntrusted).seen(other.to_string()),

@@ -9,9 +9,11 @@ use std::sync::Arc;
 
 use super::problem::Wrong;
 
+mod authority;
 mod endpoint;
 mod socket;
 
+pub use authority::{host_and_digits, without_port};
 pub use endpoint::{Dial, Endpoint};
 
 /// Where an upstream lives, as the config says it: `"app:3000"`, `"10.0.0.1:3000"`, `"[::1]:3000"`, `"3000"`,

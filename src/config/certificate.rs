@@ -22,8 +22,8 @@ use super::file;
 use super::problem::Wrong;
 pub use facts::{Certificate, day};
 
-/// More than any chain has.
-const LARGEST: u64 = 1 << 20;
+/// More than any chain has, and any system's bundle of roots.
+const LARGEST: u64 = 4 << 20;
 
 /// A certificate, those that vouch for it, and its key.
 #[derive(Clone)]
@@ -173,7 +173,11 @@ fn chain(file: &Path) -> Result<(Vec<CertificateDer<'static>>, Leaf), Wrong> {
     Ok((chain, leaf))
 }
 
-fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, Wrong> {
+/// All certificates of a file, at least one.
+///
+/// # Errors
+/// What is wrong with the file; the message names it.
+pub(super) fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, Wrong> {
     let (bytes, _) = content(file)?;
     let shown = file.display();
     let all: Result<Vec<_>, pem::Error> = CertificateDer::pem_slice_iter(&bytes).collect();
@@ -191,7 +195,11 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, Wrong> {
 const PEM_CERTIFICATE: &str = "it is text (PEM) that begins with -----BEGIN CERTIFICATE-----";
 const PEM_KEY: &str = "it is text (PEM) that begins with -----BEGIN PRIVATE KEY-----";
 
-fn private_key(file: &Path) -> Result<(PrivateKeyDer<'static>, bool), Wrong> {
+/// The first key of a file; and whether everybody on this machine can read it.
+///
+/// # Errors
+/// What is wrong with the file; the message names it.
+pub(super) fn private_key(file: &Path) -> Result<(PrivateKeyDer<'static>, bool), Wrong> {
     let (bytes, mode) = content(file)?;
     let shown = file.display();
     let encrypted = || bytes.windows(9).any(|window| window == b"ENCRYPTED");
@@ -218,7 +226,7 @@ fn content(path: &Path) -> Result<(Vec<u8>, u32), Wrong> {
         Wrong::new(format!("cannot read {shown}: {error}"), "paths start at the folder of this file")
     })?;
     if bytes.len() as u64 > LARGEST {
-        return Err(Wrong::new(format!("{shown} is too large for certificates"), "it may have 1MiB"));
+        return Err(Wrong::new(format!("{shown} is too large for certificates"), "it may have 4MiB"));
     }
     Ok((bytes, mode))
 }
@@ -252,5 +260,19 @@ mod tests {
         assert!(wrong.iter().all(|(_, wrong)| wrong.message.ends_with("it is a pipe, and not a regular file")));
         assert_eq!(wrong.len(), 2);
         assert!(Authorities::read(&pipe).is_err());
+    }
+
+    /// The first bytes of a bundle are a bundle too, without its last roots.
+    #[test]
+    fn a_file_that_is_too_large_is_not_cut() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ca.pem");
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut text = rcgen::CertificateParams::default().self_signed(&key).unwrap().pem();
+        std::fs::write(&file, &text).unwrap();
+        assert_eq!(certificates(&file).unwrap().len(), 1);
+        text.extend(std::iter::repeat_n('\n', usize::try_from(LARGEST).unwrap()));
+        std::fs::write(&file, &text).unwrap();
+        assert!(certificates(&file).unwrap_err().message.ends_with("is too large for certificates"));
     }
 }

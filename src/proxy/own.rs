@@ -9,6 +9,7 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::{Method, Response, StatusCode};
 
 use crate::cause::{Cause, Failure};
+use crate::config::address::without_port;
 use crate::config::model::{Piece, Redirect, Respond};
 use crate::listen::ConnInfo;
 use crate::observe::Exchange;
@@ -29,7 +30,9 @@ impl Service {
         let (errors, conn) = (&self.proxy.config.errors, asked.conn);
         let host = asked.passed.host.as_deref().or(asked.notes.host);
         let (peer, client) = (conn.peer.ip(), asked.ours.client);
-        respond::detail_is_full(errors, peer, client, &asked.parts.headers, host, conn.local.port())
+        // What a browser leaves out on this connection, whatever a proxy in front says of its own.
+        let ports = (conn.local.port(), if conn.tls.is_some() { 443 } else { 80 });
+        respond::detail_is_full(errors, peer, client, &asked.parts.headers, host, ports)
     }
 
     /// causeway refuses before any upstream was asked.
@@ -82,11 +85,7 @@ impl Service {
     }
 
     pub(super) fn redirect(&self, open: Box<Open>, asked: &Asked<'_>, redirect: &Redirect) -> Response<Body> {
-        let host = asked.host();
-        let name = match host.rfind(':') {
-            Some(colon) if !host[colon..].contains(']') => &host[..colon],
-            _ => host,
-        };
+        let name = without_port(asked.host());
         let target = asked.parts.uri.path_and_query().map_or("/", |target| target.as_str());
         let location: String = redirect
             .0

@@ -281,9 +281,9 @@ fn tls_of_a_pool_is_read_with_all_that_is_wrong() {
     for (lines, wanted) in [
         ("ca = \"no-such.pem\"\ncert = \"x.pem\"\n", &["cannot read no-such.pem", "`cert` has no key"][..]),
         ("server_name = \"https://x\"", &["is not a name or an IP address"]),
-        (&format!("ca = {:?}", one.key_file), &["holds no certificate"]),
+        (&format!("ca = {:?}", one.key_file), &["holds a key, and no certificate"]),
         (&format!("cert = {:?}\nkey = {:?}", one.cert_file, two.key_file), &["this key is not the one of `cert`"]),
-        (&format!("cert = {:?}\nkey = {:?}", one.cert_file, one.cert_file), &["holds no key that can be read"]),
+        (&format!("cert = {:?}\nkey = {:?}", one.cert_file, one.cert_file), &["holds a certificate, and no key"]),
     ] {
         let said = problems(&format!("{pool}{lines}"));
         assert!(wanted.iter().all(|wanted| said.contains(wanted)), "{lines}: {said}");

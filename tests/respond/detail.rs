@@ -18,7 +18,7 @@ fn who_gets_full_detail() {
         }
         let host = (!host.is_empty()).then(|| HeaderValue::from_str(host).unwrap());
         let peer = peer.parse().unwrap();
-        detail_is_full(errors, peer, peer, &headers, host.as_ref(), 8080)
+        detail_is_full(errors, peer, peer, &headers, host.as_ref(), (8080, 80))
     };
     let auto = errors(Detail::Auto, &[]);
     for host in ["localhost:8080", "LOCALHOST:8080", "127.0.0.1:8080", "127.9.9.9:8080", "[::1]:8080"] {
@@ -47,4 +47,9 @@ fn who_gets_full_detail() {
     assert!(!ask(&errors(Detail::Public, &[]), "127.0.0.1", "localhost:8080", &[]));
     let office = errors(Detail::Public, &["10.0.0.0/8"]);
     assert!(ask(&office, "10.1.2.3", "shop.example", &["via"]) && !ask(&office, "11.1.2.3", "shop.example", &[]));
+    // What a browser leaves out, by TLS and without.
+    let host = HeaderValue::from_static("localhost");
+    let peer = "127.0.0.1".parse().unwrap();
+    let unsaid = |ports| detail_is_full(&auto, peer, peer, &HeaderMap::new(), Some(&host), ports);
+    assert!(unsaid((443, 443)) && unsaid((80, 80)) && !unsaid((80, 443)) && !unsaid((443, 80)));
 }

@@ -5,6 +5,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
@@ -73,6 +74,20 @@ impl Causeway {
         (causeway, address)
     }
 
+    /// The same, with this socket handed over by that name, as systemd does it (sd_listen_fds(3)).
+    pub fn run_with_socket(name: &str, socket: impl Into<OwnedFd>, config: &str) -> Self {
+        let folder = TempDir::new().unwrap();
+        let file = folder.path().join("causeway.toml");
+        std::fs::write(&file, config).unwrap();
+        // The shell becomes the process whose id it says; descriptor 3 is the first that is handed over.
+        let script = "exec 3<&0 </dev/null; LISTEN_PID=$$ exec \"$@\"";
+        let mut command = Command::new("sh");
+        command.args(["-c", script, "sh", env!("CARGO_BIN_EXE_causeway")]);
+        command.env("LISTEN_FDS", "1").env("LISTEN_FDNAMES", name);
+        let words = ["run", "--config", file.to_str().unwrap()];
+        Self::spawn_with(folder, command, &words, Stdio::from(socket.into()), Stdio::piped())
+    }
+
     /// `causeway` with these words, in an empty folder and without any `CAUSEWAY_…` of the environment.
     pub fn words(words: &[&str]) -> Self {
         Self::start(TempDir::new().unwrap(), words)
@@ -82,11 +97,15 @@ impl Causeway {
         Self::spawn(folder, Command::new(env!("CARGO_BIN_EXE_causeway")), words, Stdio::piped())
     }
 
-    fn spawn(folder: TempDir, mut command: Command, words: &[&str], stdout: Stdio) -> Self {
+    fn spawn(folder: TempDir, command: Command, words: &[&str], stdout: Stdio) -> Self {
+        Self::spawn_with(folder, command, words, Stdio::null(), stdout)
+    }
+
+    fn spawn_with(folder: TempDir, mut command: Command, words: &[&str], stdin: Stdio, stdout: Stdio) -> Self {
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CAUSEWAY_")) {
             command.env_remove(name);
         }
-        command.args(words).current_dir(folder.path()).stdin(Stdio::null());
+        command.args(words).current_dir(folder.path()).stdin(stdin);
         let mut child = command.stdout(stdout).stderr(Stdio::piped()).spawn().unwrap();
         let events = lines_of(child.stderr.take().unwrap());
         let access = child.stdout.take().map_or_else(|| channel().1, lines_of);

@@ -31,8 +31,7 @@ pub(super) fn step(seen: &TlsSeen, now: SystemTime) -> Step {
     };
     let trusted = if seen.verified { "trusted" } else { "not looked at (tls.verify = false)" };
     let seconds = now.duration_since(UNIX_EPOCH).map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
-    let left = usize::try_from((certificate.not_after - seconds) / DAY).unwrap_or(0);
-    let until = format!("valid until {} ({})", day(certificate.not_after), count(left, "day"));
+    let until = until(certificate.not_after, seconds);
     step(format!("{agreed}; certificate for {name}{more}, {trusted}, {until}")).fact(
         "certificate",
         json!({
@@ -43,6 +42,13 @@ pub(super) fn step(seen: &TlsSeen, now: SystemTime) -> Step {
             "not_after": day(certificate.not_after),
         }),
     )
+}
+
+/// `valid until 2027-02-11 (83 days)`, `ended 2020-01-01 (2516 days ago)`.
+fn until(end: i64, now: i64) -> String {
+    let days = count(usize::try_from((end - now).abs() / DAY).unwrap_or(0), "day");
+    let day = day(end);
+    if end < now { format!("ended {day} ({days} ago)") } else { format!("valid until {day} ({days})") }
 }
 
 #[cfg(test)]
@@ -72,6 +78,8 @@ mod tests {
         let said = |seen: &TlsSeen| step(seen, UNIX_EPOCH).said;
         let line = "TLS 1.3, h2; certificate for api.internal, trusted, valid until 1970-03-25 (83 days)";
         assert_eq!(said(&seen), line);
+        let later = UNIX_EPOCH + Duration::from_secs(86_400 * 85);
+        assert!(step(&seen, later).said.ends_with("trusted, ended 1970-03-25 (1 day ago)"));
         (seen.certificate, seen.alpn) = (None, None);
         assert_eq!(said(&seen), "TLS 1.3");
     }

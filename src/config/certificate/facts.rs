@@ -23,6 +23,8 @@ pub struct Certificate {
     pub not_before: i64,
     /// It holds until then; seconds since 1970.
     pub not_after: i64,
+    /// Is it signed in its own name? By the names as they stand in it: the texts here end after 100 characters.
+    pub self_signed: bool,
 }
 
 impl Certificate {
@@ -38,13 +40,8 @@ impl Certificate {
             issuer: told(&certificate.issuer().to_string()),
             not_before: certificate.validity().not_before.timestamp(),
             not_after: certificate.validity().not_after.timestamp(),
+            self_signed: certificate.subject().as_raw() == certificate.issuer().as_raw(),
         })
-    }
-
-    /// Did its own key sign it?
-    #[must_use]
-    pub fn is_self_signed(&self) -> bool {
-        self.subject == self.issuer
     }
 }
 
@@ -89,6 +86,24 @@ mod tests {
             (vec!["app.test".to_owned(), "10.0.0.1".into()], "2027-02-11".into())
         );
         assert!(read.subject.is_ascii() && !read.subject.contains('\x1b'), "{}", read.subject);
+        assert!(read.self_signed);
         assert_eq!(Certificate::read(b"no certificate"), None);
+    }
+
+    /// Two names of one organisation may be the same for longer than anybody wants to read.
+    #[test]
+    fn long_names_are_compared_whole() {
+        let long = "a".repeat(2 * TOLD);
+        let named = |end: char| {
+            let mut params = rcgen::CertificateParams::default();
+            params.distinguished_name = rcgen::DistinguishedName::new();
+            params.distinguished_name.push(rcgen::DnType::OrganizationName, format!("{long}{end}"));
+            params
+        };
+        let key = rcgen::KeyPair::generate().unwrap();
+        let issuer = rcgen::Issuer::new(named('x'), &key);
+        let read = Certificate::read(named('y').signed_by(&key, &issuer).unwrap().der()).unwrap();
+        assert_eq!(read.subject, read.issuer);
+        assert!(!read.self_signed);
     }
 }

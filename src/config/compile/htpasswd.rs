@@ -2,13 +2,12 @@
 //! message.
 
 use std::collections::HashSet;
-use std::fs::File;
-use std::io::Read;
 use std::ops::Range;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::super::file;
 use super::super::model::Users;
 use super::super::problem::{Place, Problem, Wrong};
 use super::super::read::Section;
@@ -56,18 +55,13 @@ fn read(path: &Path) -> Result<(String, u32), Wrong> {
     let cannot = |error: std::io::Error| {
         Wrong::new(format!("cannot read {shown}: {error}"), format!("paths start at the folder of this file; {MAKE}"))
     };
-    // Before it is opened: a pipe would wait for somebody who writes.
-    let kind = std::fs::metadata(path).map_err(cannot)?;
-    if !kind.is_file() {
-        return Err(Wrong::new(format!("{shown} is not a file"), MAKE));
-    }
-    let mut bytes = Vec::new();
-    let size = File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes)).map_err(cannot)?;
-    if size as u64 > LARGEST {
+    let mode = std::fs::metadata(path).map_err(cannot)?.permissions().mode();
+    let bytes = file::read(path, LARGEST).map_err(cannot)?;
+    if bytes.len() as u64 > LARGEST {
         return Err(Wrong::new(format!("{shown} is too large"), "a list of users may have 1MiB"));
     }
     let text = String::from_utf8(bytes).map_err(|_| Wrong::new(format!("{shown} is not UTF-8"), "save it as UTF-8"))?;
-    Ok((text, kind.permissions().mode()))
+    Ok((text, mode))
 }
 
 type Entries = Vec<(String, String)>;
@@ -122,6 +116,18 @@ mod tests {
     use super::*;
 
     const HASH: &str = "$2y$05$c4WoMPo3SXsafkva.HHa6uXQZWr7oboPiC2bT/r7q1BB8I2s0BRqC";
+
+    #[test]
+    fn only_a_regular_file_is_read_and_all_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, pipe) = (folder.path().join("users"), folder.path().join("pipe"));
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        assert!(read(&pipe).unwrap_err().message.ends_with("it is a pipe, and not a regular file"));
+        std::fs::write(&file, vec![b'#'; 1 << 20]).unwrap();
+        assert_eq!(read(&file).unwrap().0.len(), 1 << 20);
+        std::fs::write(&file, vec![b'#'; (1 << 20) + 1]).unwrap();
+        assert!(read(&file).unwrap_err().message.ends_with("is too large"));
+    }
 
     #[test]
     fn a_file_is_users_and_nothing_else() {

@@ -4,13 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::client::danger::ServerCertVerifier;
-use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 
 use super::super::address::{Host, Scheme};
-use super::super::file;
+use super::super::certificate::{certificates, private_key, provider};
 use super::super::model::{Entry, HostHeader, PoolTls};
 use super::super::problem::Wrong;
 use super::super::read::Section;
@@ -20,12 +18,8 @@ use super::super::trust::{Anybody, Chains};
 const TRAFFIC: &[&[u8]] = &[H2, H1];
 const H1: &[u8] = b"http/1.1";
 const H2: &[u8] = b"h2";
-/// No file of certificates is larger.
-const LARGEST: u64 = 4 << 20;
 /// Names the file of roots where `ca` does not: OpenSSL's variable.
 pub const CERT_FILE: &str = "SSL_CERT_FILE";
-
-const MAKE: &str = "paths start at the folder of this file; it holds -----BEGIN CERTIFICATE-----";
 
 /// Where they lie.
 type Files = (PathBuf, PathBuf);
@@ -116,29 +110,8 @@ fn own(section: &Section<'_>) -> Option<(Option<Own>, Option<Files>)> {
     };
     let (cert, key) = (section.cx.base.join(cert), section.cx.base.join(key));
     let chain = section.cx.take(at, certificates(&cert));
-    let secret = section.cx.take(key_at, private_key(&key));
+    let secret = section.cx.take(key_at, private_key(&key).map(|(key, _)| key));
     Some((Some((chain?, secret?)), Some((cert, key))))
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, Wrong> {
-    file::read(path, LARGEST).map_err(|error| Wrong::new(format!("cannot read {}: {error}", path.display()), MAKE))
-}
-
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Wrong> {
-    let content = read(path)?;
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&content).collect();
-    match found {
-        Ok(found) if !found.is_empty() => Ok(found),
-        Ok(_) => Err(Wrong::new(format!("{} holds no certificate", path.display()), MAKE)),
-        Err(error) => Err(Wrong::new(format!("{} is no PEM file: {error}", path.display()), MAKE)),
-    }
-}
-
-fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, Wrong> {
-    PrivateKeyDer::from_pem_slice(&read(path)?).map_err(|_| {
-        let hint = "it holds -----BEGIN PRIVATE KEY-----, and no password";
-        Wrong::new(format!("{} holds no key that can be read", path.display()), hint)
-    })
 }
 
 /// Roots, and what is believed as it is.
@@ -149,7 +122,8 @@ fn roots(path: &Path) -> Result<Roots, Wrong> {
     let mut roots = RootCertStore::empty();
     for certificate in &own {
         roots.add(certificate.clone()).map_err(|error| {
-            Wrong::new(format!("{} holds a certificate that cannot be used: {error}", path.display()), MAKE)
+            let message = format!("a certificate in {} cannot be used: {error}", path.display());
+            Wrong::new(message, format!("look at it: openssl x509 -noout -text -in {}", path.display()))
         })?;
     }
     Ok((roots, own))
@@ -185,12 +159,13 @@ struct Offers {
 
 /// `None` for the roots: anybody is believed.
 fn build(roots: Option<Roots>, own: Option<Own>) -> Result<Offers, Wrong> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
+    let provider = provider();
     let verifier: Arc<dyn ServerCertVerifier> = match roots {
-        Some((roots, own)) => Arc::new(Chains::new(roots, own, &provider).map_err(unfit)?),
-        None => Arc::new(Anybody(Arc::clone(&provider))),
+        Some((roots, own)) => Arc::new(Chains::new(roots, own, provider).map_err(unfit)?),
+        None => Arc::new(Anybody(Arc::clone(provider))),
     };
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(unfit)?;
+    let builder = ClientConfig::builder_with_provider(Arc::clone(provider));
+    let builder = builder.with_safe_default_protocol_versions().map_err(unfit)?;
     let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
     let config = match own {
         None => builder.with_no_client_auth(),

@@ -6,12 +6,11 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use rustls::{AlertDescription, Error, ProtocolVersion, ServerConnection};
+use rustls::{AlertDescription, Error, ServerConnection};
 use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
-use x509_parser::parse_x509_certificate;
 
 use super::super::drain::Step;
 use super::super::socket::Socket;
@@ -129,19 +128,9 @@ async fn end(stream: Socket, last: Bytes, info: Arc<ConnInfo>, held: Held) {
 
 fn session(live: &Live, agreed: &ServerConnection) -> Session {
     let sni = agreed.server_name();
-    let client = agreed.peer_certificates().and_then(|chain| {
-        let (_, leaf) = parse_x509_certificate(chain.first()?).ok()?;
-        Some(leaf.subject().to_string().into())
-    });
-    let alpn = agreed.alpn_protocol().and_then(|name| std::str::from_utf8(name).ok());
     Session {
         sni: sni.map(Into::into),
-        alpn: alpn.map(Into::into),
-        version: match agreed.protocol_version() {
-            Some(ProtocolVersion::TLSv1_2) => "TLS 1.2",
-            _ => "TLS 1.3",
-        },
-        client,
+        h2: agreed.alpn_protocol() == Some(b"h2"),
         bound: live.client_ca.as_ref().map(|_| (Arc::clone(&live.names), live.names.find(sni))),
     }
 }

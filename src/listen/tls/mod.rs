@@ -9,6 +9,7 @@ mod watch;
 
 use std::fmt;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,12 +54,8 @@ impl fmt::Debug for Live {
 pub struct Session {
     /// The host that the client named.
     pub sni: Option<Box<str>>,
-    /// The protocol that was agreed on: `h2`, `http/1.1`.
-    pub alpn: Option<Box<str>>,
-    /// `TLS 1.3`.
-    pub version: &'static str,
-    /// Who the client's certificate is for, in the words of the certificate.
-    pub client: Option<Box<str>>,
+    /// Was HTTP/2 agreed on?
+    h2: bool,
     /// Where clients show certificates: all names, and which certificate was shown to this one.
     bound: Option<(Arc<Names>, usize)>,
 }
@@ -66,10 +63,10 @@ pub struct Session {
 impl Session {
     /// How the connection goes on. Who says nothing of protocols speaks HTTP/1.1 (RFC 9113 §3.2), where the listener does.
     pub(super) fn spoken(&self, listener: &Listener) -> Spoken {
-        match self.alpn.as_deref() {
-            Some("h2") => Spoken::H2,
-            _ if listener.protocols.h1 => Spoken::H1,
-            _ => Spoken::Unknown,
+        match self.h2 {
+            true => Spoken::H2,
+            false if listener.protocols.h1 => Spoken::H1,
+            false => Spoken::Unknown,
         }
     }
 
@@ -94,11 +91,24 @@ impl Secure {
         Ok(Some(Arc::new(Self { listener, timeout, alpn, live: ArcSwap::from_pointee(live) })))
     }
 
-    /// The file of each certificate, and until when it is good, in seconds since 1970.
+    /// A label for each certificate, and until when it is good, in seconds since 1970.
     #[must_use]
     pub fn certificates(&self) -> Vec<(String, i64)> {
-        self.live.load().pairs.iter().map(|pair| (pair.cert.display().to_string(), pair.not_after)).collect()
+        let live = self.live.load();
+        let names = labels(live.pairs.iter().map(|pair| pair.cert.as_path()));
+        names.into_iter().zip(live.pairs.iter().map(|pair| pair.not_after)).collect()
     }
+}
+
+/// The names of these files, without their folders; one that stood there before has its place in the list too, so that no two
+/// are the same: `fullchain.pem`, `fullchain.pem (2)`.
+fn labels<'a>(files: impl Iterator<Item = &'a Path>) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    for (index, file) in files.enumerate() {
+        let name = file.file_name().unwrap_or(file.as_os_str()).display().to_string();
+        all.push(if all.contains(&name) { format!("{name} ({})", index + 1) } else { name });
+    }
+    all
 }
 
 impl Live {
@@ -151,5 +161,17 @@ struct Resolver {
 impl ResolvesServerCert for Resolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         self.certified.get(self.names.find(hello.server_name())).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_label_is_a_path_and_no_two_are_the_same() {
+        let files = ["/live/a/fullchain.pem", "/live/b/fullchain.pem", "shop.pem", "/live/a/fullchain.pem"];
+        let wanted = ["fullchain.pem", "fullchain.pem (2)", "shop.pem", "fullchain.pem (4)"];
+        assert_eq!(labels(files.iter().map(Path::new)), wanted);
     }
 }

@@ -3,6 +3,8 @@
 
 use std::collections::HashMap;
 
+use crate::config::address::without_port;
+
 /// The names of all certificates of a listener, each with its certificate's place in the list.
 #[derive(Debug, Default)]
 pub(super) struct Names {
@@ -29,22 +31,14 @@ impl Names {
     /// The place of the certificate for a host: as in SNI, or as in a Host field with a port.
     pub(super) fn find(&self, host: Option<&str>) -> usize {
         let Some(host) = host else { return 0 };
-        let host = without_port(host).trim_end_matches('.').to_ascii_lowercase();
+        let host = without_port(host);
+        // Certificates have addresses without brackets.
+        let six = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        let host = six.unwrap_or(host).trim_end_matches('.').to_ascii_lowercase();
         // A wildcard stands for one label, and never for the whole (RFC 9525 §6.3).
         let suffix = host.find('.').filter(|at| *at > 0).map(|at| &host[at..]);
         let found = self.exact.get(&host).or_else(|| self.wildcard.get(suffix?));
         found.copied().unwrap_or(0)
-    }
-}
-
-/// `shop.example:8443`, `[::1]:8443`.
-fn without_port(host: &str) -> &str {
-    if let Some((six, _)) = host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        return six;
-    }
-    match host.rsplit_once(':') {
-        Some((name, port)) if !name.contains(':') && port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
     }
 }
 
@@ -66,6 +60,8 @@ mod tests {
             ("shop.example", 0),
             (".shop.example", 0),
             ("[::1]:443", 2),
+            ("[::1]", 2),
+            ("a.shop.example:x", 0),
             ("::1", 2),
             ("127.0.0.1:8443", 2),
             ("other", 0),

@@ -1,7 +1,10 @@
-//! Looks after the files of certificates, and takes up what is new: all or nothing of each pair, and with no connection lost.
+//! Looks after the files of certificates, and takes up what is new: all or nothing of each pair, and with no connection
+//! lost. It never ends before the process does, whatever it reads.
 //!
-//! A file is known by its [`Stamp`], so that a link that is turned to another file is seen, as Kubernetes turns it. Two files are never written at once: what does not fit is told only when it is still so at the next look.
+//! A file is known by its [`Stamp`], so that a link that is turned to another file is seen, as Kubernetes turns it. Two
+//! files are never written at once: what does not fit is told only when it is still so at the next look.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -31,9 +34,13 @@ impl Secure {
         let mut watched = self.known();
         while stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_some() {
             // A disk may be slow, and whatever else runs on this thread may not wait for it.
-            let (secure, before) = (Arc::clone(&self), std::mem::take(&mut watched));
-            let Ok(after) = tokio::task::spawn_blocking(move || secure.look(before)).await else { return };
-            watched = after;
+            let (secure, before) = (Arc::clone(&self), watched.clone());
+            match tokio::task::spawn_blocking(move || secure.look(before)).await {
+                Ok(after) => watched = after,
+                // It has told of itself, and the next look may go better.
+                Err(ended) if ended.is_panic() => {}
+                Err(_) => return,
+            }
         }
     }
 
@@ -52,27 +59,30 @@ impl Secure {
         let mut all = watched.iter_mut();
         for (pair, watched) in pairs.iter_mut().zip(&mut all) {
             let read = || {
-                Pair::read(&pair.cert, &pair.key).map_err(|mut wrong| (!wrong.is_empty()).then(|| wrong.remove(0).1))
+                whole(|| {
+                    let first = |wrong: Vec<(_, Wrong)>| wrong.into_iter().next().map(|(_, wrong)| wrong);
+                    Pair::read(&pair.cert, &pair.key).map_err(|wrong| first(wrong).unwrap_or_else(unread))
+                })
             };
             match watched.turn(&[&pair.cert, &pair.key], read) {
                 Some(Ok(new)) => {
                     taken.push((new.cert.clone(), Some(new.not_after)));
                     *pair = new;
                 }
-                Some(Err(wrong)) => self.refuse(&pair.cert, wrong.as_ref()),
+                Some(Err(wrong)) => self.refuse(&pair.cert, &wrong),
                 None => {}
             }
         }
         let mut tickets = Arc::clone(&live.tickets);
         for (authorities, watched) in client_ca.iter_mut().zip(&mut all) {
-            match watched.turn(&[&authorities.file], || Authorities::read(&authorities.file)) {
+            match watched.turn(&[&authorities.file], || whole(|| Authorities::read(&authorities.file))) {
                 Some(Ok(new)) => {
                     // Who was let in by the old ones shows itself anew.
                     tickets = new_tickets().unwrap_or(tickets.clone());
                     taken.push((new.file.clone(), None));
                     *authorities = new;
                 }
-                Some(Err(wrong)) => self.refuse(&authorities.file, Some(&wrong)),
+                Some(Err(wrong)) => self.refuse(&authorities.file, &wrong),
                 None => {}
             }
         }
@@ -88,16 +98,25 @@ impl Secure {
                 }
                 Err(error) => {
                     let wrong = Wrong::new(error.to_string(), "");
-                    taken.iter().for_each(|(file, _)| self.refuse(file, Some(&wrong)));
+                    taken.iter().for_each(|(file, _)| self.refuse(file, &wrong));
                 }
             }
         }
         watched
     }
 
-    fn refuse(&self, file: &Path, wrong: Option<&Wrong>) {
-        events::certificate_refused(&self.listener, file, wrong.map_or("it cannot be read", |wrong| &wrong.message));
+    fn refuse(&self, file: &Path, wrong: &Wrong) {
+        events::certificate_refused(&self.listener, file, &wrong.message);
     }
+}
+
+/// Strangers write certificates: one that a reader of them stumbles over is one that cannot be read, and no more.
+fn whole<T>(read: impl FnOnce() -> Result<T, Wrong>) -> Result<T, Wrong> {
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err(unread()))
+}
+
+fn unread() -> Wrong {
+    Wrong::new("it cannot be read", "")
 }
 
 impl Watched {
@@ -127,6 +146,22 @@ mod tests {
     use std::fs;
 
     use super::*;
+
+    /// A panic is as any other refusal; and what comes after it is read.
+    #[test]
+    fn a_file_that_a_reader_stumbles_over_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("f");
+        fs::write(&file, "1").unwrap();
+        let mut watched = Watched::default();
+        let mut turn = |read: fn() -> Result<u8, Wrong>| watched.turn(&[&file], || whole(read));
+        let stumble = || panic!("a strange certificate");
+        assert_eq!(turn(stumble), None, "not before the next look");
+        assert_eq!(turn(stumble).unwrap().unwrap_err().message, "it cannot be read");
+        assert_eq!(turn(stumble), None, "once");
+        fs::write(&file, "22").unwrap();
+        assert_eq!(turn(|| Ok(1)), Some(Ok(1)));
+    }
 
     #[test]
     fn a_refusal_is_told_once_and_only_when_it_stays() {

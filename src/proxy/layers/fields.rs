@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 
+use crate::config::address::without_port;
 use crate::config::model::{FieldRules, FieldValue, Part, Placeholder};
 
 use super::super::{Asked, Body};
@@ -28,17 +29,12 @@ pub(in crate::proxy) struct Facts<'a> {
 impl<'a> Facts<'a> {
     /// Of this request, at this upstream.
     pub(in crate::proxy) fn new(asked: &'a Asked<'a>, upstream: &'a str, pool: &'a str) -> Self {
-        let host = asked.host();
-        let name = match host.rfind(':') {
-            Some(colon) if !host[colon..].contains(']') => &host[..colon],
-            _ => host,
-        };
         Self {
             upstream,
             pool,
             request_id: &asked.request_id,
             client: asked.ours.client,
-            host: name,
+            host: without_port(asked.host()),
             secure: asked.ours.secure(),
             path: asked.parts.uri.path_and_query().map_or("/", |target| target.as_str()),
         }
