@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 
 use causeway::config::address::ListenAddress;
 
+use crate::support::h2::{Fault, Frames};
 use crate::support::origin::{Behaviour, Origin};
 use crate::support::proxy::Proxy;
 use crate::support::raw::Raw;
@@ -178,4 +179,24 @@ async fn promtool_finds_nothing_to_say() {
     assert!(out.status.success() && said.trim().is_empty(), "{said}");
     let open = page(&proxy, "application/openmetrics-text; version=1.0.0").await;
     assert!(open.ends_with("# EOF\n"));
+}
+
+#[tokio::test]
+async fn requests_that_share_a_connection_are_one_that_is_active() {
+    let origin = Frames::start(Fault::Silent).await;
+    let upstream = origin.address();
+    let pool = format!("[pool.app]\nupstreams = [\"h2c://{upstream}\"]\nhealth.type = \"off\"\n");
+    let proxy = observed(&pool);
+    let mut clients = Vec::new();
+    for _ in 0..5 {
+        let mut client = Raw::connect(proxy.address).await;
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        clients.push(client);
+    }
+    origin.until(|record| record.requests == 5).await;
+    let series = scrape(&proxy).await;
+    let of = |state: &str| sum(&series, "upstream_connections", &[state]);
+    let connections = origin.record().connections as f64;
+    assert!(connections < 5.0, "{connections}");
+    assert_eq!((of("active"), of("idle")), (connections, 0.0));
 }

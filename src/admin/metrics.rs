@@ -259,9 +259,11 @@ fn reuses(out: &mut Samples<'_>, row: &Row) {
 }
 
 fn kept(out: &mut Samples<'_>, row: &Row) {
-    let active = row.upstream.in_flight.load(Relaxed) as u64;
+    let connections = row.counts.connections;
+    // Over HTTP/2 many attempts share one.
+    let active = (row.upstream.in_flight.load(Relaxed) as u64).min(connections);
     out.of("state", "active", active);
-    out.of("state", "idle", row.counts.connections.saturating_sub(active));
+    out.of("state", "idle", connections - active);
 }
 
 fn failures(out: &mut Samples<'_>, row: &Row) {

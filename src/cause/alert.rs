@@ -65,6 +65,13 @@ pub(super) const fn hint(id: u8) -> Option<&'static str> {
     })
 }
 
+/// Is it our certificate that the other side refuses? In TLS 1.3 this is said only after the handshake (RFC 8446 §4.4.2.4),
+/// by one that has read nothing yet.
+#[must_use]
+pub const fn refuses_certificate(id: u8) -> bool {
+    matches!(id, 41..=46 | 48 | 49 | 116)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,6 +80,7 @@ mod tests {
     fn alerts_have_names() {
         assert_eq!((name(112), name(116), name(255)), ("unrecognized_name", "certificate_required", "unknown"));
         for id in 0..=255 {
+            assert!(!refuses_certificate(id) || hint(id).is_some_and(|hint| hint.contains("tls.cert")), "{id}");
             assert!(hint(id).is_none_or(|hint| hint.contains("{seen}. ") && name(id) != "unknown"), "{id}");
         }
     }

@@ -22,6 +22,10 @@ const BEGUN: &str = "it took the request, then sent {seen} of a response head, a
 const BEGUN_HINT: &str = "It took the request, then sent {seen} of a response head, and not the rest within {limit} (limit: timeouts.read). \
      Is it stuck in the midst of its answer, or does something between hold it up?";
 
+/// The hint where a connection of HTTP/2 was found dead: no limit of the operator's was met.
+const NO_PONG: &str = "Its HTTP/2 connection was silent for {limit}, and a PING had no answer. Is it stuck, or is the \
+     network to it gone?";
+
 /// The hint of [`Cause::H2ProtocolError`] where HTTP/1.1 was answered: that says it all.
 const TAKES_H1: &str = "{address} speaks HTTP/1.1 here, and causeway spoke HTTP/2. Write \"http://{address}\" in upstreams, \
      or name the port on which the app speaks HTTP/2.";
@@ -188,7 +192,7 @@ impl Failure {
     /// What is the matter, as a clause about an upstream named just before: `nothing listens there`.
     #[must_use]
     pub fn short(&self) -> String {
-        let begun = self.cause == Cause::ReadTimeout && self.seen.is_some();
+        let begun = self.cause == Cause::ReadTimeout && self.seen.is_some() && !self.saw("no answer to a PING");
         self.fill(if begun { BEGUN } else { self.cause.row().short }, "it")
     }
 
@@ -275,6 +279,7 @@ impl Failure {
             (Cause::TlsAlert, ..) => self.alert.and_then(alert::hint).unwrap_or(self.cause.row().hint).into(),
             (Cause::ResponseHeadTooLarge, Some(limit), _) if limit.ends_with(" fields") => TOO_MANY_FIELDS.into(),
             (Cause::ResponseHeadTooLarge, Some(limit), Some(over)) => oversize::hint(over, limit).into(),
+            (Cause::ReadTimeout | Cause::BodyTimeout, ..) if self.saw("no answer to a PING") => NO_PONG.into(),
             (Cause::ReadTimeout, ..) if self.seen.is_some() => BEGUN_HINT.into(),
             _ => self.cause.row().hint.into(),
         }

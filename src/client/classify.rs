@@ -2,6 +2,7 @@
 //! error's text.
 
 use std::error::Error;
+use std::time::Duration;
 
 use crate::cause::{Cause, Failure, Phase, escape, protocol, sized};
 
@@ -34,12 +35,17 @@ pub(super) enum TooLarge {
 pub(super) struct On {
     /// Kept from an earlier request.
     pub(super) reused: bool,
+    /// It was idle until a moment ago ([`CROSSING`]).
+    pub(super) crossed: bool,
     /// `buffers.response_head`.
     pub(super) head_limit: usize,
     /// The most fields a head may have.
     pub(super) fields_limit: usize,
 }
 
+/// A close that comes so soon after the request on an idle connection has crossed it, and says nothing of it. Who closes
+/// later had the request, and dropped it.
+pub(super) const CROSSING: Duration = Duration::from_secs(1);
 /// How much of what was seen is told.
 const TOLD: usize = 64;
 
@@ -85,7 +91,9 @@ fn named(facts: &Facts, codec: Codec, on: On) -> Failure {
     } else if facts.read == 0 {
         // A write that meets a reset takes it off the socket: reading then only finds an end.
         let reset = facts.write_error.is_some() || facts.end == Some(End::Broken);
-        Failure::new(match (on.reused, reset) {
+        // Found dead, with nothing sent; or as good as that (CONTRACT §9).
+        let stale = on.reused && (facts.written == 0 || on.crossed);
+        Failure::new(match (stale, reset) {
             (true, _) => Cause::StaleConnection,
             // Closed or reset: it took nothing of the request.
             (false, _) if facts.written == 0 => Cause::ConnectReset,
@@ -180,7 +188,7 @@ mod tests {
 
     fn named_by(head: &[u8], codec: Codec) -> Failure {
         let facts = Facts { head: head.to_vec(), read: head.len() as u64, ..Facts::default() };
-        named(&facts, codec, On { reused: false, head_limit: 65536, fields_limit: 1000 })
+        named(&facts, codec, On { reused: false, crossed: false, head_limit: 65536, fields_limit: 1000 })
     }
 
     #[test]
@@ -206,7 +214,12 @@ mod tests {
     fn with_no_byte_read_the_socket_tells() {
         let named_by = |reused, written, end, write_error: Option<io::ErrorKind>| {
             let facts = Facts { written, end, write_error: write_error.map(Into::into), ..Facts::default() };
-            named(&facts, Codec::default(), On { reused, head_limit: 65536, fields_limit: 1000 }).cause
+            let on = On { reused, crossed: reused, head_limit: 65536, fields_limit: 1000 };
+            if reused && written > 0 {
+                let late = named(&facts, Codec::default(), On { crossed: false, ..on }).cause;
+                assert_eq!(late, Cause::ClosedWithoutResponse, "it had the request for long");
+            }
+            named(&facts, Codec::default(), on).cause
         };
         use io::ErrorKind::{BrokenPipe, ConnectionReset};
         assert_eq!(named_by(false, 9, Some(End::Eof), None), Cause::ClosedWithoutResponse);

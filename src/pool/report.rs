@@ -45,13 +45,15 @@ pub(super) enum Told {
 ///
 /// A failure that forbids another attempt would have happened at every other upstream as well (a head that is too large)
 /// or is our own limit (`timeouts.request`): it says nothing of this one. So does a kept connection that died, which is
-/// how an app with a short keep-alive looks; and a name without an address has nobody behind it who could be evicted.
+/// how an app with a short keep-alive looks. So does a stream that was refused: that is how an upstream says that it is at
+/// its limit, or leaves in order. And a name without an address has nobody behind it who could be evicted.
 #[must_use]
 pub fn blame(cause: Cause) -> Option<Blame> {
     let row = cause.row();
     match (row.fault, row.phase) {
         (cause::Fault::Client | cause::Fault::Proxy, _) => None,
-        _ if row.retry == cause::Retry::Never || cause == Cause::StaleConnection => None,
+        _ if row.retry == cause::Retry::Never => None,
+        _ if matches!(cause, Cause::StaleConnection | Cause::H2StreamRefused) => None,
         (_, Phase::Queue | Phase::Resolve) => None,
         (_, Phase::Connect | Phase::Tls) => Some(Blame::Connect),
         (_, Phase::Request | Phase::Head | Phase::Body) => Some(Blame::Gateway),
@@ -182,7 +184,6 @@ mod tests {
                 | "write_timeout"
                 | "truncated_body"
                 | "body_timeout"
-                | "h2_stream_refused"
                 | "h2_protocol_error"
                 | "health_status"
                 | "health_body" => Some(Gateway),

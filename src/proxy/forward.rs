@@ -119,8 +119,8 @@ pub(super) async fn forward(
         if paid && !failure.sent && forward.retry.budget.is_some() {
             pool.budget.give_back(now);
         }
-        // A session that an alert ended at once took nothing of the request: nobody has read it (RFC 8446 §4.4.3: no 0-RTT here).
-        tally.sent |= failure.sent && failure.cause != Cause::TlsAlert;
+        // Who refuses our certificate has read nothing of what followed it. Other alerts may come in the midst of the work.
+        tally.sent |= failure.sent && !failure.alert.is_some_and(cause::alert::refuses_certificate);
         patience.failed(now);
 
         // 4. judge

@@ -3,8 +3,8 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -75,10 +75,6 @@ async fn tunnel(client: listen::Tunnel, upstream: client::Tunnel, silence: Optio
     (open.exchange.bytes_in, open.exchange.bytes_out) = seen.bytes();
     match copied {
         Ok(Ok(_)) => open.end(if seen.ended_first(Side::Client) { EndedBy::Client } else { EndedBy::Upstream }),
-        // A socket closed in the midst of TLS: a WebSocket has a word of its own for its end (RFC 6455 §7.1).
-        Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
-            open.end(if client.broke { EndedBy::Client } else { EndedBy::Upstream });
-        }
         // The upstream had ended its side: a client that goes without ending its own has nothing more to hear.
         Ok(Err(_)) if client.broke && seen.ended_first(Side::Upstream) => open.end(EndedBy::Upstream),
         // Who is left hears that it broke, and does not take it for an end. The record says by itself whether the client has
@@ -121,9 +117,20 @@ struct Seen {
     from_upstream: AtomicU64,
     /// The [`Side`] that has ended its direction first; 0: none.
     ended: AtomicU8,
+    /// What reading from one side ended with, until the other one has what came before it.
+    error: Mutex<Option<io::Error>>,
 }
 
 impl Seen {
+    /// Told where the copy hands an end on: all that was read is written by then.
+    fn broke(&self, error: io::Error) {
+        *self.error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+    }
+
+    fn error(&self) -> Option<io::Error> {
+        self.error.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     fn read(&self, side: Side, bytes: u64) {
         match side {
             Side::Client => self.from_client.fetch_add(bytes, Relaxed),
@@ -163,7 +170,17 @@ impl<T> Counted<T> {
 impl<T: AsyncRead + Unpin> AsyncRead for Counted<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        let polled = Pin::new(&mut self.io).poll_read(cx, buf);
+        let polled = match Pin::new(&mut self.io).poll_read(cx, buf) {
+            // A socket closed in the midst of TLS: a WebSocket has a word of its own for its end (RFC 6455 §7.1).
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(())),
+            // The copy would drop what it has read and not yet written.
+            Poll::Ready(Err(error)) => {
+                self.broke = true;
+                self.seen.broke(error);
+                return Poll::Ready(Ok(()));
+            }
+            polled => polled,
+        };
         match buf.filled().len() - before {
             0 if matches!(polled, Poll::Ready(Ok(()))) => self.seen.ends(self.side),
             read => self.seen.read(self.side, read as u64),
@@ -184,6 +201,9 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Counted<T> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(error) = self.seen.error() {
+            return Poll::Ready(Err(error));
+        }
         let polled = Pin::new(&mut self.io).poll_shutdown(cx);
         self.noted(polled)
     }

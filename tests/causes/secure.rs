@@ -106,6 +106,52 @@ async fn a_post_that_met_an_alert_goes_to_the_next() {
     }
 }
 
+/// An alert that refuses no certificate may come in the midst of the work: what was sent stays sent. Here the request is
+/// damaged on its way, and the upstream says so (bad_record_mac).
+#[tokio::test]
+async fn a_post_that_met_another_alert_is_not_sent_again() {
+    let authority = Authority::new();
+    let app = TlsOrigin::start(authority.issue(&["127.0.0.1"], 2090)).await;
+    let (listener, behind) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), app.address);
+    let bad = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let upstream = tokio::net::TcpStream::connect(behind).await.unwrap();
+                let ((mut from, mut back), (mut answers, mut to)) = (client.into_split(), upstream.into_split());
+                tokio::spawn(async move { tokio::io::copy(&mut answers, &mut back).await });
+                let mut sealed = 0;
+                loop {
+                    let mut head = [0; 5];
+                    if from.read_exact(&mut head).await.is_err() {
+                        return;
+                    }
+                    let mut record = vec![0; usize::from(u16::from_be_bytes([head[3], head[4]]))];
+                    from.read_exact(&mut record).await.unwrap();
+                    sealed += usize::from(head[0] == 23);
+                    // The first is the client's Finished.
+                    if sealed == 2 {
+                        record[0] ^= 1;
+                    }
+                    to.write_all(&[&head[..], &record].concat()).await.unwrap();
+                }
+            });
+        }
+    });
+    let proxy = Proxy::start(&format!(
+        "[pool.app]\nupstreams = [\"https://{bad}\", \"https://{behind}\"]\nhealth.type = \"off\"\nbalance = \"round_robin\"\n\
+         tls.ca = {:?}\n",
+        authority.file()
+    ));
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        let answer = ask(&proxy, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n", b"hi").await;
+        seen.push((answer.status, answer.field("proxy-status").map(|field| field.contains("alert-id=20"))));
+    }
+    seen.sort_unstable_by_key(|(status, _)| *status);
+    assert_eq!((seen[0].0, seen[1]), (200, (502, Some(true))), "{seen:?}");
+}
+
 #[tokio::test]
 async fn a_socket_that_is_not_there() {
     let folder = tempfile::tempdir().unwrap();

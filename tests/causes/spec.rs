@@ -52,7 +52,7 @@ fn spec() -> Vec<Spec> {
         ("stale_connection", "connection_terminated", 502, Head, Upstream, Idem, false, None, Table),
         ("closed_without_response", "connection_terminated", 502, Head, Upstream, Idem, false, GATEWAY, Table),
         ("reset_before_head", "connection_terminated", 502, Head, Upstream, Idem, false, GATEWAY, Table),
-        ("h2_stream_refused", "connection_terminated", 502, Head, Upstream, Any, false, GATEWAY, Test("probe/grpc.rs", "a_call_that_is_broken_off_says_how")),
+        ("h2_stream_refused", "connection_terminated", 502, Head, Upstream, Any, false, None, Test("probe/grpc.rs", "a_call_that_is_broken_off_says_how")),
         ("h2_protocol_error", "http_protocol_error", 502, Head, Upstream, Idem, false, GATEWAY, Test("probe/grpc.rs", "a_call_that_is_broken_off_says_how")),
         ("truncated_head", "http_response_incomplete", 502, Head, Upstream, Idem, false, GATEWAY, Table),
         ("not_http", "http_protocol_error", 502, Head, Upstream, Idem, false, GATEWAY, Table),

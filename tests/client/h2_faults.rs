@@ -45,6 +45,7 @@ async fn every_fault_before_the_head_has_its_cause() {
         (Fault::Head(70 << 10), C::ResponseHeadTooLarge, head, ""),
         (Fault::Interim(1001), C::InvalidHead, head, "1000 interim answers and no other"),
         (Fault::Silent, C::ReadTimeout, head, ""),
+        (Fault::Slots(0), C::UpstreamBusy, (Phase::Queue, false), "its first SETTINGS allow no stream"),
     ] {
         let origin = Frames::start(fault.clone()).await;
         let mut bench = Bench::h2(origin.address());
@@ -190,6 +191,14 @@ async fn a_connection_that_left_while_it_was_idle_blames_nobody() {
         assert_eq!(bench.text().await, "again");
         assert_eq!(origin.record().connections, 2);
     }
+    // Who had the request for so long has met no idle clock.
+    let origin = Frames::start(Fault::Ok("ok")).await;
+    let mut bench = Bench::h2(origin.address());
+    bench.text().await;
+    origin.set(Fault::Broods(1200 * MS));
+    let failure = bench.failure(get()).await;
+    assert_eq!((failure.cause, failure.sent), (Cause::ClosedWithoutResponse, true), "{failure}");
+    assert!(bench.progress.reused());
     // One that has ended already is not even tried.
     let origin = Frames::start(Fault::Ok("ok")).await;
     let mut bench = Bench::h2(origin.address());

@@ -258,3 +258,58 @@ async fn a_goaway_in_the_midst_of_things_loses_nothing() {
     }
     server.abort();
 }
+
+/// All connections are full, and grow old; a new one has room for those who wait.
+#[tokio::test]
+async fn a_new_connection_is_for_all_who_wait() {
+    let (most, held) = (Arc::new(AtomicUsize::new(1)), Arc::new(AtomicUsize::new(0)));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut bench = Bench::h2(listener.local_addr().unwrap());
+    let (now, count) = (Arc::clone(&most), Arc::clone(&held));
+    let server = tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (most, held) = (now.load(Ordering::Relaxed) as u32, Arc::clone(&count));
+            tokio::spawn(async move {
+                let mut builder = h2::server::Builder::new();
+                let mut connection = builder.max_concurrent_streams(most).handshake::<_, Bytes>(stream).await.unwrap();
+                let mut kept = Vec::new();
+                while let Some(Ok((request, mut answer))) = connection.accept().await {
+                    if request.method() == "POST" {
+                        held.fetch_add(1, Ordering::Relaxed);
+                        kept.push(answer); // never answered
+                    } else {
+                        answer.send_response(Response::new(()), true).unwrap();
+                    }
+                }
+            });
+        }
+    });
+    let holds = async |wanted: usize| {
+        while held.load(Ordering::Relaxed) < wanted {
+            tokio::time::sleep(5 * MS).await;
+        }
+    };
+    (bench.timeouts.connect, bench.timeouts.read) = (8000 * MS, 20_000 * MS);
+    bench.connections.max_age = 1500 * MS;
+    let (bench, progress) = (&bench, Arc::new(Progress::default()));
+    let holding = (0..32).map(|_| bench.client.send(order(bench), post(full("")), &progress));
+    let waiting = async {
+        holds(32).await;
+        let waiters = at_once(bench, 8, |_| get());
+        let newcomer = async {
+            tokio::time::sleep(1600 * MS).await; // the others are too old now
+            most.store(100, Ordering::Relaxed);
+            let _held = bench.client.send(order(bench), post(full("")), &progress).await;
+        };
+        tokio::select! {
+            answers = waiters => assert_eq!(answers.len(), 8),
+            () = newcomer => panic!("it is never answered"),
+        }
+    };
+    tokio::select! {
+        () = waiting => {}
+        _ = futures_util::future::join_all(holding) => panic!("they are never answered"),
+        () = tokio::time::sleep(6000 * MS) => panic!("those who wait were not woken"),
+    }
+    server.abort();
+}

@@ -219,3 +219,23 @@ async fn an_upstream_that_restarts_again_and_again_teaches_nothing() {
     }
     assert_eq!(bench.idle_age.learnt(), None);
 }
+
+/// Who had the request for so long has met no idle clock.
+#[tokio::test]
+async fn an_upstream_that_dies_over_a_request_is_not_stale() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut bench = Bench::at(listener.local_addr().unwrap());
+    let upstream = tokio::task::spawn_blocking(move || {
+        let mut stream = listener.accept().unwrap().0;
+        let mut request = [0; 4096];
+        assert!(stream.read(&mut request).unwrap() > 0);
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
+        assert!(stream.read(&mut request).unwrap() > 0);
+        std::thread::sleep(1200 * MS);
+    });
+    bench.text().await;
+    let failure = bench.failure(get()).await;
+    assert_eq!((failure.cause, failure.phase, failure.sent), (Cause::ClosedWithoutResponse, Phase::Head, true));
+    assert!(bench.progress.reused());
+    upstream.await.unwrap();
+}

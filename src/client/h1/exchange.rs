@@ -22,7 +22,7 @@ use super::upload::{Stopped, Upload};
 use super::{Core, FIRST_READ};
 use crate::cause::{Cause, Failure, Oversize, Phase, protocol, spoken};
 use crate::client::body::Body;
-use crate::client::classify::{self, Codec, On, TooLarge};
+use crate::client::classify::{self, CROSSING, Codec, On, TooLarge};
 use crate::client::head::Outgoing;
 use crate::client::reuse::Limits;
 use crate::client::{Order, Progress};
@@ -236,7 +236,9 @@ where
         // What breaks the rules may stand anywhere in it.
         let kept = if codec.parse { self.input.len() } else { self.input.len().min(KEPT_HEAD) };
         self.facts.head = self.input[..kept].to_vec();
-        let on = On { reused: self.reused, head_limit: order.buffers.response_head, fields_limit: MAX_FIELDS };
+        let crossed = self.rested.is_none_or(|(_, woken)| woken.elapsed() < CROSSING);
+        let head_limit = order.buffers.response_head;
+        let on = On { reused: self.reused, crossed, head_limit, fields_limit: MAX_FIELDS };
         let failure = classify::no_head(&mut self.facts, codec, on, source);
         if failure.cause == Cause::StaleConnection {
             self.met_close();

@@ -3,8 +3,9 @@
 
 use h2::Reason;
 
+use super::pulse;
 use super::wire::Wire;
-use crate::cause::{Cause, Failure, Phase, escape, protocol};
+use crate::cause::{Cause, Failure, Phase, escape, protocol, spoken};
 
 /// How much of what was seen is told.
 const TOLD: usize = 64;
@@ -15,6 +16,10 @@ pub(super) struct Known<'a> {
     pub(super) wire: &'a Wire,
     /// On a connection from an earlier request.
     pub(super) reused: bool,
+    /// No stream was on it until a moment ago ([`CROSSING`](crate::client::classify::CROSSING)).
+    pub(super) crossed: bool,
+    /// It was asked whether it lives, and did not say.
+    pub(super) dead: bool,
     /// Nothing came on the connection since the stream began.
     pub(super) silent: bool,
     /// The connection took a byte since then.
@@ -76,22 +81,25 @@ pub(super) fn no_head(error: &h2::Error, known: Known<'_>) -> Failure {
         (Some(reason), false) => {
             Failure::new(Cause::H2ProtocolError).sent(known.sent).seen(format!("{} in what it sent", name(reason)))
         }
-        (None, _) => return ended(error, known).from(error.to_string()),
+        (None, _) => {
+            // A frame was cut in two.
+            let cut = error.get_io().is_some_and(|error| error.kind() == std::io::ErrorKind::Other);
+            return ended(cut, known).from(error.to_string());
+        }
     };
     failure.from(error.to_string())
 }
 
-/// The connection ended under it.
-fn ended(error: &h2::Error, known: Known<'_>) -> Failure {
+/// The connection ended under it. `cut`: in the midst of a frame.
+fn ended(cut: bool, known: Known<'_>) -> Failure {
     let bad = known.farewell.filter(|reason| *reason != Reason::NO_ERROR);
     let cause = match (known.sent, known.silent) {
         _ if bad.is_some() => Cause::H2ProtocolError,
-        (_, true) if known.reused => Cause::StaleConnection,
+        (true, _) if known.dead => return no_pong(Cause::ReadTimeout, Phase::Head),
+        // Found dead, with nothing sent; or as good as that (CONTRACT §9).
+        (sent, true) if known.reused && (!sent || known.crossed) => Cause::StaleConnection,
         (false, _) => Cause::ConnectReset,
-        // A frame was cut in two.
-        (true, false) if error.get_io().is_some_and(|error| error.kind() == std::io::ErrorKind::Other) => {
-            Cause::TruncatedHead
-        }
+        (true, false) if cut => Cause::TruncatedHead,
         (true, _) if known.wire.was_reset() => Cause::ResetBeforeHead,
         (true, _) => Cause::ClosedWithoutResponse,
     };
@@ -107,6 +115,9 @@ fn ended(error: &h2::Error, known: Known<'_>) -> Failure {
 
 /// Why a body ended before its time: `got` bytes of `wanted` were passed on.
 pub(super) fn cut_body(error: &h2::Error, known: Known<'_>, got: u64, wanted: Option<u64>) -> Failure {
+    if known.dead && error.reason().is_none() {
+        return no_pong(Cause::BodyTimeout, Phase::Body).from(error.to_string());
+    }
     let ours = error.reason().filter(|_| !error.is_remote());
     let seen = match (wanted, error.reason()) {
         (Some(wanted), None) => format!("{got} of {wanted} bytes"),
@@ -123,6 +134,11 @@ pub(super) fn cut_body(error: &h2::Error, known: Known<'_>, got: u64, wanted: Op
     Failure::new(Cause::TruncatedBody).in_phase(Phase::Body).sent(true).seen(seen).from(error.to_string())
 }
 
+/// It was silent for so long that it was asked, and for as long as an answer may take.
+fn no_pong(cause: Cause, phase: Phase) -> Failure {
+    Failure::new(cause).in_phase(phase).sent(true).limit(spoken(pulse::SILENCE)).seen("no answer to a PING")
+}
+
 /// A code by its name (RFC 9113 §7).
 pub(super) fn name(reason: Reason) -> String {
     const KNOWN: u32 = 13;
@@ -135,6 +151,31 @@ pub(super) fn name(reason: Reason) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_had_the_request_and_died_is_not_stale() {
+        let wire = Wire::default();
+        let known = |sent, crossed, dead| Known {
+            wire: &wire,
+            reused: true,
+            crossed,
+            dead,
+            silent: true,
+            sent,
+            farewell: None,
+        };
+        for (sent, crossed, dead, cause) in [
+            (true, true, false, Cause::StaleConnection),
+            (true, false, false, Cause::ClosedWithoutResponse),
+            (false, false, false, Cause::StaleConnection),
+            (false, false, true, Cause::StaleConnection),
+            (true, false, true, Cause::ReadTimeout),
+        ] {
+            let failure = ended(false, known(sent, crossed, dead));
+            assert_eq!((failure.cause, failure.sent), (cause, sent), "{sent} {crossed} {dead}");
+            assert_eq!(failure.limit.as_deref(), (cause == Cause::ReadTimeout).then_some("30 s"));
+        }
+    }
 
     #[test]
     fn codes_have_the_names_of_the_standard() {

@@ -20,7 +20,7 @@ use super::Lines;
 use super::fault;
 use super::pulse::{Beat, Pulse};
 use super::wire::{Watched, Wire};
-use crate::cause::{Cause, Failure, spoken};
+use crate::cause::{Cause, Failure, Phase, spoken};
 use crate::client::Order;
 use crate::health::IdleAge;
 use crate::observe::events;
@@ -57,6 +57,10 @@ struct State {
     streams: usize,
     /// Without a stream since then.
     since: Instant,
+    /// And not without one since then.
+    begun: Instant,
+    /// It did not say that it lives.
+    dead: bool,
     idle: Duration,
     until: Instant,
     kept: bool,
@@ -64,7 +68,10 @@ struct State {
 }
 
 impl State {
-    fn take(&mut self, order: &Order<'_>, born: Instant) {
+    fn take(&mut self, order: &Order<'_>, born: Instant, now: Instant) {
+        if self.streams == 0 {
+            self.begun = now;
+        }
         self.streams += 1;
         self.idle = order.connections.idle;
         self.until = born + order.connections.max_age;
@@ -87,7 +94,7 @@ pub(super) enum Claimed {
     Full,
     /// It may not be used for this request.
     Unfit,
-    /// Never again.
+    /// Never again: [`Line::retire`] it.
     Over,
 }
 
@@ -131,13 +138,18 @@ impl Line {
         let (sender, mut connection) = shaken.map_err(late)?.map_err(|error| fault::no_h2(&error, &wire))?;
         let greeted = poll_fn(|cx| match Pin::new(&mut connection).poll(cx) {
             Poll::Ready(end) => Poll::Ready(Err(end.err())),
-            Poll::Pending if sender.current_max_send_streams() > 0 => Poll::Ready(Ok(())),
+            // Of the first SETTINGS, where they allow streams; and where they allow none.
+            Poll::Pending if sender.current_max_send_streams() > 0 || wire.has_settings() => Poll::Ready(Ok(())),
             Poll::Pending => Poll::Pending,
         });
         match timeout_at(deadline, greeted).await.map_err(late)? {
             Ok(()) => {}
             Err(Some(error)) => return Err(fault::no_h2(&error, &wire)),
             Err(None) => return Err(fault::closed_early(&wire)),
+        }
+        if sender.current_max_send_streams() == 0 {
+            let seen = "its first SETTINGS allow no stream (MAX_CONCURRENT_STREAMS 0)";
+            return Err(Failure::new(Cause::UpstreamBusy).in_phase(Phase::Queue).seen(seen));
         }
         let now = Instant::now();
         let line = Arc::new(Self {
@@ -149,6 +161,8 @@ impl Line {
                 sender: Some(sender),
                 streams: 0,
                 since: now,
+                begun: now,
+                dead: false,
                 idle: order.connections.idle,
                 until: now + order.connections.max_age,
                 kept: order.connections.max_idle > 0,
@@ -166,7 +180,6 @@ impl Line {
         let State { sender: Some(sender), streams, .. } = &*state else { return Claimed::Over };
         let idle = if *streams == 0 { now.saturating_duration_since(state.since) } else { Duration::ZERO };
         if now >= state.until || idle >= limit {
-            state.sender = None;
             return Claimed::Over;
         }
         // A close that crosses it takes such a request along (CONTRACT §9 "No POST lost to the app's idle clock").
@@ -176,13 +189,13 @@ impl Line {
         if *streams >= sender.current_max_send_streams().min(STREAMS) {
             return Claimed::Full;
         }
-        state.take(order, self.born);
+        state.take(order, self.born, now);
         Claimed::Yes
     }
 
     /// The first stream, whatever the rules for later ones are.
     pub(super) fn first(&self, order: &Order<'_>) {
-        self.state().take(order, self.born);
+        self.state().take(order, self.born, self.born);
     }
 
     /// The end of a stream.
@@ -191,9 +204,9 @@ impl Line {
         state.streams = state.streams.saturating_sub(1);
         if state.streams == 0 {
             state.since = Instant::now();
-            if !state.kept {
-                state.sender = None;
-            }
+            let over = if state.kept { None } else { state.sender.take() };
+            drop(state);
+            drop(over); // as in `retire`
         }
     }
 
@@ -223,6 +236,16 @@ impl Line {
     pub(super) fn farewell(&self) -> Option<Reason> {
         let state = self.state();
         state.farewell.or_else(|| state.sender.clone().and_then(farewell))
+    }
+
+    /// Had it no stream at all, so long ago or later?
+    pub(super) fn was_idle_within(&self, moment: Duration) -> bool {
+        self.state().begun.elapsed() < moment
+    }
+
+    /// Did it end because it did not answer a PING?
+    pub(super) fn is_dead(&self) -> bool {
+        self.state().dead
     }
 
     fn busy(&self) -> bool {
@@ -312,7 +335,10 @@ where
                     Beat::Ask => if let Some(ping) = &mut ping {
                         let _ = ping.send_ping(Ping::opaque());
                     },
-                    Beat::Dead => break false,
+                    Beat::Dead => {
+                        line.state().dead = true;
+                        break false;
+                    }
                 }
             }
         }

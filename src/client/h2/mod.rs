@@ -33,7 +33,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Response;
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::body::Body;
 use super::h1::Sending;
@@ -165,7 +165,8 @@ impl Lines {
         }
     }
 
-    /// A place on a connection, an open one or a new one. The wait for one has the limit of a connect, and of a handshake.
+    /// A place on a connection, an open one or a new one. The wait for one has the limit of a connect, and of a handshake; who
+    /// opens one has these for itself, and one more for the upstream's first word, and those who wait for it have as much.
     async fn seat<'a>(
         self: &Arc<Self>,
         order: &Order<'_>,
@@ -174,7 +175,8 @@ impl Lines {
         dial: &mut (impl FnMut() -> Dialling<'a> + Send),
     ) -> Result<Place, Failure> {
         let (now, connect) = (Instant::now(), order.timeouts.connect);
-        let limit = if secure { connect + order.timeouts.tls } else { connect };
+        let handshake = if secure { order.timeouts.tls } else { Duration::ZERO };
+        let (limit, opened) = (connect + handshake, connect + handshake + connect);
         let deadline = now + limit;
         progress.reused.store(true, Relaxed);
         let mut claim = self.claim(order, now);
@@ -192,8 +194,8 @@ impl Lines {
                 }
                 Claim::Opening(mut opening) => {
                     progress.set_phase(Phase::Connect);
-                    let late = |_elapsed| Failure::new(Cause::ConnectTimeout).limit(spoken(limit));
-                    let changed = timeout_at(deadline, opening.changed()).await.map_err(late)?;
+                    let late = |_elapsed| Failure::new(Cause::ConnectTimeout).limit(spoken(opened));
+                    let changed = timeout(opened, opening.changed()).await.map_err(late)?;
                     let failure = opening.borrow().clone();
                     if let (Ok(()), Some(failure)) = (changed, failure) {
                         progress.reused.store(false, Relaxed);
@@ -216,16 +218,25 @@ impl Lines {
     fn claim(self: &Arc<Self>, order: &Order<'_>, now: Instant) -> Claim {
         let mut shelves = self.shelves();
         let shelf = shelves.entry(order.endpoint.key).or_default();
-        let mut seat = None;
+        let (mut seat, mut over) = (None, Vec::new());
         shelf.lines.retain(|line| {
             let usable = seat.is_none() && !(order.fresh && now.saturating_duration_since(line.born) > FRESH);
             match if usable { line.claim(order, now) } else { Claimed::Unfit } {
                 Claimed::Yes => seat = Some(Arc::clone(line)),
-                Claimed::Over => return false,
+                Claimed::Over => {
+                    over.push(Arc::clone(line));
+                    return false;
+                }
                 Claimed::Full | Claimed::Unfit => {}
             }
             true
         });
+        if !over.is_empty() {
+            drop(shelves);
+            over.iter().for_each(|line| line.retire()); // it wakes drivers: not under the lock
+            shelves = self.shelves();
+        }
+        let shelf = shelves.entry(order.endpoint.key).or_default();
         if let Some(line) = seat {
             return Claim::Seat(Seat { line, freed: Arc::clone(&shelf.freed) });
         }
@@ -307,7 +318,6 @@ impl Opening {
         limit: Duration,
         dialling: Dialling<'_>,
     ) -> Result<Place, Failure> {
-        let start = Instant::now();
         let stream = match dialling.await {
             Ok(stream) => stream,
             Err(failure) => return Err(self.failed(failure)),
@@ -317,8 +327,8 @@ impl Opening {
             return Ok(Place::Http1(Some(stream)));
         }
         let dialled = Instant::now();
-        // A handshake has its own clock.
-        let deadline = (if secure { dialled } else { start }) + limit;
+        // Dial and handshake have had their own.
+        let deadline = dialled + limit;
         match Line::open(stream, order, &Arc::downgrade(&self.lines), deadline).await {
             Ok(line) => {
                 progress.set_connect(progress.connect().unwrap_or_default() + dialled.elapsed());
@@ -338,6 +348,7 @@ impl Opening {
         let freed = Arc::clone(&shelf.freed);
         drop(shelves);
         self.told = None;
+        freed.notify_one(); // it has more places than this one
         Seat { line, freed }
     }
 

@@ -22,6 +22,7 @@ use super::fault::{self, Known};
 use super::upload::{Facts, Failed, Upload};
 use crate::cause::{Cause, Failure, Phase, spoken};
 use crate::client::body::{Got, Streaming, Tunnel};
+use crate::client::classify::CROSSING;
 use crate::client::h1::may_trail;
 use crate::client::{Order, Progress};
 use crate::tunnel::Duplex;
@@ -128,6 +129,8 @@ impl<B> Stream<B> {
         Known {
             wire,
             reused: self.facts.progress.reused.load(Relaxed),
+            crossed: line.was_idle_within(CROSSING),
+            dead: line.is_dead(),
             silent: wire.read() == self.start.read,
             sent: wire.written() > self.start.written,
             farewell: line.farewell(),

@@ -30,7 +30,8 @@ pub(super) struct Facts {
     pub(super) progress: Arc<Progress>,
     /// The upstream has given no room for the body since then.
     pub(super) blocked: Option<Instant>,
-    /// The last byte of the request was handed over at this time.
+    /// The last byte of the request was handed over at this time. Up to 64 KiB may still wait for the socket then, and
+    /// `timeouts.read` runs while they do: a stream cannot tell which of the connection's bytes are its own.
     pub(super) finished: Option<Instant>,
     /// The upstream takes no more of it, since then.
     pub(super) stopped: Option<Instant>,

@@ -42,6 +42,17 @@ impl Wire {
         self.first.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The first frame is here, whole, and is one of SETTINGS (RFC 9113 §3.4).
+    pub(super) fn has_settings(&self) -> bool {
+        const HEAD: u64 = 9;
+        const SETTINGS: u8 = 4;
+        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+        match **first {
+            [a, b, c, SETTINGS, ..] => self.read() >= HEAD + u64::from(u32::from_be_bytes([0, a, b, c])),
+            _ => false,
+        }
+    }
+
     fn came(&self, bytes: &[u8]) {
         let before = self.read.fetch_add(bytes.len() as u64, Relaxed);
         if before < FIRST as u64 {

@@ -43,6 +43,8 @@ pub enum Fault {
     Forsakes(u32),
     /// FIN, or RST of the connection.
     Drops { reset: bool },
+    /// FIN after this time.
+    Broods(Duration),
     /// Half a HEADERS frame, then FIN.
     HalfHead,
     /// A field with an upper-case name.
@@ -323,6 +325,10 @@ impl Talk {
             Fault::Disowns(reason) => (vec![goaway(stream.saturating_sub(2), reason)], Some(Cut::Fin)),
             Fault::Forsakes(reason) => (vec![goaway(stream, reason)], Some(Cut::Fin)),
             Fault::Drops { reset } => (vec![], Some(if reset { Cut::Rst } else { Cut::Fin })),
+            Fault::Broods(time) => {
+                tokio::time::sleep(time).await;
+                (vec![], Some(Cut::Fin))
+            }
             Fault::HalfHead => {
                 let head = Self::head(stream, &[(":status", "200"), ("x-field", "value")], true);
                 (vec![head[..head.len() - 5].to_vec()], Some(Cut::Fin))
