@@ -191,6 +191,10 @@ async fn echo(mut socket: Socket) {
             _ => {}
         }
     }
+    // An end of its own, and then the client's: over HTTP/2, a stream that is dropped is reset.
+    let mut io = socket.into_inner();
+    let _ = io.shutdown().await;
+    let _ = io.read_to_end(&mut Vec::new()).await;
 }
 
 fn connect(path: &str) -> Request<()> {

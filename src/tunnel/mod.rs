@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
-use h2::{RecvStream, SendStream};
+use h2::{Reason, RecvStream, SendStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// A stream of HTTP/2 behind an extended CONNECT (RFC 8441 §5): END_STREAM is the end of one direction, RST_STREAM the break of both.
@@ -37,6 +37,12 @@ impl AsyncRead for Duplex {
         while this.data.is_empty() && !this.ended {
             match ready!(this.recv.poll_data(cx)) {
                 Some(Ok(data)) => this.data = data,
+                // It has said all, and wants no more (RFC 9113 §8.1).
+                Some(Err(error))
+                    if error.is_reset() && error.is_remote() && error.reason() == Some(Reason::NO_ERROR) =>
+                {
+                    this.ended = true;
+                }
                 Some(Err(error)) => return Poll::Ready(Err(broken(error))),
                 None => this.ended = true,
             }
@@ -75,7 +81,9 @@ impl AsyncWrite for Duplex {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.send.send_data(Bytes::new(), true).map_err(broken))
+        // To a peer that has ended, and is gone since, there is nothing left to say.
+        let told = self.send.send_data(Bytes::new(), true);
+        Poll::Ready(if self.ended { Ok(()) } else { told.map_err(broken) })
     }
 }
 
