@@ -1,4 +1,4 @@
-//! One connection: HTTP/2 is handed to [`h2`](super::h2), and one of HTTP/1.1 is driven here, from its first byte to its last: clocks, refusals, `Connection: close` and what comes after
+//! One connection: HTTP/2 is handed to `h2`, and one of HTTP/1.1 is driven here, from its first byte to its last: clocks, refusals, `Connection: close` and what comes after
 //! it, a client that left, the drain.
 //!
 //! hyper parses and writes; this drives it over a [`Wire`] and takes the socket back when hyper cannot go on, so that every
