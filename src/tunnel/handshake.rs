@@ -2,7 +2,7 @@
 //! between the two versions makes the one and checks the other. Pure, but for chance.
 
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
-use http::header::{HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY};
+use http::header::{HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY};
 
 /// What the protocol is called, in Upgrade and in `:protocol`.
 pub const PROTOCOL: &str = "websocket";
@@ -32,12 +32,6 @@ pub fn proves(answer: &HeaderMap, request: &HeaderMap) -> bool {
     let (mut proofs, key) = (answer.get_all(SEC_WEBSOCKET_ACCEPT).iter(), request.get(SEC_WEBSOCKET_KEY));
     proofs.next().is_some_and(|proof| key.is_some_and(|key| accept(key).as_bytes() == proof.as_bytes().trim_ascii()))
         && proofs.next().is_none()
-}
-
-/// Is it a field of the handshake over HTTP/1.1 alone?
-#[must_use]
-pub fn of_http1(name: &HeaderName) -> bool {
-    *name == SEC_WEBSOCKET_KEY || *name == SEC_WEBSOCKET_ACCEPT
 }
 
 fn value(bytes: &[u8]) -> HeaderValue {
