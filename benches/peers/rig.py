@@ -66,6 +66,8 @@ listen = "127.0.0.1:{port}" # and HTTP/2
 workers = {workers}
 [listener.tls]
 address = "127.0.0.1:{tls}"
+[listener.tls.limits]
+connections = 512 # unsaid, two listeners would share what the limit of files allows
 [listener.tls.tls]
 certificates = [{{ cert = "{cert}", key = "{key}" }}]
 [admin]

@@ -1,5 +1,8 @@
 //! What the alerts of TLS are called (RFC 8446 §6, RFC 5246 §7.2), and what to do about those that say so.
 
+/// None of the protocols that ALPN offered is spoken there (RFC 7301 §3.2).
+pub const NO_APPLICATION_PROTOCOL: u8 = 120;
+
 /// Its name; `unknown` for one that nobody has registered.
 #[must_use]
 pub const fn name(id: u8) -> &'static str {

@@ -27,7 +27,7 @@ use http::Response;
 use tokio::time::Instant;
 use tower::Service;
 
-use crate::cause::{Cause, Failure, Phase};
+use crate::cause::{Cause, Failure, Phase, alert};
 use crate::config::Endpoint;
 use crate::config::address::Scheme;
 use crate::config::model::{Buffers, Connections, Timeouts};
@@ -285,7 +285,15 @@ where
         if order.endpoint.scheme == Scheme::Https && shares(&sending.request.head) {
             return Box::pin(self.agreed(sending)).await;
         }
-        let stream = open(order.opening(Offer::Http1), progress).await?;
+        let upgrades = sending.request.head.upgrades();
+        let opened = open(order.opening(Offer::Http1), progress).await;
+        // What the client asked for is no fault of an upstream that speaks HTTP/2 alone.
+        let stream = opened.map_err(|failure| match failure.alert {
+            Some(alert::NO_APPLICATION_PROTOCOL) if upgrades => {
+                Failure::new(Cause::UpgradeFailed).in_phase(Phase::Queue).seen("nothing but HTTP/2 with it")
+            }
+            _ => failure,
+        })?;
         self.alone(stream, sending).await
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use causeway::cause::Failure;
+use causeway::cause::{Cause, Failure, Phase};
 use causeway::client::{Body, Client, Order, Progress};
 use causeway::config::model::{Buffers, Connections, Timeouts};
 use causeway::config::{Address, Endpoint};
@@ -133,10 +133,22 @@ async fn an_upstream_may_come_back_as_another() {
                         break progress.protocol(bench.endpoint.scheme);
                     }
                 }
-                Err(failure) => assert_eq!(failure.cause, causeway::cause::Cause::StaleConnection, "{failure}"),
+                Err(failure) => assert_eq!(failure.cause, Cause::StaleConnection, "{failure}"),
             }
         };
         assert_eq!(spoken, wanted);
         assert_eq!(bench.at_once(8, "/").await, [wanted; 8]);
     }
+}
+
+/// It cannot be asked for an upgrade, and that is nothing against it: a client's wish must evict nobody.
+#[tokio::test]
+async fn an_upgrade_to_one_that_speaks_http_2_alone_is_no_failure_of_its() {
+    let bench = Bench::new(&["h2"]).await;
+    let (answer, progress) =
+        bench.send(Request::get("/").header("connection", "upgrade").header("upgrade", "foo")).await;
+    let failure = answer.unwrap_err();
+    assert_eq!((failure.cause, failure.phase, failure.sent), (Cause::UpgradeFailed, Phase::Queue, false));
+    assert!(!progress.sent() && failure.hint("a:1").contains("nothing but HTTP/2"), "{}", failure.hint("a:1"));
+    assert_eq!(bench.get("/").await, "h2");
 }
