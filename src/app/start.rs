@@ -22,8 +22,8 @@ use crate::observe::trace::Traces;
 use crate::observe::{Incidents, events};
 use crate::pool::Pool;
 use crate::probe::diagnose::Looks;
+use crate::proxy::{Front, Proxy};
 pub use crate::proxy::{Hooks, OnTransition};
-use crate::proxy::{Proxy, Service};
 use crate::sys;
 
 use super::control::Control;
@@ -306,7 +306,7 @@ struct Worker {
 
 impl Worker {
     async fn run(self) {
-        let service = Service::new(self.proxy);
+        let service = Arc::new(Front::new(self.proxy));
         let asleep = Asleep::default();
         tokio::spawn(give_back(asleep.clone()));
         let mut loops = tokio::task::JoinSet::new();

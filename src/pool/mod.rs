@@ -41,11 +41,18 @@ use switch::Words;
 
 pub use upstream::Upstream;
 
-/// A pool, shared by all workers.
+/// A pool as one file has it, shared by all workers. A request keeps the view that it started with; what it says of
+/// upstreams is for all views.
 #[derive(Debug)]
 pub struct Pool {
     /// What the file says of it.
     pub config: Arc<config::model::Pool>,
+    live: Arc<Live>,
+}
+
+/// What is true of a pool whatever the file says: it outlives a reload, and every view of the pool has the same.
+#[derive(Debug)]
+pub struct Live {
     /// Its upstreams now. A request keeps the list it started with.
     members: ArcSwap<Members>,
     /// Held while one list is made from another, so that two names answered at once do not undo each other: what the
@@ -57,8 +64,6 @@ pub struct Pool {
     due: Due,
     /// Changes with each new list, and with each change of an upstream's state: for probes, `/readyz` and waiting requests.
     changes: watch::Sender<u64>,
-    /// Some upstream has a limit of attempts at once.
-    limited: bool,
     /// Requests that wait for a slot.
     pub queue: Arc<Queue>,
     /// What its requests leave for resends.
@@ -69,12 +74,22 @@ pub struct Pool {
     bell: Arc<Notify>,
 }
 
+impl Deref for Pool {
+    type Target = Live;
+
+    fn deref(&self) -> &Live {
+        &self.live
+    }
+}
+
 /// The upstreams of a pool at one moment, in the order of the file (then of the addresses).
 #[derive(Debug)]
 pub struct Members {
     list: Vec<Arc<Upstream>>,
     /// The rule by which one of them is chosen.
     pub balancer: Balancer,
+    /// Some upstream has a limit of attempts at once.
+    limited: bool,
 }
 
 impl Members {
@@ -85,7 +100,8 @@ impl Members {
         };
         let members: Vec<Member> = list.iter().map(member).collect();
         let balancer = Balancer::new(&config.balance, &members, previous.map(|previous| &previous.balancer));
-        Self { list, balancer }
+        let limited = list.iter().any(|upstream| upstream.limit < usize::MAX);
+        Self { list, balancer, limited }
     }
 }
 
@@ -111,22 +127,19 @@ impl Pool {
             Arc::new(Upstream { ordinal: index + 1, ..fresh })
         };
         let list: Vec<_> = config.upstreams.iter().enumerate().map(member).collect();
-        let queue = Queue::new(config.limits.queue);
-        let limited = list.iter().any(|upstream| upstream.limit < usize::MAX);
         let members = Members::new(list, &config, None);
-        Self {
-            config,
+        let live = Live {
             members: ArcSwap::from_pointee(members),
             writer: Mutex::default(),
             evictions: Mutex::default(),
             due: Due::new(now),
             changes: watch::Sender::new(0),
-            limited,
-            queue,
+            queue: Queue::new(),
             budget: Budget::new(now),
             waiting: Room::default(),
             bell,
-        }
+        };
+        Self { config, live: Arc::new(live) }
     }
 
     /// The members now (cheap: one swap load).
@@ -137,8 +150,8 @@ impl Pool {
 
     /// Whether any upstream has a limit of attempts at once.
     #[must_use]
-    pub const fn limited(&self) -> bool {
-        self.limited
+    pub fn limited(&self) -> bool {
+        self.members.load().limited
     }
 
     /// How many are ready.

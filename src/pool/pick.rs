@@ -100,10 +100,11 @@ impl Choice {
     /// The same with a random source of one's own, for tests that must repeat.
     #[must_use]
     pub fn with_rng(pool: &Pool, rng: Rng) -> Self {
-        let queue = pool.limited().then(|| Arc::clone(&pool.queue));
+        let members = pool.members();
+        let queue = members.limited.then(|| Arc::clone(&pool.queue));
         let (last_resort, slow_start) = (pool.config.last_resort, pool.config.slow_start);
         let belongs = Belongs::default();
-        Self { members: pool.members(), tried: Tried::default(), last_resort, slow_start, belongs, rng, queue }
+        Self { members, tried: Tried::default(), last_resort, slow_start, belongs, rng, queue }
     }
 
     /// The next upstream of this pool. `now` is asked for only where traffic has evicted somebody.

@@ -17,7 +17,6 @@ use line::{After, Key, Line};
 /// The queue of one pool.
 #[derive(Debug)]
 pub struct Queue {
-    places: usize,
     /// How many are in the line, for readers without the lock.
     waiting: AtomicUsize,
     inner: Mutex<Inner>,
@@ -41,10 +40,10 @@ pub struct Ticket {
 }
 
 impl Queue {
-    /// `places`: `limits.queue`.
+    /// Nobody waits.
     #[must_use]
-    pub fn new(places: usize) -> Arc<Self> {
-        Arc::new(Self { places, waiting: AtomicUsize::new(0), inner: Mutex::default() })
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self { waiting: AtomicUsize::new(0), inner: Mutex::default() })
     }
 
     /// How many wait: a newcomer goes to the end of the line while there are any.
@@ -53,15 +52,15 @@ impl Queue {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    /// The last place in the line; `None` when all are taken.
+    /// The last place in the line; `None` when all of them (`limits.queue`) are taken.
     #[must_use]
-    pub fn join(self: &Arc<Self>) -> Option<Ticket> {
-        if self.places == 0 {
+    pub fn join(self: &Arc<Self>, places: usize) -> Option<Ticket> {
+        if places == 0 {
             return None;
         }
         let wake = Arc::new(Notify::new());
         let mut inner = self.lock();
-        let (key, looks) = inner.line.join(self.places)?;
+        let (key, looks) = inner.line.join(places)?;
         inner.sleepers.insert(key, Arc::clone(&wake));
         self.waiting.store(inner.line.len(), Ordering::SeqCst);
         drop(inner);
@@ -149,6 +148,9 @@ mod tests {
 
     use super::*;
 
+    /// More than any test has who wait.
+    const PLACES: usize = 10_000;
+
     /// Slots as a pool has them: a count, claimed by comparing.
     struct Slots {
         limit: usize,
@@ -177,7 +179,7 @@ mod tests {
         if queue.waiting() == 0 && slots.claim() {
             return true;
         }
-        let Some(mut ticket) = queue.join() else { return false };
+        let Some(mut ticket) = queue.join(PLACES) else { return false };
         let looking = async {
             loop {
                 ticket.turn().await;
@@ -204,7 +206,7 @@ mod tests {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap();
             runtime.block_on(async {
                 let slots = Arc::new(Slots { limit: 3, taken: AtomicUsize::new(0), most: AtomicUsize::new(0) });
-                let queue = Queue::new(10_000);
+                let queue = Queue::new();
                 let mut rng = fastrand::Rng::with_seed(seed);
                 let mut tasks = tokio::task::JoinSet::new();
                 for _ in 0..2000 {
@@ -234,7 +236,7 @@ mod tests {
     #[tokio::test]
     async fn first_come_first_served() {
         let slots = Arc::new(Slots { limit: 1, taken: AtomicUsize::new(0), most: AtomicUsize::new(0) });
-        let queue = Queue::new(50);
+        let queue = Queue::new();
         assert!(take(&slots, &queue, None).await);
         let order = Arc::new(Mutex::new(Vec::new()));
         let mut tasks = tokio::task::JoinSet::new();
@@ -249,7 +251,7 @@ mod tests {
         while queue.waiting() < 50 {
             tokio::task::yield_now().await;
         }
-        assert!(queue.join().is_none(), "all places are taken");
+        assert!(queue.join(50).is_none(), "all places are taken");
         slots.free(&queue);
         while tasks.join_next().await.is_some() {}
         assert_eq!(*order.lock().unwrap(), (0..50).collect::<Vec<_>>());
@@ -257,6 +259,6 @@ mod tests {
 
     #[test]
     fn without_places_nobody_waits() {
-        assert!(Queue::new(0).join().is_none());
+        assert!(Queue::new().join(0).is_none());
     }
 }

@@ -38,6 +38,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Request, Response, Version, request};
@@ -217,11 +218,29 @@ fn meters(config: &Config) -> Requests {
     )
 }
 
-/// The proxy as one worker runs it: the shared value and the worker's own client.
+/// What a worker answers requests with: the service of the configuration in force.
 #[derive(Debug)]
-pub struct Service {
+pub struct Front(ArcSwap<Service>);
+
+impl Front {
+    /// For one worker.
+    #[must_use]
+    pub fn new(proxy: Arc<Proxy>) -> Self {
+        Self(ArcSwap::from_pointee(Service { proxy, client: Arc::default() }))
+    }
+
+    /// From now on requests are answered by this one; those that have begun keep theirs. Connections to upstreams go on.
+    pub fn renew(&self, proxy: Arc<Proxy>) {
+        let client = Arc::clone(&self.0.load().client);
+        self.0.store(Arc::new(Service { proxy, client }));
+    }
+}
+
+/// One configuration's proxy as one worker runs it, with the worker's own client.
+#[derive(Debug)]
+struct Service {
     proxy: Arc<Proxy>,
-    client: Client<replay::ReplayBody>,
+    client: Arc<Client<replay::ReplayBody>>,
 }
 
 /// A request that came past the guard, less its body: on loan from the parsed head, for as long as it is being answered.
@@ -243,12 +262,6 @@ impl Asked<'_> {
 }
 
 impl Service {
-    /// For one worker.
-    #[must_use]
-    pub fn new(proxy: Arc<Proxy>) -> Arc<Self> {
-        Arc::new(Self { proxy, client: Client::new() })
-    }
-
     /// One request, top to bottom.
     async fn handle(&self, parts: &request::Parts, body: RequestBody, conn: &Arc<ConnInfo>) -> Response<Body> {
         // 1. guard
@@ -360,27 +373,9 @@ impl Service {
         exchange.trace = self.proxy.traces.begin(&parts.headers);
         (open, Asked { parts, conn, notes, passed, ours, request_id })
     }
-}
 
-impl Handler for Arc<Service> {
-    type Body = Body;
-
-    fn call(
-        &self,
-        request: Request<RequestBody>,
-        conn: &Arc<ConnInfo>,
-    ) -> impl Future<Output = Response<Body>> + Send + use<> {
-        let (this, conn) = (Self::clone(self), Arc::clone(conn));
-        let (parts, body) = request.into_parts();
-        // On the heap at once: hyper moves a service's future several times, and this one is large.
-        Box::pin(async move {
-            let handling = pin!(this.handle(&parts, body, &conn));
-            let handled = panic::caught(handling).await;
-            handled.unwrap_or_else(|| this.bug(&conn, parts.headers.get(header::ACCEPT)))
-        })
-    }
-
-    fn refuse(&self, failure: Failure, raw: &[u8], conn: &Arc<ConnInfo>) -> Bytes {
+    /// The answer to a head that could not be read, as bytes.
+    fn refuse_head(&self, failure: Failure, raw: &[u8], conn: &Arc<ConnInfo>) -> Bytes {
         let scan = respond::scan(raw);
         let (mut parts, ()) = Request::new(()).into_parts();
         (parts.method, parts.uri, parts.headers) = (scan.method, scan.uri, scan.headers);
@@ -397,6 +392,29 @@ impl Handler for Arc<Service> {
         open.exchange.bytes_out = response.body().len() as u64;
         open.end(EndedBy::Proxy);
         respond::refuse_bytes(response)
+    }
+}
+
+impl Handler for Arc<Front> {
+    type Body = Body;
+
+    fn call(
+        &self,
+        request: Request<RequestBody>,
+        conn: &Arc<ConnInfo>,
+    ) -> impl Future<Output = Response<Body>> + Send + use<> {
+        let (service, conn) = (self.0.load_full(), Arc::clone(conn));
+        let (parts, body) = request.into_parts();
+        // On the heap at once: hyper moves a service's future several times, and this one is large.
+        Box::pin(async move {
+            let handling = pin!(service.handle(&parts, body, &conn));
+            let handled = panic::caught(handling).await;
+            handled.unwrap_or_else(|| service.bug(&conn, parts.headers.get(header::ACCEPT)))
+        })
+    }
+
+    fn refuse(&self, failure: Failure, raw: &[u8], conn: &Arc<ConnInfo>) -> Bytes {
+        self.0.load().refuse_head(failure, raw, conn)
     }
 }
 

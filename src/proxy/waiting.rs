@@ -162,7 +162,7 @@ impl Patience {
     async fn slot(&mut self, setting: &Setting<'_>, choice: &mut Choice) -> Result<Next, Stop> {
         let (pool, limits) = (setting.pool, &setting.pool.config.limits);
         let busy = |failure| Stop { reason: Reason::Busy, failure: Some(failure) };
-        let Some(mut ticket) = pool.queue.join() else {
+        let Some(mut ticket) = pool.queue.join(limits.queue) else {
             // Those who wait may have tried already what is free.
             match self.ask(setting, choice) {
                 Next::Busy => {}
