@@ -38,6 +38,7 @@ mod probe;
 mod readme;
 mod real_apps;
 mod respond;
+mod rolling;
 mod simulation;
 mod soak;
 mod stories;
