@@ -26,6 +26,7 @@ mod h2_in;
 mod handed;
 mod hostile;
 mod house;
+mod kubernetes;
 mod layers;
 mod life;
 mod listen;
