@@ -13,6 +13,7 @@ use causeway::config::{Config, Flags, LoadError, Loaded, Problem};
 use proptest::prelude::*;
 
 mod certificates;
+mod changes;
 mod listener;
 mod pool;
 mod reach;

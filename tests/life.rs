@@ -88,6 +88,35 @@ fn a_drain_loses_nothing_in_flight() {
     assert_eq!(status.code(), Some(0), "{said}");
 }
 
+/// Each step says how much there is, and the end what became of it.
+#[test]
+fn the_end_is_told_in_numbers() {
+    let (upstream, address) = silent_upstream();
+    let (mut causeway, listen) = Causeway::run(&format!(
+        "{}[shutdown]\ngrace = \"100ms\"\ntimeout = \"1500ms\"\n[pool.app.health]\ntype = \"off\"\n",
+        config("127.0.0.1:0", &address)
+    ));
+    let mut stuck = TcpStream::connect(listen).unwrap();
+    stuck.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    let _served = upstream.accept().unwrap();
+    let mut kept = TcpStream::connect(listen).unwrap();
+    kept.set_read_timeout(Some(PATIENCE)).unwrap();
+    kept.write_all(b"TRACE / HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n").unwrap();
+    let mut part = [0; 4096];
+    assert!(kept.read(&mut part).unwrap() > 0);
+    causeway.signal(Signal::TERM);
+    let numbers = |line: String| {
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        ["connections", "requests", "tunnels"].map(|key| line[key].as_u64().unwrap())
+    };
+    assert_eq!(numbers(causeway.event("\"event\":\"grace_begun\""))[1..], [1, 0]);
+    assert_eq!(numbers(causeway.event("\"event\":\"drain_begun\""))[1..], [1, 0]);
+    let end: serde_json::Value = serde_json::from_str(&causeway.event("\"event\":\"drain_cut\"")).unwrap();
+    assert_eq!((end["cut"].as_u64(), end["ended"].as_u64()), (Some(1), Some(1)), "{end}");
+    let (status, said) = causeway.end();
+    assert_eq!(status.code(), Some(0), "{said}");
+}
+
 /// A drain that somebody is tired of: the request in flight would hold it for an hour.
 #[test]
 fn a_second_signal_stops_at_once() {
@@ -113,7 +142,7 @@ fn other_signals_do_not_kill() {
     let (mut causeway, listen) = Causeway::run(&format!("{}[log]\naccess_to = \"access.log\"\n", answering()));
     causeway.signal(Signal::USR2);
     causeway.signal(Signal::HUP);
-    causeway.event("HUP");
+    causeway.event("by HUP");
     causeway.signal(Signal::USR1);
     causeway.event("a log file was opened again");
     requests(listen, 1);

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use causeway::cause::Failure;
 use causeway::config::address::ListenAddress;
 use causeway::config::model::{Listener, Networks, Protocols};
-use causeway::listen::{Asleep, ConnInfo, Drain, Handler, Permits, RequestBody, Secure, accept, bind, spread};
+use causeway::listen::{Asleep, ConnInfo, Drain, Handler, Permits, RequestBody, Secure, Stand, accept, bind, spread};
 use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
@@ -205,24 +205,22 @@ async fn start(listener: Listener) -> Server {
     let (log_in, log) = mpsc::unbounded_channel();
     let go = Arc::new(Notify::new());
     let handler = Toy { log: log_in, go: go.clone() };
-    let (drain, asleep) = (Drain::default(), Asleep::default());
+    let asleep = Asleep::default();
     let bound = bind(&listener.address, 1).unwrap();
     let permits = Permits::new(listener.connections_limit, 1);
     let secure = Secure::new(&listener).unwrap();
-    let listener = Arc::new(listener);
-    let served = || (listener.clone(), secure.clone());
+    let stand = Arc::new(Stand::new(Arc::new(listener), secure, permits));
+    let drain = stand.drain.clone();
     for socket in bound.workers.into_iter().flatten() {
-        tokio::spawn(accept::run(socket, served(), permits.clone(), drain.clone(), asleep.clone(), handler.clone()));
+        tokio::spawn(accept::run(socket, stand.clone(), asleep.clone(), handler.clone()));
     }
     for shared in bound.shared {
         // Two workers, as far as the sockets know; here they share a thread.
         let (spread, takers) = spread::over(2, 0);
-        let (permits, drain, asleep, handler) = (permits.clone(), drain.clone(), asleep.clone(), handler.clone());
         for taker in takers.into_iter().flatten() {
-            let (permits, drain) = (permits.clone(), drain.clone());
-            tokio::spawn(accept::take(taker, served(), permits, drain, asleep.clone(), handler.clone()));
+            tokio::spawn(accept::take(taker, stand.clone(), asleep.clone(), handler.clone()));
         }
-        tokio::spawn(accept::run_shared((shared, spread), served(), permits, drain, asleep, handler));
+        tokio::spawn(accept::run_shared((shared, spread), stand.clone(), asleep.clone(), handler.clone()));
     }
     tokio::task::yield_now().await; // it accepts now
     let address = bound.addresses.first().copied().unwrap_or(([127, 0, 0, 1], 0).into());

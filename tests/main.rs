@@ -38,6 +38,8 @@ mod pools;
 mod probe;
 mod readme;
 mod real_apps;
+mod reload;
+mod reload_admin;
 mod respond;
 mod rolling;
 mod simulation;

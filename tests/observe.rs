@@ -269,18 +269,21 @@ fn failed_requests_are_counted_rather_than_repeated() {
 #[test]
 fn events_of_an_end() {
     let said = messages(|| {
-        events::grace_begun("TERM", Duration::from_secs(5));
-        events::drain_begun("TERM", 3, Duration::from_secs(8));
-        events::drain_begun("INT", 1, Duration::from_millis(1500));
-        events::drain_cut(1, "a second signal");
+        let running = |connections, requests, tunnels| events::Running { connections, requests, tunnels };
+        events::grace_begun("TERM", running(0, 0, 0), Duration::from_secs(5));
+        events::drain_begun("TERM", running(3, 2, 1), Duration::from_secs(8));
+        events::drain_begun("INT", running(1, 0, 0), Duration::from_millis(1500));
+        events::drained(Duration::from_millis(1100), 3);
+        events::drain_cut(1, 2, "a second signal");
     });
     assert_eq!(
         said,
         [
-            "TERM: not ready any more, requests still taken for 5 s",
-            "TERM: draining, 3 connections open, 8 s to end",
+            "TERM: not ready any more, requests still taken for 5 s, 0 connections open",
+            "TERM: draining, 3 connections open (2 requests in flight, 1 tunnel), 8 s to end",
             "INT: draining, 1 connection open, 1.5 s to end",
-            "a second signal: 1 connection cut",
+            "drained after 1.1 s, nothing was cut, 3 connections ended",
+            "a second signal: 1 connection cut, 2 had ended",
         ]
     );
 }

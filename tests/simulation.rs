@@ -1,4 +1,4 @@
-//! A seeded simulation: thousands of histories of checks, requests, operators and name changes over one pool, held against
+//! A seeded simulation: thousands of histories of checks, requests, operators, name changes and reloads over one pool, held against
 //! a model that is too simple to be wrong, and against the invariants of the house.
 //!
 //! A failure prints its seed; `CAUSEWAY_SEED=n cargo test simulation` runs that history alone.
@@ -7,6 +7,7 @@ mod choices;
 mod history;
 mod model;
 mod outcomes;
+mod reloads;
 
 use history::History;
 
@@ -84,4 +85,8 @@ seen! {
     full: "picks of a last slot",
     left: "outcomes for upstreams that had left",
     renewals: "renewals after a wait",
+    reloads: "new files",
+    renamed: "upstreams that stayed under another id",
+    removed: "upstreams that a new file did not have",
+    spoken_otherwise: "upstreams that stayed and were spoken to otherwise",
 }

@@ -73,6 +73,11 @@ pub(super) fn document(value: &Value) -> Answer {
     whole(StatusCode::OK, "application/json", json::document(value).into())
 }
 
+/// A document that says why not.
+pub(super) fn problem(status: StatusCode, value: &Value) -> Answer {
+    whole(status, "application/json", json::document(value).into())
+}
+
 /// JSON that is written already.
 pub(super) fn written(body: String) -> Answer {
     whole(StatusCode::OK, "application/json", body.into())

@@ -46,10 +46,25 @@ pub(super) struct Line {
     cut: CancellationToken,
 }
 
+/// A line that may grow old.
+pub(super) struct Held(Arc<AtomicBool>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.store(false, Relaxed);
+    }
+}
+
 impl Line {
     /// Does a stream run on it?
     pub(super) fn streams(&self) -> bool {
         self.streaming.load(Relaxed)
+    }
+
+    /// It may grow old until this is dropped: something takes its time.
+    pub(super) fn hold(&self) -> Held {
+        self.streaming.store(true, Relaxed);
+        Held(Arc::clone(&self.streaming))
     }
 
     /// Resolves when it is to be cut.

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::SystemTime;
 
 use http::HeaderMap;
 use http::header::ACCEPT;
@@ -18,8 +19,8 @@ use crate::observe::metrics::upstream::{CHANGES, Counts};
 use crate::observe::metrics::{Requests, process};
 use crate::pool::{Pool, Upstream};
 
-use super::Admin;
 use super::status::Door;
+use super::{Admin, reloads};
 
 /// A family: its name, what it is, what it means, and how its samples are written.
 type Family<W> = (&'static str, Kind, &'static str, W);
@@ -39,6 +40,9 @@ const OF_PROXY: &[OfProxy] = &[
     ("causeway_retry_budget_exhausted_total", Counter, "Requests that were not sent again to spare the upstreams.", budget),
     ("causeway_queue_length", Gauge, "Requests that wait for a slot.", queue),
     ("causeway_connections", Gauge, "Open client connections.", connections),
+    ("causeway_config_last_reload_successful", Gauge, "1 while the last reload succeeded, and before the first one.", last_reload),
+    ("causeway_config_last_reload_success_timestamp_seconds", Gauge, "When the configuration in force was loaded, in seconds since 1970.", loaded),
+    ("causeway_config_reloads_total", Counter, "Reloads, by what came of them.", reloads_by_result),
     ("causeway_tls_certificate_not_after_seconds", Gauge, "When a listener's certificate ends, in seconds since 1970.", certificates),
     ("causeway_access_log_dropped_total", Counter, "Lines of the access log lost: its reader was too slow, or it could not be written.", dropped),
     ("causeway_build_info", Gauge, "1, with the version.", build),
@@ -73,12 +77,14 @@ pub(super) fn wants_open(fields: &HeaderMap) -> bool {
 
 /// The whole page.
 pub(super) fn page(admin: &Admin, open: bool) -> String {
+    let now = admin.look();
     let seen = Seen {
-        requests: admin.proxy.requests(),
-        rare: admin.proxy.requests().troubles(),
-        pools: &admin.pools,
-        doors: &admin.start.doors,
-        dropped: admin.proxy.access_log().dropped(),
+        requests: now.proxy.requests(),
+        rare: now.proxy.requests().troubles(),
+        pools: &now.pools,
+        doors: &now.doors,
+        dropped: now.proxy.access_log().dropped(),
+        reloads: admin.reloads.standing(),
     };
     let rows = seen.rows();
     let mut page = Page::new(open);
@@ -104,6 +110,7 @@ struct Seen<'a> {
     pools: &'a [Arc<Pool>],
     doors: &'a [Door],
     dropped: u64,
+    reloads: reloads::Standing,
 }
 
 /// One upstream, and what was counted of it.
@@ -199,6 +206,20 @@ fn connections(page: &mut Page, seen: &Seen<'_>) {
 
 fn dropped(page: &mut Page, seen: &Seen<'_>) {
     page.sample(&[], seen.dropped);
+}
+
+fn last_reload(page: &mut Page, seen: &Seen<'_>) {
+    page.sample(&[], u64::from(seen.reloads.failed.is_none()));
+}
+
+fn loaded(page: &mut Page, seen: &Seen<'_>) {
+    let since = seen.reloads.loaded.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    page.sample(&[], since.as_secs());
+}
+
+fn reloads_by_result(page: &mut Page, seen: &Seen<'_>) {
+    page.sample(&[("result", "success")], seen.reloads.succeeded);
+    page.sample(&[("result", "failure")], seen.reloads.unsuccessful);
 }
 
 fn build(page: &mut Page, _: &Seen<'_>) {

@@ -6,7 +6,6 @@
 //! it, or the proxy that explains would be taken away. Who wants them in it asks for `?pool=`.
 
 mod answer;
-mod config;
 mod dashboard;
 mod events;
 mod guard;
@@ -14,6 +13,8 @@ mod incidents;
 mod metrics;
 mod openapi;
 mod ready;
+mod reload;
+mod reloads;
 mod routes;
 mod status;
 mod switch;
@@ -23,8 +24,9 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use arc_swap::ArcSwap;
 use http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Request, StatusCode};
 use hyper::body::Incoming;
@@ -32,20 +34,23 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use tower::ServiceBuilder;
+use tower::{Layer as _, ServiceBuilder, ServiceExt as _, service_fn};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::TimeoutLayer;
 
+use crate::config::Config;
 use crate::observe::metrics::history::{EVERY, History};
 use crate::pool::Pool;
 use crate::proxy::Proxy;
 
 use events::{Line, Streams};
 use ready::{Standing, State};
+pub use reload::{Ask, Refused, Told};
+use reloads::Reloads;
 pub use status::{Door, Start};
 
 /// Connections at once; the next one waits in the kernel's queue.
@@ -59,12 +64,27 @@ const AGE: Duration = Duration::from_secs(60);
 /// A client that confirms nothing of what it was sent for so long is gone.
 const GONE: Duration = Duration::from_secs(30);
 
+/// What one configuration has put in force.
+#[derive(Debug)]
+struct Generation {
+    /// In the order of the file.
+    pools: Vec<Arc<Pool>>,
+    proxy: Arc<Proxy>,
+    /// What was said.
+    config: Arc<Config>,
+    doors: Vec<Door>,
+}
+
 /// What the admin looks at.
 #[derive(Debug)]
 pub struct Admin {
-    pools: Vec<Arc<Pool>>,
-    proxy: Arc<Proxy>,
-    start: Start,
+    generation: ArcSwap<Generation>,
+    /// When the process began, on both clocks.
+    began: (Instant, SystemTime),
+    workers: usize,
+    reloads: Reloads,
+    /// Where reloads are asked for.
+    ask: mpsc::Sender<Ask>,
     /// What the counters said in the last minutes.
     history: Mutex<History>,
     listening: AtomicBool,
@@ -78,20 +98,45 @@ pub struct Admin {
 
 impl Admin {
     /// Over these pools, in the order of the file, the proxy that uses them, and what is known since its start. The config is loaded,
-    /// or there would be none.
+    /// or there would be none. `ask`: who reloads it when somebody asks here; as many may wait as that holds.
     #[must_use]
-    pub fn new(pools: Vec<Arc<Pool>>, proxy: Arc<Proxy>, start: Start) -> Self {
+    pub fn new(pools: Vec<Arc<Pool>>, proxy: Arc<Proxy>, start: Start, ask: mpsc::Sender<Ask>) -> Self {
+        let Start { at, config, workers, doors } = start;
         Self {
-            pools,
-            proxy,
-            history: Mutex::new(History::new(start.at.0)),
-            start,
+            generation: ArcSwap::from_pointee(Generation { pools, proxy, config, doors }),
+            history: Mutex::new(History::new(at.0)),
+            began: at,
+            workers,
+            reloads: Reloads::new(at.1),
+            ask,
             listening: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             checked: AtomicBool::new(false),
             streams: Streams::new(),
             desk: Semaphore::new(1),
         }
+    }
+
+    /// From here on it looks at these: what a reload has put in force. Streams and what was counted go on.
+    pub fn renew(&self, pools: Vec<Arc<Pool>>, proxy: Arc<Proxy>, config: Arc<Config>, doors: Vec<Door>) {
+        // Who was ready once stays so, whatever a new pool has to wait for.
+        let _ = self.state(&self.look());
+        self.generation.store(Arc::new(Generation { pools, proxy, config, doors }));
+    }
+
+    /// A reload has ended: the new configuration is in force, or the old one still is.
+    pub fn reloaded(&self, ok: bool, now: SystemTime) {
+        self.reloads.ended(ok, now);
+    }
+
+    /// Why the last reload failed: for whoever looks later. Said behind [`Admin::reloaded`], and kept until one succeeds.
+    pub fn reload_failed_because(&self, why: &str) {
+        self.reloads.because(why);
+    }
+
+    /// What is in force at this moment: each answer goes by one look.
+    fn look(&self) -> Arc<Generation> {
+        self.generation.load_full()
     }
 
     /// The listeners are bound and accept.
@@ -111,22 +156,22 @@ impl Admin {
             tokio::select! {
                 () = &mut stop => break,
                 () = sleep(EVERY) => {
-                    let reading = status::reading(&self);
+                    let reading = status::reading(&self.look());
                     status::history(&self).push(reading, Instant::now());
                 }
             }
         }
     }
 
-    fn state(&self) -> State {
-        if !self.checked.load(Ordering::Relaxed) && self.pools.iter().all(|pool| pool.checked()) {
+    fn state(&self, seen: &Generation) -> State {
+        if !self.checked.load(Ordering::Relaxed) && seen.pools.iter().all(|pool| pool.checked()) {
             self.checked.store(true, Ordering::Relaxed);
         }
         State {
             listening: self.listening.load(Ordering::Relaxed),
             checked: self.checked.load(Ordering::Relaxed),
             draining: self.draining.load(Ordering::Relaxed),
-            pools: self.pools.iter().map(|pool| Standing::of(pool)).collect(),
+            pools: seen.pools.iter().map(|pool| Standing::of(pool)).collect(),
         }
     }
 }
@@ -166,11 +211,14 @@ async fn connection(stream: TcpStream, peer: IpAddr, admin: Arc<Admin>) {
         .layer(SetResponseHeaderLayer::overriding(CACHE_CONTROL, HeaderValue::from_static("no-store")))
         .layer(SetResponseHeaderLayer::overriding(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")))
         .layer(CatchPanicLayer::new())
-        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, ANSWER))
         .service_fn(move |mut request: Request<Incoming>| {
-            let admin = Arc::clone(&admin);
             request.extensions_mut().insert(own.clone());
-            async move { Ok::<_, Infallible>(routes::answer(&admin, peer, request).await) }
+            let (limit, admin) = (routes::limit(&request), Arc::clone(&admin));
+            let answer = service_fn(move |request| {
+                let admin = Arc::clone(&admin);
+                async move { Ok::<_, Infallible>(routes::answer(&admin, peer, request).await) }
+            });
+            TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, limit).layer(answer).oneshot(request)
         });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -194,7 +242,7 @@ async fn connection(stream: TcpStream, peer: IpAddr, admin: Arc<Admin>) {
 mod tests {
     use super::*;
     use crate::config::model::{self, Entry};
-    use crate::config::{Address, Config};
+    use crate::config::{Address, Change, Config, LoadError, What};
     use crate::health::{self, Event, Policy, Proof};
     use crate::observe::Incidents;
     use crate::observe::access_log::AccessLog;
@@ -207,16 +255,12 @@ mod tests {
         address: std::net::SocketAddr,
         stop: oneshot::Sender<()>,
         task: tokio::task::JoinHandle<()>,
+        asked: mpsc::Receiver<Ask>,
     }
 
     fn started() -> Start {
         let config = Config::from_toml("[pool.app]\nupstreams = [\"127.0.0.1:1\"]\n").unwrap();
-        Start {
-            config: Arc::new(config),
-            at: (Instant::now(), std::time::SystemTime::now()),
-            workers: 1,
-            doors: Vec::new(),
-        }
+        Start { config: Arc::new(config), at: (Instant::now(), SystemTime::now()), workers: 1, doors: Vec::new() }
     }
 
     async fn start() -> Running {
@@ -229,12 +273,13 @@ mod tests {
         let config = Config::from_toml("[pool.app]\nupstreams = [\"127.0.0.1:1\"]\n").unwrap();
         let (log, incidents) = (AccessLog::off(), Arc::new(Incidents::default()));
         let proxy = Proxy::new(config, pools.clone(), log, incidents, Hooks::default());
-        let admin = Arc::new(Admin::new(pools, Arc::new(proxy), started()));
+        let (ask, asked) = mpsc::channel(1);
+        let admin = Arc::new(Admin::new(pools, Arc::new(proxy), started(), ask));
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(serve(listener, Arc::clone(&admin), async move {
             let _ = stopped.await;
         }));
-        Running { admin, address, stop, task }
+        Running { admin, address, stop, task, asked }
     }
 
     async fn ask(running: &Running, request: &str) -> String {
@@ -296,6 +341,102 @@ mod tests {
             assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{target} {body}: {answer}");
         }
         assert!(ask(&running, &format!("GET {state}")).await.contains("allow: PUT"));
+    }
+
+    async fn reload(running: &Running, fields: &str) -> String {
+        let mut stream = TcpStream::connect(running.address).await.unwrap();
+        let address = running.address;
+        let head = format!("POST /api/reload HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{fields}\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn a_reload_is_asked_for_and_its_end_is_told() {
+        let mut running = start().await;
+        let mut asked = std::mem::replace(&mut running.asked, mpsc::channel(1).1);
+        let change = Change { key: "a.b".into(), what: What::Set { from: Some("1".into()), to: None } };
+        let told = Told { changes: vec![change], warnings: Vec::new() };
+        for (came, status, said) in [
+            (Ok(told), 200, "\"a.b: 1 -> unset\""),
+            (Err(Refused::Config(LoadError::Usage("no".into()))), 422, "\"text\": \"no\\n\""),
+            (Err(Refused::Cannot("the port is taken".into())), 409, "the port is taken"),
+        ] {
+            let (answer, ()) = tokio::join!(reload(&running, ""), async {
+                let _ = asked.recv().await.unwrap().send(came);
+            });
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")) && answer.contains(said), "{answer}");
+        }
+        // Nobody asks on behalf of another site, and nobody is asked then.
+        assert!(reload(&running, "Sec-Fetch-Site: cross-site\r\n").await.starts_with("HTTP/1.1 403 "));
+        assert!(asked.try_recv().is_err());
+        assert!(ask(&running, "GET /api/reload").await.contains("allow: POST"));
+    }
+
+    #[tokio::test]
+    async fn reloads_that_are_too_many_or_too_late_are_refused_at_once() {
+        let mut running = start().await;
+        let mut asked = std::mem::replace(&mut running.asked, mpsc::channel(1).1);
+        let (first, second) = tokio::join!(reload(&running, ""), async {
+            // The one that waits has the only place.
+            let waits = loop {
+                if asked.len() == 1 {
+                    break reload(&running, "").await;
+                }
+                tokio::task::yield_now().await;
+            };
+            asked.recv().await.unwrap().send(Err(Refused::Cannot("no".into()))).unwrap();
+            waits
+        });
+        assert!(first.starts_with("HTTP/1.1 409 "), "{first}");
+        assert!(second.starts_with("HTTP/1.1 503 ") && second.contains("Other reloads wait"), "{second}");
+        drop(asked);
+        let ending = reload(&running, "").await;
+        assert!(ending.starts_with("HTTP/1.1 503 ") && ending.contains("is ending"), "{ending}");
+    }
+
+    #[tokio::test]
+    async fn it_looks_at_what_a_reload_put_in_force() {
+        let running = start().await;
+        running.admin.set_listening();
+        let admin = &running.admin;
+        let page = |answer: String| answer.replace("causeway_config_", "");
+        let metrics = page(ask(&running, "GET /metrics").await);
+        for line in ["last_reload_successful 1\n", "reloads_total{result=\"success\"} 0\n", "{result=\"failure\"} 0\n"]
+        {
+            assert!(metrics.contains(line), "{line} {metrics}");
+        }
+        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        let config = Config::from_toml("name = \"new\"\n[pool.other]\nupstreams = [\"127.0.0.1:1\"]\n").unwrap();
+        let pools: Vec<_> =
+            config.pools.iter().map(|pool| Arc::new(Pool::new(Arc::clone(pool), Instant::now()))).collect();
+        let (log, incidents) = (AccessLog::off(), Arc::new(Incidents::default()));
+        let proxy = Proxy::new(config.clone(), pools.clone(), log, incidents, Hooks::default());
+        admin.renew(pools, Arc::new(proxy), Arc::new(config), Vec::new());
+        admin.reloaded(true, at);
+        let ready = ask(&running, "GET /readyz?verbose").await;
+        assert!(ready.starts_with("HTTP/1.1 200 ") && ready.contains("pool other: "), "still ready: {ready}");
+        admin.reloaded(false, at);
+        admin.reload_failed_because("f:1:1: warning: hm\n  y\nf:2:1: no\n  x\n");
+        let metrics = page(ask(&running, "GET /metrics").await);
+        for line in [
+            "last_reload_successful 0\n",
+            "last_reload_success_timestamp_seconds 1000000\n",
+            "reloads_total{result=\"success\"} 1\n",
+            "reloads_total{result=\"failure\"} 1\n",
+            "upstream_up{pool=\"other\"",
+        ] {
+            assert!(metrics.contains(line), "{line} {metrics}");
+        }
+        let seen = status::status(admin, Instant::now());
+        assert_eq!((&seen["name"], &seen["pools"][0]["name"]), (&"new".into(), &"other".into()));
+        let failure = &seen["reload"]["failure"];
+        assert_eq!(
+            (&failure["why"], &failure["text"]),
+            (&"f:2:1: no".into(), &"f:1:1: warning: hm\n  y\nf:2:1: no\n  x".into())
+        );
     }
 
     #[tokio::test]

@@ -13,14 +13,13 @@ use crate::config::Config;
 use crate::config::address::Dial;
 use crate::config::problem::ascii;
 use crate::health::{By, Snapshot, State};
-use crate::listen::Secure;
-use crate::listen::accept::Permits;
+use crate::listen::{Permits, Secure};
 use crate::observe::json::{millis_value, whole_millis};
 use crate::observe::metrics::history::{History, Lately, Look, Reading};
 use crate::observe::time::Utc;
 use crate::pool::{Pool, Upstream};
 
-use super::Admin;
+use super::{Admin, Generation, reloads};
 
 /// Kinds of errors that are listed, the most frequent first.
 const KINDS: usize = 100;
@@ -52,11 +51,11 @@ pub struct Door {
 }
 
 /// What the counters say now.
-pub(super) fn reading(admin: &Admin) -> Reading {
-    let requests = admin.proxy.requests();
+pub(super) fn reading(seen: &Generation) -> Reading {
+    let requests = seen.proxy.requests();
     let mut upstreams = HashMap::new();
-    for pool in &admin.pools {
-        upstreams.extend(pool.members().iter().map(|one| (one.endpoint.key, one.meter.answers())));
+    for pool in &seen.pools {
+        upstreams.extend(pool.members().iter().map(|one| (one.meter.key(), one.meter.answers())));
     }
     Reading { requests: requests.by_pool(), troubles: Arc::new(requests.troubles()), upstreams }
 }
@@ -68,9 +67,10 @@ pub(super) fn history(admin: &Admin) -> MutexGuard<'_, History> {
 
 /// The document.
 pub(super) fn status(admin: &Admin, now: Instant) -> Value {
-    let (reading, history) = (reading(admin), history(admin));
+    let seen = admin.look();
+    let (reading, history) = (reading(&seen), history(admin));
     let look = history.look(&reading, now);
-    let (standing, config, start) = (admin.state(), &admin.start.config, &admin.start);
+    let (standing, config, reloads) = (admin.state(&seen), &seen.config, admin.reloads.standing());
     let state = match (standing.draining, standing.listening && standing.checked) {
         (true, _) => "draining",
         (false, true) => "serving",
@@ -94,22 +94,46 @@ pub(super) fn status(admin: &Admin, now: Instant) -> Value {
     object([
         ("name", Some(config.name.as_ref().into())),
         ("version", Some(env!("CARGO_PKG_VERSION").into())),
-        ("started", Some(time(start.at.1))),
-        ("uptime_ms", Some(whole_millis(now.saturating_duration_since(start.at.0)).into())),
+        ("started", Some(time(admin.began.1))),
+        ("uptime_ms", Some(whole_millis(now.saturating_duration_since(admin.began.0)).into())),
         ("state", Some(state.into())),
         ("config", config.file.as_ref().map(|file| file.display().to_string().into())),
-        ("workers", Some(start.workers.into())),
-        ("listeners", Some(start.doors.iter().map(door).collect())),
+        ("reload", Some(reload(&reloads, admin.began.1 + now.saturating_duration_since(admin.began.0)))),
+        ("workers", Some(admin.workers.into())),
+        ("listeners", Some(seen.doors.iter().map(door).collect())),
         (
             "requests",
             Some(json!({
-                "in_flight": admin.proxy.requests().in_flight(),
+                "in_flight": seen.proxy.requests().in_flight(),
                 "total": total,
                 "per_second": tenths(look.per_second()),
             })),
         ),
         ("last", Some(last)),
-        ("pools", Some(admin.pools.iter().map(|each| pool(each, &look, now)).collect())),
+        ("pools", Some(seen.pools.iter().map(|each| pool(each, &look, now)).collect())),
+    ])
+}
+
+fn reload(reloads: &reloads::Standing, now: SystemTime) -> Value {
+    let ago = |at| whole_millis(now.duration_since(at).unwrap_or_default());
+    // Lines are lines. The first that is no warning says enough to know that something is to be done.
+    let text = |why: &String| why.lines().map(ascii).collect::<Vec<_>>().join("\n").into();
+    let is_error = |line: &&str| !line.starts_with(' ') && !line.contains(": warning: ");
+    let first = |why: &String| why.lines().find(is_error).map(|line| ascii(line).into());
+    let failure = reloads.failed.as_ref().map(|failed| {
+        object([
+            ("at", Some(time(failed.at))),
+            ("ago_ms", Some(ago(failed.at).into())),
+            ("why", failed.why.as_ref().and_then(first)),
+            ("text", failed.why.as_ref().map(text)),
+        ])
+    });
+    object([
+        ("loaded", Some(time(reloads.loaded))),
+        ("loaded_ago_ms", Some(ago(reloads.loaded).into())),
+        ("succeeded", Some(reloads.succeeded.into())),
+        ("failed", Some(reloads.unsuccessful.into())),
+        ("failure", failure),
     ])
 }
 
@@ -160,7 +184,7 @@ fn upstream(pool: &Pool, one: &Upstream, look: &Look<'_>, now: Instant) -> Value
         ("limit", one.most().map(Into::into)),
         ("weight", pool.config.upstreams.get(one.entry).map(|entry| entry.weight.into())),
         ("backup", Some(one.backup.into())),
-        ("per_second", Some(tenths(look.upstream_per_second(one.endpoint.key)))),
+        ("per_second", Some(tenths(look.upstream_per_second(one.meter.key())))),
         ("requests_total", Some(one.meter.answers().into())),
         ("failures", Some(Value::Object(failures.collect()))),
         ("p50_ms", times.p50.map(millis_value)),

@@ -1,17 +1,18 @@
-//! The daemon: start, say so, wait for signals, drain, exit.
+//! The daemon: start, say so, wait for signals, for a changed file and for whoever asks the admin, reload, drain, exit.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::cause::spoken;
 use crate::config::model::{Balance, Check, Pool};
 use crate::config::problem::render;
-use crate::config::{Config, Problem};
+use crate::config::{LoadError, Loaded, Problem};
 use crate::observe::events::{self, Events, PoolSummary};
 
 use super::signals::{Ask, Signals};
-use super::{Hooks, Server};
+use super::watch::Watch;
+use super::{Hooks, Refused, Server, Told};
 
 /// How long the last lines may take to get out.
 const LAST_LINES: Duration = Duration::from_secs(1);
@@ -19,10 +20,14 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 /// How often it is looked whether lines of the access log were lost.
 const LOOK_FOR_LOST_LINES: Duration = Duration::from_secs(10);
 
-/// Runs the proxy until it is told to end. 0 after a drain (also one that had to cut), 1 when something broke. `warnings`:
-/// what is legal and foolish in the config.
+/// Loads the configuration again, as it was loaded first: by the same flags and the same environment.
+pub type Load<'a> = dyn Fn() -> Result<Loaded, LoadError> + 'a;
+
+/// Runs the proxy until it is told to end. 0 after a drain (also one that had to cut), 1 when something broke. `loaded`: the
+/// config, and what is legal and foolish in it; `load`: the next one; `watch`: the file is watched.
 #[must_use]
-pub fn run(config: Config, warnings: &[Problem]) -> ExitCode {
+pub fn run(loaded: Loaded, load: &Load<'_>, watch: bool) -> ExitCode {
+    let Loaded { config, warnings } = loaded;
     let log = match events::init(&config.log) {
         Ok(log) => log,
         Err(error) => {
@@ -31,10 +36,12 @@ pub fn run(config: Config, warnings: &[Problem]) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    tell(warnings, &log);
+    tell(&warnings, &log);
+    let watch = config.file.clone().filter(|_| watch).map(Watch::new);
     let code = match start(config) {
         Ok((runtime, server, mut signals)) => {
-            let code = runtime.block_on(serve(&server, &mut signals, &log));
+            let reloader = Reloader { server: &server, log: &log, load };
+            let code = runtime.block_on(serve(&reloader, &mut signals, watch));
             server.finish();
             code
         }
@@ -58,7 +65,7 @@ fn tell(warnings: &[Problem], log: &Events) {
     }
 }
 
-fn start(config: Config) -> Result<(tokio::runtime::Runtime, Server, Signals), String> {
+fn start(config: crate::config::Config) -> Result<(tokio::runtime::Runtime, Server, Signals), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot start: {error}"))?;
     // Handlers first: a signal during the start must not kill.
@@ -68,54 +75,118 @@ fn start(config: Config) -> Result<(tokio::runtime::Runtime, Server, Signals), S
     Ok((runtime, server, signals))
 }
 
-async fn serve(server: &Server, signals: &mut Signals, log: &Events) -> ExitCode {
-    let mut first_checks = std::pin::pin!(first_checks(server));
+async fn serve(reloader: &Reloader<'_>, signals: &mut Signals, mut watch: Option<Watch>) -> ExitCode {
+    let Reloader { server, log, .. } = *reloader;
+    let mut first = Box::pin(first_checks(server));
     let mut told = false;
     let mut lost = 0;
     let mut look = tokio::time::interval(LOOK_FOR_LOST_LINES);
     let (code, why) = loop {
-        tokio::select! {
+        let changed = async {
+            match &mut watch {
+                Some(watch) => watch.changed().await,
+                None => std::future::pending().await,
+            }
+        };
+        let (by, ask) = tokio::select! {
             _ = look.tick() => {
                 let now_lost = server.lost_lines();
                 if now_lost > lost {
                     events::access_log_dropped(now_lost - lost);
                     lost = now_lost;
                 }
+                continue;
             }
-            () = &mut first_checks, if !told => told = true,
+            () = &mut first, if !told => {
+                told = true;
+                continue;
+            }
             ask = signals.next() => match ask {
                 Ask::End(signal) => break (ExitCode::SUCCESS, signal),
                 Ask::ReopenLogs => {
                     log.reopen();
                     server.reopen_logs();
+                    continue;
                 }
-                Ask::Reload => events::no_reload(),
+                Ask::Reload => ("HUP", None),
             },
+            ask = server.asked() => ("the admin", Some(ask)),
+            () = changed => ("--watch", None),
             (thread, panic) = server.broke() => {
                 events::panicked(format_args!("thread {thread} ended: {}", panic.as_deref().unwrap_or("without a word")));
                 break (ExitCode::FAILURE, "a thread ended");
             }
+        };
+        if let Some(watch) = &mut watch {
+            watch.look();
+        }
+        let came = reloader.reload(by).await;
+        if let Some(ask) = ask {
+            // Who asked may be gone; it is done all the same.
+            let _ = ask.send(came);
+        }
+        if !told {
+            // Of the pools that there are now.
+            first = Box::pin(first_checks(server));
         }
     };
     let began = Instant::now();
     tokio::select! {
         cut = server.drain(why) => match cut {
-            0 => events::drained(began.elapsed()),
-            cut => events::drain_cut(cut, "shutdown.timeout is over"),
+            0 => events::drained(began.elapsed(), server.closed()),
+            cut => events::drain_cut(cut, server.closed(), "shutdown.timeout is over"),
         },
-        () = second(signals) => events::drain_cut(server.connections(), "a second signal"),
+        () = second(signals) => events::drain_cut(server.connections(), server.closed(), "a second signal"),
     }
     code
 }
 
+/// What a reload takes, whoever asks for it.
+struct Reloader<'a> {
+    server: &'a Server,
+    log: &'a Events,
+    load: &'a Load<'a>,
+}
+
+impl Reloader<'_> {
+    /// Loads the configuration again and puts it in force, whole or not at all; says so in the log, in the metrics and to who
+    /// asked. `by`: who did.
+    async fn reload(&self, by: &str) -> Result<Told, Refused> {
+        let came = self.try_reload().await;
+        self.server.admin().reloaded(came.is_ok(), SystemTime::now());
+        match &came {
+            Ok(Told { changes, warnings }) => {
+                tell(warnings, self.log);
+                events::config_reloaded(by, changes);
+            }
+            Err(refused) => {
+                let why = match refused {
+                    Refused::Config(error) => error.to_string(),
+                    Refused::Cannot(why) => why.clone(),
+                };
+                self.server.admin().reload_failed_because(&why);
+                events::config_refused(by, &why);
+            }
+        }
+        came
+    }
+
+    async fn try_reload(&self) -> Result<Told, Refused> {
+        let Loaded { config, warnings } = (self.load)().map_err(Refused::Config)?;
+        let changes = self.server.reload(config).await?;
+        Ok(Told { changes, warnings })
+    }
+}
+
 /// Waits until every upstream had its first check, then says what is served.
 async fn first_checks(server: &Server) {
-    for pool in server.pools() {
+    let pools = server.pools();
+    for pool in &pools {
         let mut changes = pool.changes();
         while !pool.checked() && changes.changed().await.is_ok() {}
     }
-    let checks: Vec<String> = server.pools().iter().map(|pool| checks_of(&pool.config)).collect();
-    let summaries: Vec<PoolSummary<'_>> = std::iter::zip(server.pools(), &checks)
+    let checks: Vec<String> = pools.iter().map(|pool| checks_of(&pool.config)).collect();
+    let summaries: Vec<PoolSummary<'_>> = std::iter::zip(&pools, &checks)
         .map(|(pool, checks)| PoolSummary {
             name: &pool.config.name,
             usable: pool.usable(),
@@ -124,7 +195,7 @@ async fn first_checks(server: &Server) {
         })
         .collect();
     let tcp = |pool: &Pool| pool.health.as_ref().is_some_and(|health| matches!(health.check, Check::Tcp));
-    let advice = if !server.from_file() && server.pools().iter().any(|pool| tcp(&pool.config)) {
+    let advice = if server.config().file.is_none() && pools.iter().any(|pool| tcp(&pool.config)) {
         "--health-path /healthz makes them HTTP checks"
     } else {
         ""

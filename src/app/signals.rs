@@ -1,4 +1,4 @@
-//! Signals: TERM and INT drain, a second one stops at once; USR1 reopens log files; HUP and USR2 are taken, so that they kill
+//! Signals: TERM and INT drain, a second one stops at once; HUP reloads; USR1 reopens log files; USR2 is taken, so that it kills
 //! nobody.
 
 use std::io;
@@ -12,7 +12,7 @@ pub(super) enum Ask {
     End(&'static str),
     /// USR1.
     ReopenLogs,
-    /// HUP: reload, which this version cannot do.
+    /// HUP.
     Reload,
 }
 

@@ -1,21 +1,21 @@
-//! From a configuration to a running proxy: bind everything, then start threads; and its end, step by step.
+//! From a configuration to a running proxy: bind everything, then start threads.
 
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
+use arc_swap::ArcSwap;
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::{self, Admin};
-use crate::config::model::{Listener, Shutdown};
-use crate::config::{Config, ListenAddress, here};
-use crate::listen::accept::{self, Permits};
+use crate::admin::{self, Admin, Ask};
+use crate::config::model::Shutdown;
+use crate::config::{Config, ListenAddress};
+use crate::listen::Drain;
 use crate::listen::bind::{Bound, bind};
-use crate::listen::spread::{self, Spread, Taker};
-use crate::listen::{Asleep, Drain, Secure, Shared};
 use crate::observe::access_log::AccessLog;
 use crate::observe::metrics::shard;
 use crate::observe::trace::Traces;
@@ -24,17 +24,15 @@ use crate::pool::Pool;
 use crate::probe::diagnose::Looks;
 use crate::proxy::{Front, Proxy};
 pub use crate::proxy::{Hooks, OnTransition};
-use crate::sys;
 
-use super::control::Control;
+use super::control::{self, Control, Work};
+use super::listeners::{self, Listeners};
 use super::notify::Notify;
+use super::worker::Worker;
 use super::workers::{self, Crew, Ended};
 
-/// Memory that connections let go is handed to the system so much later, with all that follows in that time.
-const GIVE_BACK: Duration = Duration::from_secs(1);
-
-/// How long a collector may take for the last spans.
-const LAST_SPANS: Duration = Duration::from_secs(1);
+/// Reloads that may be asked for at once; who comes then is told to come again.
+const ASKS: usize = 8;
 
 /// Why nothing was started: one sentence.
 #[derive(Debug)]
@@ -43,6 +41,12 @@ pub struct StartError {
     source: io::Error,
     /// What else to do, behind the sentence of the source.
     remedy: &'static str,
+}
+
+impl StartError {
+    pub(super) fn new(what: impl Into<String>, source: io::Error) -> Self {
+        Self { what: what.into(), source, remedy: "" }
+    }
 }
 
 impl fmt::Display for StartError {
@@ -63,19 +67,71 @@ const ADMIN_REMEDY: &str = ". The admin address may be another: --admin ADDR, or
 /// A running proxy. Dropping it does not stop it: [`Server::drain`] and [`Server::finish`] do.
 #[derive(Debug)]
 pub struct Server {
-    addresses: Vec<(Arc<str>, Vec<SocketAddr>)>,
-    admin: Option<SocketAddr>,
-    pools: Vec<Arc<Pool>>,
-    access_log: AccessLog,
-    traces: Traces,
-    shutdown: Shutdown,
-    admin_state: Arc<Admin>,
-    drain: Drain,
+    /// What a reload changes, one at a time.
+    pub(super) state: Mutex<State>,
+    /// Of that, what anybody may ask for meanwhile.
+    pub(super) now: ArcSwap<Now>,
+    pub(super) admin: Arc<Admin>,
+    pub(super) traces: Traces,
     /// Ends checks, names and admin.
-    stop: CancellationToken,
-    crew: Option<Crew>,
+    pub(super) stop: CancellationToken,
+    pub(super) crew: Option<Crew>,
     ends: Mutex<mpsc::UnboundedReceiver<Ended>>,
-    from_file: bool,
+    asks: Mutex<mpsc::Receiver<Ask>>,
+}
+
+/// What runs, as a reload finds it and leaves it.
+#[derive(Debug)]
+pub(super) struct State {
+    /// What was said, before it was shared out to the workers.
+    pub(super) said: Arc<Config>,
+    pub(super) workers: usize,
+    pub(super) listeners: Listeners,
+    /// Where the admin is, as the file has it and as it is.
+    pub(super) admin: Option<(ListenAddress, Vec<SocketAddr>)>,
+    pub(super) pools: Vec<Arc<Pool>>,
+    pub(super) proxy: Arc<Proxy>,
+    /// What each worker answers with.
+    pub(super) fronts: Vec<Arc<Front>>,
+    pub(super) looks: Option<Arc<Looks>>,
+    pub(super) access_log: AccessLog,
+    /// Lines that were lost by access logs that are no more.
+    pub(super) lost: u64,
+    pub(super) control: mpsc::UnboundedSender<control::Order>,
+}
+
+/// See [`Server::now`].
+#[derive(Debug)]
+pub(super) struct Now {
+    pub(super) said: Arc<Config>,
+    pub(super) addresses: Vec<(Arc<str>, Vec<SocketAddr>)>,
+    pub(super) admin: Option<SocketAddr>,
+    pub(super) pools: Vec<Arc<Pool>>,
+    pub(super) proxy: Arc<Proxy>,
+    pub(super) drains: Vec<Drain>,
+    pub(super) access_log: AccessLog,
+    pub(super) lost: u64,
+}
+
+impl State {
+    pub(super) fn now(&self) -> Now {
+        Now {
+            said: Arc::clone(&self.said),
+            addresses: self.listeners.addresses(),
+            admin: self.admin.as_ref().and_then(|(_, at)| at.first().copied()),
+            pools: self.pools.clone(),
+            proxy: Arc::clone(&self.proxy),
+            drains: self.listeners.drains(),
+            access_log: self.access_log.clone(),
+            lost: self.lost,
+        }
+    }
+
+    /// Where causeway itself listens.
+    pub(super) fn own(&self) -> Vec<SocketAddr> {
+        let admin = self.admin.iter().flat_map(|(said, at)| listeners::own(said, at));
+        self.listeners.own().into_iter().chain(admin).collect()
+    }
 }
 
 impl Server {
@@ -83,118 +139,112 @@ impl Server {
     ///
     /// # Errors
     /// When a socket, a file or a thread cannot be had; nothing runs then.
-    pub fn start(mut config: Config, hooks: Hooks) -> Result<Self, StartError> {
+    pub fn start(config: Config, hooks: Hooks) -> Result<Self, StartError> {
         let count = workers::count(config.workers);
         raise_file_limit();
-        let mut listeners = Vec::new();
-        for listener in &config.listeners {
-            let bound = bind(&listener.address, count)
-                .map_err(|source| failed(&format!("listener {}", listener.name), source))?;
-            let secure = Secure::new(listener)
-                .map_err(|source| failed(&format!("TLS of listener {}", listener.name), source))?;
-            listeners.push((Arc::new(listener.clone()), secure, bound));
-        }
-        let admin_bound = config.admin.as_ref().map(|address| bind(address, 1)).transpose();
-        let admin_bound =
-            admin_bound.map_err(|source| StartError { remedy: ADMIN_REMEDY, ..failed("admin", source) })?;
+        let (mut listeners, orders) = Listeners::new(count);
+        let prepared = listeners.first(&config.listeners)?;
+        let admin_bound = config.admin.as_ref().map(bind_admin).transpose()?;
         let access_log =
-            AccessLog::start(&config.log).map_err(|source| failed("cannot open the access log", source))?;
-        let said = Arc::new(config.clone());
-        for pool in &mut config.pools {
-            // `max_idle` is for the whole process; each worker keeps its share.
-            let pool = Arc::make_mut(pool);
-            pool.connections.max_idle = pool.connections.max_idle.div_ceil(count);
-        }
+            AccessLog::start(&config.log).map_err(|source| StartError::new("cannot open the access log", source))?;
+        let said = Arc::new(config);
+        let config = shared_out(&said, count);
         let (now, started) = (Instant::now(), SystemTime::now());
         let pools: Vec<Arc<Pool>> =
             config.pools.iter().map(|pool| Arc::new(Pool::new(Arc::clone(pool), now))).collect();
         let (mut crew, ends) = Crew::new();
-        let (drain, stop) = (Drain::default(), CancellationToken::new());
-        let addresses: Vec<_> = listeners
-            .iter()
-            .map(|(listener, _, bound)| {
-                let shared = bound.shared.iter().filter_map(|shared| shared.address);
-                (Arc::clone(&listener.name), bound.addresses.iter().copied().chain(shared).collect())
-            })
-            .collect();
-        let admin = admin_bound.as_ref().and_then(|bound| bound.addresses.first().copied());
-        let own = own(listeners
-            .iter()
-            .map(|(listener, _, bound)| (&listener.address, bound))
-            .chain(config.admin.iter().zip(&admin_bound)));
-        let admin_sockets = admin_bound.into_iter().flat_map(|bound| bound.workers).flatten().collect();
-        let (shutdown, from_file) = (config.shutdown, config.file.is_some());
-        let diagnosis = config.errors.diagnosis;
-        let notify = Notify::new(config.notify.clone());
-        announce(&config, count, &listeners, admin);
+        let stop = CancellationToken::new();
+        let admin_at = said.admin.clone().zip(admin_bound.as_ref().map(|bound| bound.addresses.clone()));
+        let notify = Notify::new(said.notify.clone());
+        events::starting(said.file.as_deref(), count);
+        prepared.announce();
+        if let Some(address) = admin_at.as_ref().and_then(|(_, at)| at.first()) {
+            events::admin_listening(*address);
+        }
 
         let (incidents, on_transition) = (Arc::new(Incidents::default()), hooks.on_transition.clone());
-        let traces = Traces::from_env(&config.name);
+        let traces = Traces::from_env(&said.name);
         let proxy = Proxy::new(config, pools.clone(), access_log.clone(), incidents, hooks).tracing(traces.clone());
         let proxy = Arc::new(proxy);
-        let secure = listeners.iter().filter_map(|(_, secure, _)| secure.clone()).collect();
-        let (doors, shares) = shares(listeners, count);
-        let began = admin::Start { config: said, at: (now, started), workers: count, doors };
-        let admin_state = Arc::new(Admin::new(pools.clone(), Arc::clone(&proxy), began));
-        let control = Control {
-            looks: diagnosis.then(|| Arc::new(Looks::new(pools.clone(), own))),
-            pools: pools.clone(),
-            admin_sockets,
-            admin: Arc::clone(&admin_state),
-            secure,
-            notify,
-            stop: stop.clone(),
-            on_transition,
+        listeners.commit(prepared);
+        let (asks, asked) = mpsc::channel(ASKS);
+        let began =
+            admin::Start { config: Arc::clone(&said), at: (now, started), workers: count, doors: listeners.doors() };
+        let admin = Arc::new(Admin::new(pools.clone(), Arc::clone(&proxy), began, asks));
+        let fronts: Vec<Arc<Front>> = (0..count).map(|_| Arc::new(Front::new(Arc::clone(&proxy)))).collect();
+        let (control, told) = mpsc::unbounded_channel();
+        let diagnosis = said.errors.diagnosis;
+        let mut state = State {
+            said,
+            workers: count,
+            listeners,
+            admin: admin_at,
+            pools,
+            proxy,
+            fronts,
+            looks: None,
+            access_log,
+            lost: 0,
+            control,
         };
-        let workers: Vec<_> = shares
-            .into_iter()
-            .map(|listeners| Worker { proxy: Arc::clone(&proxy), listeners, drain: drain.clone() })
-            .collect();
-        if let Err(source) = start_threads(&mut crew, control, workers) {
+        state.looks = diagnosis.then(|| Arc::new(Looks::new(state.pools.clone(), state.own())));
+        let work = Work {
+            pools: state.pools.clone(),
+            looks: state.looks.clone(),
+            secure: state.listeners.secure(),
+            admin: Some(control::Door(admin_bound.map(sockets).unwrap_or_default())),
+            notify: Some(notify),
+        };
+        let control = Control::new(Arc::clone(&admin), stop.clone(), on_transition, told);
+        let fronts = state.fronts.iter().map(Arc::clone);
+        let workers = fronts.zip(orders).map(|(front, orders)| Worker { front, orders }).collect();
+        if let Err(source) = start_threads(&mut crew, (control, work), workers) {
             // Those that were started end again.
-            drain.cut();
+            state.listeners.end();
             stop.cancel();
             crew.join();
-            return Err(failed("cannot start a thread", source));
+            return Err(StartError::new("cannot start a thread", source));
         }
-        admin_state.set_listening();
+        admin.set_listening();
         Ok(Self {
-            addresses,
+            now: ArcSwap::from_pointee(state.now()),
+            state: Mutex::new(state),
             admin,
-            pools,
-            access_log,
             traces,
-            shutdown,
-            admin_state,
-            drain,
             stop,
             crew: Some(crew),
             ends: Mutex::new(ends),
-            from_file,
+            asks: Mutex::new(asked),
         })
     }
 
     /// Each listener's name and the addresses it really has (port 0 is the kernel's choice).
     #[must_use]
-    pub fn addresses(&self) -> &[(Arc<str>, Vec<SocketAddr>)] {
-        &self.addresses
+    pub fn addresses(&self) -> Vec<(Arc<str>, Vec<SocketAddr>)> {
+        self.now.load().addresses.clone()
     }
 
     /// The admin's address.
     #[must_use]
-    pub const fn admin_address(&self) -> Option<SocketAddr> {
-        self.admin
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.now.load().admin
     }
 
     /// The pools, in the order of the config.
     #[must_use]
-    pub fn pools(&self) -> &[Arc<Pool>] {
-        &self.pools
+    pub fn pools(&self) -> Vec<Arc<Pool>> {
+        self.now.load().pools.clone()
+    }
+
+    /// The configuration in force.
+    #[must_use]
+    pub fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.now.load().said)
     }
 
     /// Opens log files again.
     pub fn reopen_logs(&self) {
-        self.access_log.reopen();
+        self.now.load().access_log.reopen();
     }
 
     /// Resolves when a thread ends that should not have: its name, and what it said.
@@ -205,59 +255,65 @@ impl Server {
         }
     }
 
+    /// The next reload that somebody asks the admin for.
+    pub async fn asked(&self) -> Ask {
+        match self.asks.lock().await.recv().await {
+            Some(ask) => ask,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The admin, which is told how a reload went.
+    #[must_use]
+    pub fn admin(&self) -> &Admin {
+        &self.admin
+    }
+
     /// Lines of the access log that were lost because its reader was too slow, since the start.
     #[must_use]
     pub fn lost_lines(&self) -> u64 {
-        self.access_log.dropped()
+        let now = self.now.load();
+        now.lost + now.access_log.dropped()
     }
 
-    /// Open connections, tunnels included.
-    #[must_use]
-    pub fn connections(&self) -> usize {
-        self.drain.connections()
+    /// The listening sockets of each address as the file has it, of all workers: copies, for a process that takes over. None is
+    /// left once the drain has begun.
+    ///
+    /// # Errors
+    /// The process has no descriptor left.
+    pub async fn descriptors(&self) -> io::Result<Vec<(String, Vec<OwnedFd>)>> {
+        self.state.lock().await.listeners.descriptors()
     }
 
-    /// Whether there is a config file.
-    #[must_use]
-    pub const fn from_file(&self) -> bool {
-        self.from_file
-    }
-
-    /// The end, step by step (CONTRACT §2 `shutdown`): `/readyz` says no; after the grace, each connection answers one more
-    /// request; after the timeout, what still runs is cut. `why`: the signal. Says how many connections were cut.
-    pub async fn drain(&self, why: &str) -> usize {
-        self.admin_state.set_draining();
-        if !self.shutdown.grace.is_zero() {
-            events::grace_begun(why, self.shutdown.grace);
-            tokio::time::sleep(self.shutdown.grace).await;
-        }
-        events::drain_begun(why, self.drain.connections(), self.shutdown.timeout);
-        self.drain.begin();
-        let last = Duration::from_secs(1).min(self.shutdown.timeout);
-        if tokio::time::timeout(self.shutdown.timeout.saturating_sub(last), self.drain.ended()).await.is_ok() {
-            return 0;
-        }
-        self.drain.begin_last_second();
-        if tokio::time::timeout(last, self.drain.ended()).await.is_ok() {
-            return 0;
-        }
-        self.drain.cut()
-    }
-
-    /// Ends everything that still runs and waits for the threads. Logs are out when it returns.
-    pub fn finish(mut self) {
-        self.drain.cut();
-        self.stop.cancel();
-        if let Some(crew) = self.crew.take() {
-            crew.join();
-        }
-        self.traces.flush(LAST_SPANS);
-        self.access_log.flush(Duration::from_secs(2));
+    pub(super) fn shutdown(&self) -> Shutdown {
+        self.now.load().said.shutdown
     }
 }
 
-fn start_threads(crew: &mut Crew, control: Control, workers: Vec<Worker>) -> io::Result<()> {
-    crew.start("control", move || control.run())?;
+/// The admin's socket.
+///
+/// # Errors
+/// It cannot be had: one sentence.
+pub(super) fn bind_admin(address: &ListenAddress) -> Result<Bound, StartError> {
+    bind(address, 1).map_err(|source| StartError { remedy: ADMIN_REMEDY, ..StartError::new("admin", source) })
+}
+
+pub(super) fn sockets(bound: Bound) -> Vec<std::net::TcpListener> {
+    bound.workers.into_iter().flatten().collect()
+}
+
+/// The same, with what is for the whole process shared out to so many workers: `connections.max_idle`.
+pub(super) fn shared_out(said: &Config, workers: usize) -> Config {
+    let mut config = said.clone();
+    for pool in &mut config.pools {
+        let pool = Arc::make_mut(pool);
+        pool.connections.max_idle = pool.connections.max_idle.div_ceil(workers);
+    }
+    config
+}
+
+fn start_threads(crew: &mut Crew, (control, work): (Control, Work), workers: Vec<Worker>) -> io::Result<()> {
+    crew.start("control", move || control.run(work))?;
     for (index, worker) in workers.into_iter().enumerate() {
         let run = move || {
             shard::enter(index);
@@ -268,137 +324,10 @@ fn start_threads(crew: &mut Crew, control: Control, workers: Vec<Worker>) -> io:
     Ok(())
 }
 
-/// The first lines of the log: before any thread has something to say.
-fn announce(config: &Config, workers: usize, listeners: &[Opened], admin: Option<SocketAddr>) {
-    events::starting(config.file.as_deref(), workers);
-    for (listener, _, bound) in listeners {
-        let scheme = if listener.tls.is_some() { "https" } else { "http" };
-        for address in &bound.addresses {
-            let both = address.is_ipv6() && matches!(listener.address, ListenAddress::Any(_));
-            events::listening(&listener.name, scheme, *address, both);
-        }
-        let handed = matches!(listener.address, ListenAddress::Handed(_));
-        for shared in &bound.shared {
-            events::listening_at(&listener.name, scheme, &shared.name, handed);
-        }
-    }
-    if let Some(address) = admin {
-        events::admin_listening(address);
-    }
-}
-
-/// Where causeway itself listens.
-fn own<'a>(all: impl Iterator<Item = (&'a ListenAddress, &'a Bound)>) -> Vec<SocketAddr> {
-    let port = |bound: &Bound| bound.addresses.first().map_or(0, SocketAddr::port);
-    all.flat_map(|(address, bound)| {
-        let shared = bound.shared.iter().filter_map(|shared| shared.address);
-        here::sockets(address, port(bound)).into_iter().chain(shared)
-    })
-    .collect()
-}
-
-/// What runs on a worker thread.
-struct Worker {
-    proxy: Arc<Proxy>,
-    listeners: Vec<Share>,
-    drain: Drain,
-}
-
-impl Worker {
-    async fn run(self) {
-        let service = Arc::new(Front::new(self.proxy));
-        let asleep = Asleep::default();
-        tokio::spawn(give_back(asleep.clone()));
-        let mut loops = tokio::task::JoinSet::new();
-        for Share { listener, secure, permits, sockets, shared, taken } in self.listeners {
-            let served = || (Arc::clone(&listener), secure.clone());
-            let (drain, asleep, service) = (|| self.drain.clone(), || asleep.clone(), || service.clone());
-            for socket in sockets {
-                loops.spawn(accept::run(socket, served(), permits.clone(), drain(), asleep(), service()));
-            }
-            for shared in shared {
-                loops.spawn(accept::run_shared(shared, served(), permits.clone(), drain(), asleep(), service()));
-            }
-            for taker in taken {
-                loops.spawn(accept::take(taker, served(), permits.clone(), drain(), asleep(), service()));
-            }
-        }
-        while let Some(ended) = loops.join_next().await {
-            match ended {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => events::fatal(format_args!("a listening socket cannot be served: {error}")),
-                Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-            }
-        }
-        self.drain.ended().await;
-    }
-}
-
-/// Connections that fall asleep let go of most of their memory; this hands it to the system. Once for all that do so in a
-/// while, never for a request; without an event, nothing wakes.
-async fn give_back(asleep: Asleep) {
-    loop {
-        asleep.more().await;
-        tokio::time::sleep(GIVE_BACK).await;
-        sys::give_back_memory();
-    }
-}
-
-/// A listener on one worker.
-struct Share {
-    listener: Arc<Listener>,
-    secure: Option<Arc<Secure>>,
-    permits: Permits,
-    sockets: Vec<std::net::TcpListener>,
-    /// Of the sockets that there is one of, those that this worker accepts from for all,
-    shared: Vec<(Shared, Spread)>,
-    /// and those of the other workers.
-    taken: Vec<Taker>,
-}
-
-/// A listener with its sockets.
-type Opened = (Arc<Listener>, Option<Arc<Secure>>, Bound);
-
-/// Each worker's sockets of each listener; the limit of a listener's connections is one for all workers.
-fn shares(listeners: Vec<Opened>, count: usize) -> (Vec<admin::Door>, Vec<Vec<Share>>) {
-    let mut doors = Vec::new();
-    let mut shares: Vec<Vec<Share>> = (0..count).map(|_| Vec::new()).collect();
-    let automatic = listeners.iter().filter(|(listener, ..)| listener.connections_limit.is_none()).count();
-    let mut turn = 0;
-    for (listener, secure, bound) in listeners {
-        let permits = Permits::new(listener.connections_limit, automatic);
-        let addresses = bound.addresses.iter().map(|address| address.to_string().into());
-        let addresses = addresses.chain(bound.shared.iter().map(|shared| Arc::clone(&shared.name))).collect();
-        let name = Arc::clone(&listener.name);
-        doors.push(admin::Door { name, addresses, permits: permits.clone(), secure: secure.clone() });
-        for (share, sockets) in shares.iter_mut().zip(bound.workers) {
-            let (listener, secure) = (Arc::clone(&listener), secure.clone());
-            let permits = permits.clone();
-            share.push(Share { listener, secure, permits, sockets, shared: Vec::new(), taken: Vec::new() });
-        }
-        for shared in bound.shared {
-            // Another worker for each: none has all of that work.
-            let own = turn % count;
-            turn += 1;
-            let (spread, takers) = spread::over(count, own);
-            let mut last: Vec<&mut Share> = shares.iter_mut().filter_map(|share| share.last_mut()).collect();
-            last.iter_mut().zip(takers).for_each(|(share, taker)| share.taken.extend(taker));
-            if let Some(share) = last.get_mut(own) {
-                share.shared.push((shared, spread));
-            }
-        }
-    }
-    (doors, shares)
-}
-
 /// The soft limit of open files becomes the hard one: the kernel's default of 1,024 is for programs that use select(2).
 fn raise_file_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     // Where that is not permitted, the soft limit stays, and "auto" counts with it.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
-}
-
-fn failed(what: &str, source: io::Error) -> StartError {
-    StartError { what: what.to_owned(), source, remedy: "" }
 }

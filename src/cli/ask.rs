@@ -1,4 +1,4 @@
-//! How a command asks the running proxy: which address, one GET or PUT, and why there was no answer.
+//! How a command asks the running proxy: which address, one GET, PUT or POST, and why there was no answer.
 //!
 //! Nothing can take longer than its limit, name servers included. What comes back is not believed: it may be anybody's.
 
@@ -15,6 +15,9 @@ use crate::config::{self, Flags};
 
 use super::run::variable;
 
+/// How an answer begins.
+const HTTP: &[u8] = b"HTTP/1.";
+
 /// A question.
 #[derive(Clone, Debug)]
 pub(super) struct Question {
@@ -30,10 +33,10 @@ pub(super) struct Question {
     pub(super) most: u64,
 }
 
-/// What a change says: the operator's word, and by what right.
+/// What a change says, and by what right.
 #[derive(Clone, Debug)]
 pub(super) struct Change {
-    /// JSON.
+    /// JSON, or nothing.
     pub(super) body: String,
     /// For an admin on another machine.
     pub(super) token: Option<Token>,
@@ -87,10 +90,15 @@ impl Question {
 
     /// Says something once, by PUT.
     pub(super) fn put(self, change: Change) -> Result<Answer, Unasked> {
-        self.send(Some(change))
+        self.send(Some(("PUT", change)))
     }
 
-    fn send(self, change: Option<Change>) -> Result<Answer, Unasked> {
+    /// The same by POST.
+    pub(super) fn post(self, change: Change) -> Result<Answer, Unasked> {
+        self.send(Some(("POST", change)))
+    }
+
+    fn send(self, change: Option<(&'static str, Change)>) -> Result<Answer, Unasked> {
         let (send, receive) = mpsc::channel();
         let limit = self.limit;
         // On a thread of its own: a name server has clocks of its own.
@@ -101,7 +109,7 @@ impl Question {
         receive.recv_timeout(limit).unwrap_or_else(|_| late())
     }
 
-    fn at(&self, admin: String, change: Option<&Change>) -> Result<Answer, Unasked> {
+    fn at(&self, admin: String, change: Option<&(&'static str, Change)>) -> Result<Answer, Unasked> {
         let begun = Instant::now();
         let addresses = admin.to_socket_addrs();
         let addresses = addresses.map_err(|error| Unasked(format!("cannot use the admin address {admin}: {error}")))?;
@@ -121,7 +129,12 @@ impl Question {
     }
 
     /// Host is the address that was dialled: a name could be anybody's, and gets no answer to some questions.
-    fn exchange(&self, address: SocketAddr, change: Option<&Change>, limit: Duration) -> io::Result<Vec<u8>> {
+    fn exchange(
+        &self,
+        address: SocketAddr,
+        change: Option<&(&'static str, Change)>,
+        limit: Duration,
+    ) -> io::Result<Vec<u8>> {
         let (begun, limit) = (Instant::now(), limit.max(Duration::from_millis(1)));
         let mut stream = TcpStream::connect_timeout(&address, limit)?;
         stream.set_write_timeout(Some(limit))?;
@@ -130,20 +143,31 @@ impl Question {
         let common = format!("{target} HTTP/1.1\r\nHost: {address}\r\nAccept: {accept}\r\nConnection: close\r\n");
         let whole = match change {
             None => format!("GET {common}\r\n"),
-            Some(Change { body, token }) => {
+            Some((method, Change { body, token })) => {
                 let right = token.as_ref().map(|token| format!("Authorization: Bearer {}\r\n", token.text()));
                 let (right, length) = (right.unwrap_or_default(), body.len());
-                format!("PUT {common}{right}Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}")
+                format!(
+                    "{method} {common}{right}Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+                )
             }
         };
         stream.write_all(whole.as_bytes())?;
-        let (mut answer, mut piece) = (Vec::new(), [0; 16 << 10]);
+        let (mut answer, mut piece, mut whole) = (Vec::new(), [0; 16 << 10], None);
         while (answer.len() as u64) <= self.most {
             let left = limit.saturating_sub(begun.elapsed()).max(Duration::from_millis(1));
             stream.set_read_timeout(Some(left))?;
             match stream.read(&mut piece)? {
                 0 => break,
                 read => answer.extend_from_slice(&piece[..read]),
+            }
+            // What is no HTTP need not be waited for.
+            let begun = answer.len().min(HTTP.len());
+            if answer[..begun] != HTTP[..begun] {
+                break;
+            }
+            whole = whole.or_else(|| length(&answer));
+            if whole.is_some_and(|whole| answer.len() >= whole) {
+                break;
             }
         }
         Ok(answer)
@@ -157,8 +181,12 @@ fn address(flag: Option<&str>) -> Result<String, Unasked> {
         return match config::load(&Flags::default(), &variable).map(|loaded| loaded.config.admin) {
             Ok(Some(admin)) => Ok(admin.reached_at().to_string()),
             Ok(None) => Err(Unasked("the config has the admin address off, so there is nobody to ask".to_owned())),
-            // A proxy started with flags alone has no config to be found here.
-            Err(_) => Ok(ADMIN.to_string()),
+            // A file that is wrong elsewhere still says where the proxy is that runs with the one before it. And one started with
+            // flags alone has no config to be found here.
+            Err(_) => match config::load::admin_said(&variable) {
+                Some(said) if !said.is_empty() => address(Some(&said)),
+                _ => Ok(ADMIN.to_string()),
+            },
         };
     };
     let said = said.strip_prefix("http://").unwrap_or(&said).trim_end_matches('/');
@@ -170,6 +198,15 @@ fn address(flag: Option<&str>) -> Result<String, Unasked> {
     } else {
         Ok(said.to_owned())
     }
+}
+
+/// How long all of it is, once its head is there and says so: who does not close the connection is not waited for.
+fn length(answer: &[u8]) -> Option<usize> {
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n")?;
+    let head = std::str::from_utf8(&answer[..end]).ok()?;
+    let mut fields = head.lines().skip(1).filter_map(|line| line.split_once(':'));
+    let (_, length) = fields.find(|(name, _)| name.eq_ignore_ascii_case("content-length"))?;
+    length.trim().parse::<usize>().ok()?.checked_add(end + 4)
 }
 
 fn read(admin: String, raw: &[u8], most: u64) -> Answer {
@@ -222,6 +259,19 @@ mod tests {
     #[test]
     fn a_value_cannot_change_the_request() {
         assert_eq!(escaped("a b\r\n&é"), "a%20b%0D%0A%26%C3%A9");
+    }
+
+    #[test]
+    fn the_head_says_how_long_an_answer_is() {
+        assert_eq!(length(b"HTTP/1.1 200 OK\r\nContent-length: 2\r\n\r\nab"), Some(40));
+        for open in [
+            &b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n"[..],
+            b"HTTP/1.1 200 OK\r\n\r\nContent-Length: 2\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 18446744073709551615\r\n\r\n",
+        ] {
+            assert_eq!(length(open), None);
+        }
     }
 
     #[test]

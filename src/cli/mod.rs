@@ -12,6 +12,7 @@ pub mod healthcheck;
 pub mod operator;
 pub mod origin;
 pub mod probe;
+pub mod reload;
 pub mod run;
 pub mod status;
 
@@ -31,6 +32,8 @@ use crate::config::{self, Flags, LoadError, Loaded, problem};
 const EXIT_USAGE: u8 = 2;
 /// No running proxy answers (EX_UNAVAILABLE).
 const EXIT_NO_PROXY: u8 = 69;
+/// The configuration cannot be used (EX_CONFIG).
+const EXIT_CONFIG: u8 = 78;
 
 /// A reverse proxy that tries every upstream it safely can before it gives up, and then tells you why
 #[derive(Parser, Debug)]
@@ -48,6 +51,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Find every problem of a config file
     Check(check::CheckArgs),
+    /// Put the changed config in force without a restart; HUP does the same
+    Reload(reload::ReloadArgs),
     /// Test each upstream, phase by phase, and say what to change
     Probe(probe::ProbeArgs),
     /// The running proxy's pools at a glance
@@ -87,6 +92,7 @@ fn with(words: Vec<OsString>) -> ExitCode {
         Ok(Command::Run(args)) => run::run(args),
         Ok(Command::Demo(args)) => demo::run(&args),
         Ok(Command::Check(args)) => check::run(&args),
+        Ok(Command::Reload(args)) => reload::run(&args),
         Ok(Command::Probe(args)) => probe::run(&args),
         Ok(Command::Status(args)) => status::run(&args),
         Ok(Command::Drain(args)) => operator::drain(&args),

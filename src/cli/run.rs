@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::app;
-use crate::config::Flags;
+use crate::config::{self, Flags};
 
 /// The words of `causeway run`. Flag beats environment beats file beats default.
 #[derive(Args, Debug)]
@@ -31,14 +31,24 @@ pub struct RunArgs {
     /// Sets any key of the file, e.g. pool.app.timeouts.read=5s; may be given more than once
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
+    /// Reloads when the content of the config file changes
+    #[arg(long)]
+    watch: bool,
 }
 
 /// Loads the config and runs until a signal or a failure.
 #[must_use]
 pub fn run(args: RunArgs) -> ExitCode {
-    let RunArgs { config, listen, upstreams, health_path, admin, set } = args;
-    match super::configuration(&Flags { config, listen, upstreams, health_path, admin, set }) {
-        Ok(loaded) => app::run(loaded.config, &loaded.warnings),
+    let RunArgs { config, listen, upstreams, health_path, admin, set, watch } = args;
+    let flags = Flags { config, listen, upstreams, health_path, admin, set };
+    match super::configuration(&flags) {
+        Ok(loaded) if watch && loaded.config.file.is_none() => {
+            let why = "causeway: --watch reloads when the config file changes, and this starts without one. Take --watch out, \
+                       or name a file with --config\n";
+            let _ = std::io::stderr().write_all(why.as_bytes());
+            ExitCode::from(2)
+        }
+        Ok(loaded) => app::run(loaded, &|| config::load(&flags, &variable), watch),
         Err((text, code)) => {
             let _ = std::io::stderr().write_all(text.as_bytes());
             ExitCode::from(code)

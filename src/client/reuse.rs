@@ -1,6 +1,6 @@
 //! Kept connections, filed by endpoint: last in, first out, each with its limits. Nothing here grows without a bound,
 //! and what is past its limit is closed within about a second, asked for or not. Those that the upstream closed first, and
-//! those that live on, tell of the upstream's own idle clock. Pure but for [`Kept::keep`]'s sweeper.
+//! those that live on, tell of the upstream's own idle clock. Those of upstreams that left are closed as soon. Pure but for [`Kept::keep`]'s sweeper.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -17,6 +17,9 @@ pub(super) trait Keep: Send + 'static {
     /// Has the other side closed it, or is anything on its way in? With `watch`, it notes the moment of the next such event
     /// by itself.
     fn look(&mut self, watch: bool) -> Look;
+
+    /// Is there still somebody who may use it? Its upstream may have left, or be spoken to otherwise now.
+    fn is_wanted(&self) -> bool;
 
     /// How long it may be idle as things are now, where its own limit is this.
     fn within(&self, idle: Duration) -> Duration;
@@ -196,7 +199,7 @@ impl<C: Keep> Shelf<C> {
         self.endpoints.retain(|_, queue| {
             let mut told = false;
             queue.retain_mut(|idle| {
-                if !idle.is_open(true) {
+                if !idle.connection.is_wanted() || !idle.is_open(true) {
                     return false;
                 }
                 // The first was idle for longest: it says most.
@@ -225,6 +228,9 @@ mod tests {
     impl Keep for Fake {
         fn look(&mut self, _: bool) -> Look {
             if self.1 { Look::Open } else { Look::Closed(None) }
+        }
+        fn is_wanted(&self) -> bool {
+            self.0 != 800
         }
         fn within(&self, idle: Duration) -> Duration {
             if self.0 == LEARNT.load(Ordering::Relaxed) as u32 { idle.min(S) } else { idle }
@@ -294,6 +300,15 @@ mod tests {
         assert_eq!(number(kept.take(1, false, now + S)), None);
         kept.put(1, Fake(900, true), limits(now, 4 * S, 9), now);
         assert!(!kept.sweep(now + S / 2) && kept.sweep(now + S));
+    }
+
+    #[test]
+    fn what_nobody_may_use_any_more_goes_with_the_next_sweep() {
+        let (kept, now) = (Kept::new(), Instant::now());
+        kept.put(1, Fake(800, true), limits(now, 4 * S, 9), now);
+        kept.put(2, Fake(801, true), limits(now, 4 * S, 9), now);
+        assert!(!kept.sweep(now + S / 2));
+        assert_eq!(kept.shelf().endpoints.keys().collect::<Vec<_>>(), [&2]);
     }
 
     #[test]

@@ -46,6 +46,16 @@ pub struct Pair {
     pub certified: Arc<CertifiedKey>,
 }
 
+impl PartialEq for Pair {
+    /// The same files with the same in them: a certificate has one key.
+    fn eq(&self, other: &Self) -> bool {
+        let files = |pair: &Self| (pair.cert.clone(), pair.key.clone(), pair.open);
+        files(self) == files(other) && self.certified.cert == other.certified.cert
+    }
+}
+
+impl Eq for Pair {}
+
 impl fmt::Debug for Pair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pair").field("cert", &self.cert).field("names", &self.names).finish_non_exhaustive()
@@ -121,6 +131,15 @@ pub struct Authorities {
     /// Themselves.
     pub roots: Arc<RootCertStore>,
 }
+
+impl PartialEq for Authorities {
+    /// The same file with the same in it.
+    fn eq(&self, other: &Self) -> bool {
+        self.file == other.file && self.roots.roots == other.roots.roots
+    }
+}
+
+impl Eq for Authorities {}
 
 impl fmt::Debug for Authorities {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

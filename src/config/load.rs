@@ -122,6 +122,19 @@ pub fn load_from(places: &[PathBuf], flags: &Flags, env: &dyn Fn(&str) -> Option
     compiled.map(|(config, warnings)| Loaded { config, warnings }).map_err(LoadError::Problems)
 }
 
+/// Where the admin answers, by a file that is wrong elsewhere; `None`: it does not say so.
+#[must_use]
+pub fn admin_said(env: &dyn Fn(&str) -> Option<String>) -> Option<String> {
+    let named = env("CAUSEWAY_CONFIG").filter(|value| !value.is_empty()).map(PathBuf::from);
+    let (text, path) = match named {
+        Some(path) => (read(&path).ok()?, path),
+        None => first(&PLACES.map(PathBuf::from)).ok().flatten()?,
+    };
+    let name = path.display().to_string();
+    let sources = gather(Some(File { name: &name, text: &text }), &Flags::default(), env);
+    sources.root.table("admin")?.get("address")?.node.text().map(str::to_owned)
+}
+
 impl Config {
     /// Compiles the text of a file called `causeway.toml` in the current folder, with no flags and no environment.
     ///

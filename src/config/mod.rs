@@ -8,8 +8,10 @@
 pub mod address;
 mod advice;
 pub mod certificate;
+pub mod changes;
 pub mod compile;
 mod context;
+pub mod document;
 mod expand;
 pub mod file;
 pub mod here;
@@ -25,6 +27,7 @@ pub mod trust;
 pub mod units;
 
 pub use address::{Address, Endpoint, Host, ListenAddress};
+pub use changes::{Change, What, changes};
 pub use context::Known;
 pub use load::{LoadError, Loaded, load};
 pub use model::Config;

@@ -29,12 +29,12 @@ pub use pool::{
     Balance, Buffers, Check, Connections, Entry, GrpcCheck, HashKey, Health, HostHeader, HttpCheck, Limits, Passive,
     Pool, Retry, Statuses, Timeouts,
 };
-pub use pool_tls::PoolTls;
+pub use pool_tls::{Contents, PoolTls};
 pub use secure::ListenerTls;
 pub use token::Token;
 
 /// Everything that was said, with the defaults for what was not.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// This proxy, in Proxy-Status and Via.
     pub name: Arc<str>,
@@ -78,7 +78,7 @@ impl Networks {
 }
 
 /// `[listener.NAME]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
     /// Its name in the config; `main` for the short form `listen`.
     pub name: Arc<str>,
@@ -127,7 +127,7 @@ impl Default for Protocols {
 }
 
 /// `[log]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {
     /// The least severe event that is logged.
     pub level: Level,
@@ -173,7 +173,7 @@ pub enum AccessFormat {
 }
 
 /// `[shutdown]`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shutdown {
     /// `/readyz` says no, new requests still come in.
     pub grace: Duration,
@@ -182,7 +182,7 @@ pub struct Shutdown {
 }
 
 /// `[route.NAME]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     /// Its name in the config.
     pub name: Arc<str>,
@@ -212,7 +212,7 @@ pub enum HostPattern {
 }
 
 /// What a route does.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Send it to a pool.
     Forward(Box<Forward>),
@@ -223,7 +223,7 @@ pub enum Action {
 }
 
 /// A route to a pool, with the pool's settings already merged with the route's own.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forward {
     /// Index into [`Config::pools`].
     pub pool: usize,
@@ -251,7 +251,7 @@ pub enum Piece {
 }
 
 /// `respond = { status, file | body, content_type, retry_after }`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Respond {
     /// 200 to 599.
     pub status: u16,
@@ -264,7 +264,7 @@ pub struct Respond {
 }
 
 /// `[errors]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Errors {
     /// What clients are told.
     pub detail: Detail,

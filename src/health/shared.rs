@@ -199,6 +199,15 @@ impl Health {
         change
     }
 
+    /// It is checked no more: who was unknown, or evicted by checks, is ready, if nothing else holds.
+    pub fn checks_end(&self, now: Instant) -> Option<Transition> {
+        let mut inner = self.lock();
+        let change = inner.machine.unchecked(now);
+        (inner.check_failure, inner.next_check) = (None, None);
+        self.publish(&inner, change.as_ref(), now);
+        change
+    }
+
     /// Remembers a failure that is no check's and changes no state: a name without an address leaves nothing to check.
     pub fn note(&self, cause: Cause, why: String) {
         self.lock().check_failure = Some((cause, why));
@@ -213,6 +222,17 @@ impl Health {
     /// When the next check is planned, for texts.
     pub fn plan(&self, next_check: Instant) {
         self.lock().next_check = Some(next_check);
+    }
+
+    /// When the next check is planned; `None`: at once, for nobody has planned it.
+    #[must_use]
+    pub fn planned(&self) -> Option<Instant> {
+        self.lock().next_check
+    }
+
+    /// The next check is due at once: it is another one than before.
+    pub fn forget_plan(&self) {
+        self.lock().next_check = None;
     }
 
     /// Is it ready, and is that news since then: because it was not, or because something had failed?

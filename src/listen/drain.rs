@@ -27,6 +27,9 @@ struct Inner {
     running: TaskTracker,
     /// Connections alone.
     open: AtomicUsize,
+    /// Those that ended since the drain began.
+    ended: AtomicUsize,
+    tunnels: AtomicUsize,
 }
 
 /// How far the end has come.
@@ -57,10 +60,28 @@ impl Drain {
         self.step() >= Step::Cut
     }
 
+    /// Has all ended that it is the word for?
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.begun() && self.0.running.is_empty()
+    }
+
     /// Open connections, tunnels included.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.0.open.load(Ordering::Acquire)
+    }
+
+    /// Tunnels among them, and those in a stream of HTTP/2.
+    #[must_use]
+    pub fn tunnels(&self) -> usize {
+        self.0.tunnels.load(Ordering::Acquire)
+    }
+
+    /// Connections that have ended since the drain began; after the cut, those too that it ended.
+    #[must_use]
+    pub fn closed(&self) -> usize {
+        self.0.ended.load(Ordering::Acquire)
     }
 
     /// Starts the drain: accept loops take what waits in their backlog and close; each kept connection answers one more
@@ -90,7 +111,9 @@ impl Drain {
     /// Runs a tunnel on this worker, ended by the cut and waited for by [`Drain::ended`].
     pub fn spawn(&self, tunnel: impl Future<Output = ()> + Send + 'static) {
         let drain = self.clone();
+        let counted = Counted::of(self);
         tokio::spawn(self.0.running.track_future(async move {
+            let _counted = counted;
             tokio::select! {
                 () = tunnel => {}
                 () = drain.reached(Step::Cut) => {}
@@ -149,7 +172,27 @@ pub(super) struct Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
+        // In this order: whoever adds the two up misses none.
+        if self.drain.begun() {
+            self.drain.0.ended.fetch_add(1, Ordering::AcqRel);
+        }
         self.drain.0.open.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// One tunnel, for [`Drain::tunnels`].
+struct Counted(Drain);
+
+impl Counted {
+    fn of(drain: &Drain) -> Self {
+        drain.0.tunnels.fetch_add(1, Ordering::AcqRel);
+        Self(drain.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.0.tunnels.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -215,16 +258,20 @@ mod tests {
         waiting.await.unwrap();
         drop(open);
         drain.ended().await;
+        assert_eq!((drain.connections(), drain.closed()), (0, 1));
     }
 
     #[tokio::test]
     async fn a_tunnel_is_waited_for_and_ended_by_the_cut() {
         let drain = Drain::default();
         drain.spawn(std::future::pending());
+        drop(drain.connection());
         drain.begin();
+        assert_eq!((drain.tunnels(), drain.closed()), (1, 0));
         let mut ended = pin!(drain.ended());
         assert!(std::future::poll_fn(|cx| Poll::Ready(ended.as_mut().poll(cx).is_pending())).await);
         drain.cut();
         ended.await;
+        assert_eq!(drain.tunnels(), 0);
     }
 }

@@ -1,6 +1,7 @@
 //! Inbound I/O: sockets, connections, and the server side of each, HTTP/1.1 or HTTP/2.
 //!
-//! [`mod@bind`] opens a listener's sockets, or asks [`handed`] for them; [`accept`] takes connections under a limit, and by
+//! [`mod@bind`] opens a listener's sockets, or asks [`handed`] for them; [`accept`] takes connections for a [`stand`] under its
+//! limit ([`permits`]), and by
 //! [`spread`] for other workers too; [`proxy_protocol`] reads who the client behind a proxy is; [`conn`] drives one connection (clocks,
 //! refusals with a full answer, lingering close, client gone, hibernation) by its [`clocks`] and over a [`wire`], which is a
 //! plain [`stream`] or one of [`tls`]; [`answer`] and [`body`] are the two sides of an exchange, [`turn`] what these tell each
@@ -19,12 +20,14 @@ pub mod drain;
 mod h2;
 pub mod handed;
 mod introduced;
+pub mod permits;
 pub mod proxy_protocol;
 mod refusal;
 mod shared;
 mod sniff;
 mod socket;
 pub mod spread;
+pub mod stand;
 mod stream;
 pub mod tls;
 mod tunnel;
@@ -42,12 +45,13 @@ use http::{HeaderValue, Request, Response};
 use crate::cause::Failure;
 use crate::config::model::Listener;
 
-pub use accept::Permits;
 pub use asleep::Asleep;
 pub use bind::{Bound, bind};
 pub use body::RequestBody;
 pub use drain::Drain;
+pub use permits::Permits;
 pub use shared::Shared;
+pub use stand::Stand;
 pub use tls::{Secure, Session};
 pub use tunnel::{Switch, Tunnel};
 

@@ -6,7 +6,7 @@
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -28,6 +28,19 @@ pub struct Shared {
     pub address: Option<SocketAddr>,
     /// Removed when nothing is accepted any more.
     pub(super) file: Option<File>,
+}
+
+impl Shared {
+    /// Another descriptor of the socket.
+    ///
+    /// # Errors
+    /// The process has none left.
+    pub fn descriptor(&self) -> io::Result<OwnedFd> {
+        match &self.kind {
+            Kind::Tcp(socket) => socket.as_fd().try_clone_to_owned(),
+            Kind::Unix(socket) => socket.as_fd().try_clone_to_owned(),
+        }
+    }
 }
 
 /// Of which family it is.

@@ -5,15 +5,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 
+use super::permits::Permit;
 use super::socket::Loose;
 
 /// A connection on its way to another worker. No more wait than there are permits.
 pub(super) struct Passed {
     pub(super) socket: Loose,
     pub(super) peer: SocketAddr,
-    pub(super) permit: OwnedSemaphorePermit,
+    pub(super) permit: Permit,
     pub(super) seat: Seat,
 }
 

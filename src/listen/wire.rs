@@ -15,10 +15,10 @@ use bytes::{Bytes, BytesMut};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use super::drain::Open;
+use super::permits::Permit;
 use super::spread::Seat;
 use super::stream::Stream;
 use super::turn::Turn;
@@ -43,7 +43,7 @@ pub(super) struct Wire {
 
 /// What a connection holds for as long as its socket is open, tunnel or not.
 pub(super) struct Held {
-    pub(super) _permit: OwnedSemaphorePermit,
+    pub(super) _permit: Permit,
     pub(super) _open: Open,
     /// Its place on this worker, where all workers share the listening socket.
     pub(super) _seat: Option<Seat>,

@@ -30,7 +30,7 @@ impl Due {
         }
     }
 
-    /// Somebody was evicted. The guard is of the lock under which words are written and [`Due::set`] is called.
+    /// Somebody was evicted, or the members are others. The guard is of the lock under which words are written and [`Due::set`] is called.
     pub(super) fn look_again(&self, _guard: MutexGuard<'_, ()>) {
         self.at.store(0, Ordering::Relaxed);
     }

@@ -11,6 +11,7 @@ pub mod insight;
 pub mod pick;
 pub mod queue;
 pub mod recent;
+mod renew;
 pub mod report;
 pub mod resolve;
 pub mod room;
@@ -90,18 +91,22 @@ pub struct Members {
     pub balancer: Balancer,
     /// Some upstream has a limit of attempts at once.
     limited: bool,
+    /// The file's word that they are made for.
+    config: Arc<config::model::Pool>,
 }
 
 impl Members {
-    fn new(list: Vec<Arc<Upstream>>, config: &config::model::Pool, previous: Option<&Self>) -> Self {
+    fn new(list: Vec<Arc<Upstream>>, config: &Arc<config::model::Pool>, previous: Option<&Self>) -> Self {
         let member = |upstream: &Arc<Upstream>| Member {
             token: balance::token(&config.name, &upstream.id),
             weight: config.upstreams[upstream.entry].weight,
         };
         let members: Vec<Member> = list.iter().map(member).collect();
         let balancer = Balancer::new(&config.balance, &members, previous.map(|previous| &previous.balancer));
+        let former = list.iter().enumerate().filter_map(|(index, one)| Some((one.former.as_deref()?, index)));
+        let balancer = balancer.knowing(former.map(|(id, index)| (balance::token(&config.name, id), index)));
         let limited = list.iter().any(|upstream| upstream.limit < usize::MAX);
-        Self { list, balancer, limited }
+        Self { list, balancer, limited, config: Arc::clone(config) }
     }
 }
 
@@ -118,15 +123,11 @@ impl Pool {
     /// [`resolve`] has spoken.
     #[must_use]
     pub fn new(config: Arc<config::model::Pool>, now: Instant) -> Self {
-        let bell = Arc::default();
-        let member = |(index, entry): (usize, &Entry)| {
-            let dial = Endpoint::literal(&entry.address).map_or(Dial::Unresolved(None), |endpoint| endpoint.dial);
-            let endpoint = endpoint(&config, entry, dial);
-            let health = first_health(&config, &endpoint.dial, now);
-            let fresh = Upstream::fresh(&config, (index, entry.id()), endpoint, health, (now, &bell));
-            Arc::new(Upstream { ordinal: index + 1, ..fresh })
-        };
-        let list: Vec<_> = config.upstreams.iter().enumerate().map(member).collect();
+        let (bell, queue) = (Arc::default(), Queue::new());
+        let mut list = Vec::with_capacity(config.upstreams.len());
+        for said in config.upstreams.iter().enumerate() {
+            push(&mut list, Arc::new(first(&config, said, (now, &bell, &queue))));
+        }
         let members = Members::new(list, &config, None);
         let live = Live {
             members: ArcSwap::from_pointee(members),
@@ -134,7 +135,7 @@ impl Pool {
             evictions: Mutex::default(),
             due: Due::new(now),
             changes: watch::Sender::new(0),
-            queue: Queue::new(),
+            queue,
             budget: Budget::new(now),
             waiting: Room::default(),
             bell,
@@ -182,6 +183,9 @@ impl Pool {
         let Some(said) = self.config.upstreams.get(entry) else { return };
         let words = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let old = self.members.load();
+        if !Arc::ptr_eq(&old.config, &self.config) {
+            return; // a newer file is in force: its own names are asked for
+        }
         let mine: Vec<&Arc<Upstream>> = old.iter().filter(|upstream| upstream.entry == entry).collect();
         let dials = split(dial);
         if mine.iter().map(|upstream| &upstream.endpoint.dial).eq(&dials) {
@@ -195,9 +199,9 @@ impl Pool {
                 Some(same) => Upstream { id, endpoint: with_dial(&same.endpoint, dial), ..same.share() },
                 None => {
                     let health = first_health(&self.config, &dial, now);
-                    health.switch(words.on(&id, entry), now);
+                    health.switch(words.on(&id, &said.id()), now);
                     let endpoint = endpoint(&self.config, said, dial);
-                    Upstream::fresh(&self.config, (entry, id), endpoint, health, (now, &self.bell))
+                    Upstream::fresh(&self.config, (entry, id), endpoint, health, (now, &self.bell, &self.queue))
                 }
             }
         });
@@ -244,6 +248,18 @@ impl Pool {
         self.changes.send_modify(|count| *count = count.wrapping_add(1));
         self.queue.changed();
     }
+}
+
+/// The upstream of an entry of which nothing is known yet.
+fn first(
+    config: &config::model::Pool,
+    (index, entry): (usize, &Entry),
+    (now, bell, queue): (Instant, &Arc<Notify>, &Arc<Queue>),
+) -> Upstream {
+    let dial = Endpoint::literal(&entry.address).map_or(Dial::Unresolved(None), |endpoint| endpoint.dial);
+    let endpoint = endpoint(config, entry, dial);
+    let health = first_health(config, &endpoint.dial, now);
+    Upstream::fresh(config, (index, entry.id()), endpoint, health, (now, bell, queue))
 }
 
 /// Adds a member in the next place.

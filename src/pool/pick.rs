@@ -15,7 +15,6 @@ use fastrand::Rng;
 use crate::health::{Health, Permit, State};
 
 use super::balance::{self, Candidates, Latency, Share};
-use super::queue::Queue;
 use super::report::Told;
 use super::tried::Tried;
 use super::{Members, Pool, Upstream};
@@ -32,8 +31,6 @@ pub struct Choice {
     slow_start: Duration,
     belongs: Belongs,
     rng: Rng,
-    /// Where upstreams have limits: who is told of a free slot.
-    queue: Option<Arc<Queue>>,
 }
 
 /// What of a request says where it belongs.
@@ -80,8 +77,6 @@ pub struct Pick {
     /// The leave to try one that is evicted, until the outcome.
     pub(super) permit: Option<Permit>,
     pub(super) told: Told,
-    /// Is told when this ends, where upstreams have limits.
-    queue: Option<Arc<Queue>>,
 }
 
 impl Choice {
@@ -101,10 +96,9 @@ impl Choice {
     #[must_use]
     pub fn with_rng(pool: &Pool, rng: Rng) -> Self {
         let members = pool.members();
-        let queue = members.limited.then(|| Arc::clone(&pool.queue));
         let (last_resort, slow_start) = (pool.config.last_resort, pool.config.slow_start);
         let belongs = Belongs::default();
-        Self { members, tried: Tried::default(), last_resort, slow_start, belongs, rng, queue }
+        Self { members, tried: Tried::default(), last_resort, slow_start, belongs, rng }
     }
 
     /// The next upstream of this pool. `now` is asked for only where traffic has evicted somebody.
@@ -200,13 +194,7 @@ impl Choice {
             return None;
         }
         let last_resort = rank >= EVICTED;
-        let mut pick = Pick {
-            upstream: Arc::clone(upstream),
-            last_resort,
-            permit: None,
-            told: Told::Nothing,
-            queue: self.queue.clone(),
-        };
+        let mut pick = Pick { upstream: Arc::clone(upstream), last_resort, permit: None, told: Told::Nothing };
         if matches!(rank, PROBATION | PROBATION_BACKUP | LATE_PROBATION | LATE_PROBATION_BACKUP) {
             pick.permit = Some(upstream.health.claim(now())?);
         }
@@ -269,9 +257,7 @@ impl Drop for Pick {
     fn drop(&mut self) {
         // `SeqCst` for the sake of the queue: see `Queue::join`.
         self.upstream.in_flight.fetch_sub(1, Ordering::SeqCst);
-        if let Some(queue) = &self.queue {
-            queue.freed();
-        }
+        self.upstream.queue.freed();
     }
 }
 

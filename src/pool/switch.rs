@@ -1,10 +1,11 @@
 //! The operator's words on the upstreams of a pool, by id: they hold for those who come later, too (CONTRACT §9).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
+use crate::config::model::Entry;
 use crate::health::{Operator, Transition};
 
 use super::{Pool, Upstream};
@@ -27,16 +28,38 @@ impl std::error::Error for NotFound {}
 /// What the operator last said of each id.
 #[derive(Debug, Default)]
 pub(super) struct Words {
-    /// Of entries, by index: they cover all addresses.
-    entries: HashMap<usize, Operator>,
+    /// Of entries, by id: they cover all addresses.
+    entries: HashMap<Arc<str>, Operator>,
     /// Of single addresses (`NAME@IP`), said after the word on their entry.
     ones: HashMap<Arc<str>, Operator>,
 }
 
 impl Words {
     /// The word that holds for the upstream with this id, of this entry.
-    pub(super) fn on(&self, id: &str, entry: usize) -> Operator {
-        self.ones.get(id).or_else(|| self.entries.get(&entry)).copied().unwrap_or_default()
+    pub(super) fn on(&self, id: &str, entry: &str) -> Operator {
+        self.ones.get(id).or_else(|| self.entries.get(entry)).copied().unwrap_or_default()
+    }
+
+    /// The words for a new file: an entry that stays where it is takes its words along to its new id; one at another place has
+    /// those that were said of its id. `former`: for each new entry, which of the old ones it is.
+    pub(super) fn renew(&mut self, old: &[Entry], new: &[Entry], former: &[Option<usize>]) {
+        if self.entries.is_empty() && self.ones.is_empty() {
+            return;
+        }
+        let (entries, ones) = (std::mem::take(&mut self.entries), std::mem::take(&mut self.ones));
+        let moved: HashSet<Arc<str>> = former.iter().flatten().map(|&index| old[index].id()).collect();
+        for (entry, former) in new.iter().zip(former) {
+            let (id, before) = (entry.id(), former.map_or_else(|| entry.id(), |index| old[index].id()));
+            if former.is_none() && moved.contains(&before) {
+                continue;
+            }
+            let prefix = format!("{before}@");
+            let of = |one: &Arc<str>| Some(format!("{id}@{}", one.strip_prefix(&prefix)?).into());
+            self.ones.extend(ones.iter().filter_map(|(one, word)| Some((of(one)?, *word))));
+            if let Some(word) = entries.get(&before) {
+                self.entries.insert(id, *word);
+            }
+        }
     }
 }
 
@@ -54,9 +77,9 @@ impl Pool {
     ) -> Result<Vec<(Arc<Upstream>, Transition)>, NotFound> {
         let mut words = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let members = self.members();
-        let entry = self.config.upstreams.iter().position(|entry| *entry.id() == *id);
+        let entry = members.config.upstreams.iter().position(|entry| *entry.id() == *id);
         if let Some(entry) = entry {
-            words.entries.insert(entry, operator);
+            words.entries.insert(members.config.upstreams[entry].id(), operator);
             // Newer than the words on its single addresses, those who are away included.
             let prefix = format!("{id}@");
             words.ones.retain(|one, _| !one.starts_with(&prefix));

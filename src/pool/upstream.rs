@@ -8,12 +8,14 @@ use std::time::Instant;
 use tokio::sync::Notify;
 
 use crate::config::address::Dial;
+use crate::config::model::Entry;
 use crate::config::{self, Endpoint};
 use crate::health::{Health, IdleAge, State};
 use crate::observe::metrics::Meter;
 
 use super::balance::Latency;
 use super::insight::Insight;
+use super::queue::Queue;
 use super::recent::Recent;
 
 /// One upstream: where it is, how it is, how busy it is.
@@ -24,6 +26,8 @@ use super::recent::Recent;
 pub struct Upstream {
     /// The entry's name (else its address) while the entry has one address, else `NAME@IP`.
     pub id: Arc<str>,
+    /// The id that it had before, if it had another: clients with a cookie of that one stay.
+    pub former: Option<Arc<str>>,
     /// Its place among the members, from 1: what public texts call it (`app/1`).
     pub ordinal: usize,
     /// Its entry's index in the config.
@@ -48,6 +52,8 @@ pub struct Upstream {
     pub limit: usize,
     /// Used only while no other is usable.
     pub backup: bool,
+    /// Who waits for a slot: whoever leaves it tells, since the pool may have got limits meanwhile.
+    pub(super) queue: Arc<Queue>,
 }
 
 impl Upstream {
@@ -89,12 +95,13 @@ impl Upstream {
         (entry, id): (usize, Arc<str>),
         endpoint: Endpoint,
         health: Health,
-        (now, bell): (Instant, &Arc<Notify>),
+        (now, bell, queue): (Instant, &Arc<Notify>, &Arc<Queue>),
     ) -> Self {
         let said = config.upstreams.get(entry);
         Self {
             idle_age: Arc::new(IdleAge::new(Arc::clone(&config.name), Arc::clone(&id))),
             id,
+            former: None,
             ordinal: 0,
             entry,
             endpoint: Arc::new(endpoint),
@@ -104,11 +111,9 @@ impl Upstream {
             recent: Arc::new(Recent::new(now)),
             insight: Arc::new(Insight::new(Arc::clone(bell))),
             meter: Arc::default(),
-            limit: said
-                .and_then(|said| said.in_flight)
-                .or(config.limits.in_flight)
-                .map_or(usize::MAX, NonZeroUsize::get),
+            limit: limit(config, said),
             backup: said.is_some_and(|said| said.backup),
+            queue: Arc::clone(queue),
         }
     }
 
@@ -116,6 +121,7 @@ impl Upstream {
     pub(super) fn share(&self) -> Self {
         Self {
             id: Arc::clone(&self.id),
+            former: self.former.clone(),
             ordinal: self.ordinal,
             entry: self.entry,
             endpoint: Arc::clone(&self.endpoint),
@@ -128,6 +134,12 @@ impl Upstream {
             meter: Arc::clone(&self.meter),
             limit: self.limit,
             backup: self.backup,
+            queue: Arc::clone(&self.queue),
         }
     }
+}
+
+/// How many attempts at once an upstream of this entry may have.
+pub(super) fn limit(config: &config::model::Pool, said: Option<&Entry>) -> usize {
+    said.and_then(|said| said.in_flight).or(config.limits.in_flight).map_or(usize::MAX, NonZeroUsize::get)
 }

@@ -19,6 +19,13 @@ pub(super) fn stagger(index: usize, count: usize, timeout: Duration) -> Duration
     STEP.min(timeout / 4 / count) * index
 }
 
+/// When an upstream is checked for the first time by those who begin now, of so many: when it was planned, if somebody has
+/// checked it before; what is due by then is spread out as new ones are.
+pub(super) fn first(index: usize, count: usize, timeout: Duration, planned: Option<Instant>, now: Instant) -> Instant {
+    let soon = now + stagger(index, count, timeout);
+    planned.map_or(soon, |planned| planned.max(soon))
+}
+
 /// ±20 %, so that checks of many upstreams, and of many proxies, spread out. (CONTRACT §2 `health.interval`.)
 pub(super) fn jitter(pace: Duration, rng: &mut Rng) -> Duration {
     pace.mul_f64(0.8 + 0.4 * rng.f64())
@@ -64,6 +71,19 @@ mod tests {
             assert!(most <= 20, "round {round}: {most} of 1000 within 10 ms");
             moments.iter_mut().for_each(|moment| *moment += jitter(5000 * MS, &mut rng));
         }
+    }
+
+    #[test]
+    fn reloads_neither_hurry_checks_nor_put_them_off() {
+        let (now, timeout) = (Instant::now(), 2000 * MS);
+        let at = |planned| first(3, 10, timeout, planned, now);
+        assert_eq!(at(None), now + stagger(3, 10, timeout));
+        assert_eq!(at(Some(now + 4000 * MS)), now + 4000 * MS);
+        assert_eq!(at(now.checked_sub(MS)), at(None), "what is due is done");
+        // Begun anew every 1.2 s, each time with what was planned.
+        let planned = now + 4000 * MS;
+        let begun = |reload: u32| first(0, 1, timeout, Some(planned), now + 1200 * MS * reload);
+        assert!((0..=3).all(|reload| begun(reload) == planned));
     }
 
     proptest! {

@@ -10,20 +10,37 @@ use crate::pool::room::{Place, Room};
 
 /// The listeners that have such a limit, by name. They are few: a linear scan.
 #[derive(Debug)]
-pub(super) struct Caps(Vec<(Arc<str>, Room)>);
+pub(super) struct Caps(Vec<Cap>);
+
+#[derive(Debug)]
+struct Cap {
+    listener: Arc<str>,
+    most: NonZeroUsize,
+    room: Room,
+}
 
 impl Caps {
     pub(super) fn new(listeners: &[Listener]) -> Self {
-        let limited = listeners.iter().filter(|listener| listener.in_flight_limit.is_some());
-        Self(limited.map(|listener| (Arc::clone(&listener.name), Room::default())).collect())
+        Self(Vec::new()).renewed(listeners)
     }
 
-    /// A place for one request at this listener, of so many; `None` where nobody counts.
+    /// For the listeners of a new file: those that stay limited keep their counts.
+    pub(super) fn renewed(&self, listeners: &[Listener]) -> Self {
+        let room = |name: &Arc<str>| self.0.iter().find(|cap| cap.listener == *name).map(|cap| cap.room.clone());
+        let cap = |listener: &Listener| {
+            let (listener, most) = (Arc::clone(&listener.name), listener.in_flight_limit?);
+            Some(Cap { room: room(&listener).unwrap_or_default(), listener, most })
+        };
+        Self(listeners.iter().filter_map(cap).collect())
+    }
+
+    /// A place for one request at this listener; `None` where nobody counts. Its limit is that of the file in force, however
+    /// old the connection is.
     ///
     /// # Errors
     /// When all are taken.
-    pub(super) fn enter(&self, name: &Arc<str>, most: NonZeroUsize) -> Result<Option<Place>, Failure> {
-        let Some((_, room)) = self.0.iter().find(|(own, _)| own == name) else { return Ok(None) };
+    pub(super) fn enter(&self, name: &Arc<str>) -> Result<Option<Place>, Failure> {
+        let Some(Cap { most, room, .. }) = self.0.iter().find(|cap| cap.listener == *name) else { return Ok(None) };
         let full = || Failure::new(Cause::ProxyBusy).limit(format!("{most} (limit: limits.in_flight)"));
         room.enter(most.get()).map(Some).ok_or_else(full)
     }
@@ -35,14 +52,18 @@ mod tests {
 
     #[test]
     fn only_a_listener_with_a_limit_counts() {
-        let caps = Caps(vec![("web".into(), Room::default())]);
-        let two = NonZeroUsize::new(2).unwrap();
-        let places = [caps.enter(&"web".into(), two), caps.enter(&"web".into(), two)];
+        let most = |most| NonZeroUsize::new(most).unwrap();
+        let caps = Caps(vec![Cap { listener: "web".into(), most: most(2), room: Room::default() }]);
+        let places = [caps.enter(&"web".into()), caps.enter(&"web".into())];
         assert!(places.iter().all(|place| matches!(place, Ok(Some(_)))));
-        let refused = caps.enter(&"web".into(), two).unwrap_err();
+        let refused = caps.enter(&"web".into()).unwrap_err();
         assert_eq!((refused.cause, refused.own_status()), (Cause::ProxyBusy, 503));
-        drop(places);
-        assert!(matches!(caps.enter(&"web".into(), two), Ok(Some(_))));
-        assert!(matches!(caps.enter(&"other".into(), two), Ok(None)));
+        let room = caps.0[0].room.clone();
+        let more = Caps(vec![Cap { listener: "web".into(), most: most(3), room }]);
+        let third = more.enter(&"web".into());
+        assert!(matches!(third, Ok(Some(_))) && more.enter(&"web".into()).is_err(), "the first two are counted");
+        drop((places, third));
+        assert!(matches!(caps.enter(&"web".into()), Ok(Some(_))));
+        assert!(matches!(caps.enter(&"other".into()), Ok(None)));
     }
 }

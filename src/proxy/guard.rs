@@ -29,11 +29,15 @@ pub(super) struct Passed<'a> {
     pub(super) max_forwards: Option<u32>,
 }
 
-/// Looks at the head. `via`: our own token, whose coming back is a loop.
+/// Looks at the head. `own`: whether a token in Via is ours: its coming back is a loop.
 ///
 /// # Errors
 /// The refusal, as a [`Failure`] of the client's (or `loop_detected`).
-pub(super) fn check<'a>(parts: &'a request::Parts, notes: &Notes<'a>, via: &str) -> Result<Passed<'a>, Failure> {
+pub(super) fn check<'a>(
+    parts: &'a request::Parts,
+    notes: &Notes<'a>,
+    own: impl Fn(&str) -> bool,
+) -> Result<Passed<'a>, Failure> {
     if parts.method == Method::CONNECT {
         if let Some(protocol) = parts.extensions.get::<Protocol>() {
             let seen = format!("CONNECT for \"{}\": over HTTP/2, causeway carries websocket alone", protocol.as_str());
@@ -47,7 +51,9 @@ pub(super) fn check<'a>(parts: &'a request::Parts, notes: &Notes<'a>, via: &str)
     let host = host(parts, notes)?;
     let expects_continue = notes.expect && expectation(parts)?;
     if notes.via
-        && values(&parts.headers, &header::VIA).any(|member| member.split_ascii_whitespace().nth(1) == Some(via))
+        && let Some(via) = values(&parts.headers, &header::VIA)
+            .filter_map(|member| member.split_ascii_whitespace().nth(1))
+            .find(|token| own(token))
     {
         // The token goes back with the answer, so that the one that sent the request round knows whose fault it is.
         return Err(Failure::new(Cause::LoopDetected).seen(via));
@@ -239,8 +245,8 @@ mod tests {
             request = request.header(*name, *value);
         }
         let (parts, ()) = request.body(()).unwrap().into_parts();
-        let passed =
-            check(&parts, &Notes::of(&parts.headers), "causeway-0a1b2c").map_err(|failure| failure.own_status())?;
+        let passed = check(&parts, &Notes::of(&parts.headers), |token| token == "causeway-0a1b2c")
+            .map_err(|failure| failure.own_status())?;
         Ok(Passed { host: passed.host.map(|host| Cow::Owned(host.into_owned())), ..passed })
     }
 

@@ -26,6 +26,7 @@ mod notes;
 mod own;
 mod panic;
 mod record;
+mod renew;
 mod replay;
 pub mod respond;
 pub mod retry;
@@ -76,6 +77,8 @@ pub struct Proxy {
     /// `1.1 NAME-xxxxxx`, and the token alone.
     via: HeaderValue,
     via_token: String,
+    /// The tokens of names that it had before: a request with one of them comes round, too.
+    via_before: Vec<String>,
     /// How many requests each listener has that may have only so many.
     caps: Caps,
     /// What the layers of routes remember between requests.
@@ -103,13 +106,11 @@ impl Proxy {
         incidents: Arc<Incidents>,
         hooks: Hooks,
     ) -> Self {
-        let via_token = format!("{}-{:06x}", config.name, fastrand::u32(..) & 0xff_ffff);
-        let via =
-            HeaderValue::from_str(&format!("1.1 {via_token}")).unwrap_or(HeaderValue::from_static("1.1 causeway"));
+        let (via, via_token) = renew::via(&config.name);
         let routes = Table::compile(config.routes.iter().cloned().map(Arc::new));
         let annotator = Annotator::of(&config);
         let (caps, memory) = (Caps::new(&config.listeners), Memory::new(&config));
-        let (requests, traces) = (meters(&config), Traces::off());
+        let (requests, traces) = (renew::requests(&config), Traces::off());
         Self {
             config,
             routes,
@@ -117,6 +118,7 @@ impl Proxy {
             annotator,
             via,
             via_token,
+            via_before: Vec::new(),
             caps,
             memory,
             access_log,
@@ -203,21 +205,6 @@ impl Proxy {
     }
 }
 
-/// A series for each listener and route.
-fn meters(config: &Config) -> Requests {
-    let pool = |route: &Route| match &route.action {
-        Action::Forward(forward) => {
-            config.pools.get(forward.pool).map(|pool| Arc::clone(&pool.name)).unwrap_or_default()
-        }
-        Action::Redirect(_) | Action::Respond(_) => Arc::default(),
-    };
-    let listeners = config.listeners.iter().map(|listener| Arc::clone(&listener.name));
-    Requests::new(
-        listeners.collect(),
-        config.routes.iter().map(|route| (Arc::clone(&route.name), pool(route))).collect(),
-    )
-}
-
 /// What a worker answers requests with: the service of the configuration in force.
 #[derive(Debug)]
 pub struct Front(ArcSwap<Service>);
@@ -267,7 +254,8 @@ impl Service {
         // 1. guard
         let notes = Notes::of(&parts.headers);
         let h2 = if parts.version == Version::HTTP_2 { guard::check_h2(parts, &conn.listener) } else { Ok(()) };
-        let checked = h2.and_then(|()| guard::check(parts, &notes, &self.proxy.via_token));
+        let own = |token: &str| self.proxy.is_own(token);
+        let checked = h2.and_then(|()| guard::check(parts, &notes, own));
         let checked = checked.and_then(|passed| {
             if conn.drain.last_second() { Err(Failure::new(Cause::ShuttingDown)) } else { Ok(passed) }
         });
@@ -286,11 +274,9 @@ impl Service {
             }
             return self.refuse(open, &asked, failure);
         }
-        if let Some(most) = conn.listener.in_flight_limit {
-            match self.proxy.caps.enter(&conn.listener.name, most) {
-                Ok(place) => open.place = place,
-                Err(failure) => return self.refuse(open, &asked, failure),
-            }
+        match self.proxy.caps.enter(&conn.listener.name) {
+            Ok(place) => open.place = place,
+            Err(failure) => return self.refuse(open, &asked, failure),
         }
 
         if conn.listener.redirect_https && !asked.ours.secure() {

@@ -2,7 +2,7 @@
 
 mod commands;
 mod drains;
-mod openapi;
+pub mod openapi;
 mod status;
 
 use std::net::SocketAddr;

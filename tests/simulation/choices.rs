@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use causeway::health::State;
-use causeway::pool::Upstream;
 use causeway::pool::pick::{Ask, Next};
+use causeway::pool::{Pool, Upstream};
 
 use super::Seen;
 use super::history::{History, Request};
@@ -28,14 +28,14 @@ impl History {
     /// The request asks for its next upstream; false: it has come to its end.
     pub fn chooses(&mut self, request: &mut Request, seen: &mut Seen) -> bool {
         let ask = Ask { replayable: request.replayable, unknown_too: self.rng.u8(..4) == 0 };
-        let left: Vec<Left> = request.choice.untried().map(|upstream| self.left(upstream)).collect();
+        let left: Vec<Left> = request.choice.untried().map(|upstream| self.left(&request.pool, upstream)).collect();
         let any = |which: &dyn Fn(&Left) -> bool| left.iter().any(which);
         let (ready, free) = (|l: &Left| l.state == State::Ready, |l: &Left| !l.full);
         let awaited = |l: &Left| l.state == State::Unknown && !l.nameless;
         let sure = |l: &Left| l.probation.0 && !l.full;
         let own = self.same_list(request);
         let now = self.now;
-        let next = request.choice.next(&self.pool, ask, || now);
+        let next = request.choice.next(&request.pool, ask, || now);
         // Who was looked for a moment ago need not be looked for again, nor by those with an old list.
         let looks = own && now.saturating_duration_since(self.looked) > Duration::from_millis(102);
         if own {
@@ -80,7 +80,7 @@ impl History {
                             seen.unknown += 1;
                         }
                         State::Evicted => {
-                            assert!(self.pool.config.last_resort, "the pool says when_all_evicted = \"fail\"");
+                            assert!(request.pool.config.last_resort, "the pool says when_all_evicted = \"fail\"");
                             assert!(!any(&|l| ready(l) || l.state == State::Unknown || sure(l)), "too early");
                             seen.last_resorts += 1;
                         }
@@ -99,7 +99,7 @@ impl History {
                 assert!(any(&|l| awaited(l)) && !ask.unknown_too, "nothing to wait for");
                 assert!(!any(&|l| ready(l) || sure(l)), "it waits, and somebody could be tried");
                 if self.rng.bool() {
-                    request.choice.renew(&self.pool);
+                    request.choice.renew(&request.pool);
                     request.renewed = true;
                     seen.renewals += 1;
                     assert!(self.same_list(request));
@@ -118,7 +118,7 @@ impl History {
                     // The record names these: draining, disabled, evicted.
                     let named = match one.state {
                         State::Draining | State::Disabled => true,
-                        State::Evicted => !self.pool.config.last_resort && !one.probation.0,
+                        State::Evicted => !request.pool.config.last_resort && !one.probation.0,
                         State::Ready | State::Unknown => false,
                     };
                     assert!(named, "it gives up while somebody could be tried");
@@ -143,8 +143,8 @@ impl History {
             && members.iter().zip(request.choice.members().iter()).all(|(one, other)| Arc::ptr_eq(one, other))
     }
 
-    fn left(&self, upstream: &Upstream) -> Left {
-        let model = &self.models[&upstream.endpoint.key];
+    fn left(&self, pool: &Pool, upstream: &Upstream) -> Left {
+        let model = &self.models[&upstream.meter.key()];
         Left {
             key: upstream.endpoint.key,
             state: model.state(),
@@ -152,7 +152,7 @@ impl History {
             full: model.in_flight >= upstream.limit,
             nameless: upstream.nameless(),
             probation: model.on_probation(self.now),
-            overdue: model.away.is_some_and(|away| self.now >= away.least + self.pool.config.passive.evict),
+            overdue: model.away.is_some_and(|away| self.now >= away.least + pool.config.passive.evict),
         }
     }
 }

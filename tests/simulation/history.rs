@@ -20,12 +20,11 @@ use super::Seen;
 use super::model::Model;
 use crate::pools::quick;
 
-/// The name among the upstreams.
-const NAME: &str = "app:80";
-
 /// A request on its way.
 pub struct Request {
     pub id: u64,
+    /// As the file had it when the request began.
+    pub pool: Arc<Pool>,
     pub choice: Choice,
     pub replayable: bool,
     pub tried: Vec<u64>,
@@ -41,7 +40,9 @@ pub struct History {
     pub policy: Policy,
     pub models: HashMap<u64, Model>,
     /// All that the operator said, in order.
-    words: Vec<(String, Operator)>,
+    pub words: Vec<(String, Operator)>,
+    /// There was a new file: an upstream may have more requests than it may have now.
+    pub reloaded: bool,
     pub requests: Vec<Request>,
     begun: u64,
     pub now: Instant,
@@ -65,14 +66,7 @@ impl History {
             upstream.backup = rng.f64() < backups;
             upstream.in_flight = NonZeroUsize::new(rng.usize(1..4)).filter(|_| rng.f64() < limits);
         }
-        let evict = Duration::from_millis(rng.u64(500..5000));
-        let passive = Passive {
-            connect_failures: NonZeroU32::new(rng.u32(0..4)),
-            gateway_failures: NonZeroU32::new(rng.u32(0..4)),
-            evict,
-            evict_max: evict * rng.u32(1..9),
-            max_evicted: [0, 34, 50, 80, 100][rng.usize(..5)],
-        };
+        let passive = passive(&mut rng);
         let health = (rng.u8(..4) > 0).then(|| quick(Check::Tcp));
         let pool = model::Pool::new("app", upstreams);
         let config = model::Pool { last_resort: rng.bool(), health, passive, ..pool };
@@ -80,7 +74,8 @@ impl History {
         let now = Instant::now();
         let pool = Arc::new(Pool::new(Arc::new(config), now));
         let (models, words, requests) = (HashMap::new(), vec![], vec![]);
-        let mut history = Self { rng, pool, policy, models, words, requests, begun: 0, now, looked: now };
+        let mut history =
+            Self { rng, pool, policy, models, words, reloaded: false, requests, begun: 0, now, looked: now };
         history.meet(&mut Seen::default());
         history
     }
@@ -92,7 +87,8 @@ impl History {
                 0..22 => self.check(seen),
                 22..35 => self.begin(),
                 35..91 => self.step(seen),
-                91..94 => self.names(seen),
+                91..93 => self.names(seen),
+                93 => self.reload(seen),
                 94..97 => self.switch(seen),
                 _ => self.luck(),
             }
@@ -110,11 +106,11 @@ impl History {
     }
 
     pub fn model(&mut self, upstream: &Upstream) -> &mut Model {
-        self.models.get_mut(&upstream.endpoint.key).expect("every member was met")
+        self.models.get_mut(&upstream.meter.key()).expect("every member was met")
     }
 
     /// Makes models of new members.
-    fn meet(&mut self, seen: &mut Seen) {
+    pub fn meet(&mut self, seen: &mut Seen) {
         for upstream in self.pool.members().iter() {
             let (luck, now) = (self.rng.f64(), self.now);
             let id = self.pool.config.upstreams[upstream.entry].id();
@@ -122,7 +118,7 @@ impl History {
             let operator = self.words.iter().rfind(word).map(|(_, operator)| *operator).unwrap_or_default();
             let dialled = matches!(upstream.endpoint.dial, Dial::Addresses(_));
             let verdict = (self.pool.config.health.is_none() && dialled).then_some(true);
-            self.models.entry(upstream.endpoint.key).or_insert_with(|| {
+            self.models.entry(upstream.meter.key()).or_insert_with(|| {
                 seen.later += usize::from(operator != Operator::Enabled);
                 Model::new(verdict, operator, luck, now)
             });
@@ -170,7 +166,8 @@ impl History {
     /// The operator says something, of one or of all addresses of the name.
     fn switch(&mut self, seen: &mut Seen) {
         let upstream = self.any();
-        let id = if self.rng.bool() { NAME.to_owned() } else { upstream.id.to_string() };
+        let name = self.pool.config.upstreams[self.name()].id().to_string();
+        let id = if self.rng.bool() { name } else { upstream.id.to_string() };
         let said = self.rng.u8(..4);
         let operator = [Operator::Enabled, Operator::Enabled, Operator::Draining, Operator::Disabled][said as usize];
         let changed = self.pool.switch(&id, operator, self.now).expect("somebody has this id");
@@ -193,10 +190,16 @@ impl History {
         assert!(self.pool.switch("nobody", operator, self.now).is_err());
     }
 
+    /// The entry with the name.
+    fn name(&self) -> usize {
+        let is_name = |entry: &model::Entry| matches!(entry.address.host, Host::Name(_));
+        self.pool.config.upstreams.iter().position(is_name).expect("it is there")
+    }
+
     /// The name gets other addresses.
     fn names(&mut self, seen: &mut Seen) {
         let before = self.pool.members();
-        let entry = self.pool.config.upstreams.iter().position(|entry| &*entry.id() == NAME).expect("it is there");
+        let entry = self.name();
         let list: Vec<SocketAddr> = (0..self.rng.u8(1..5)).map(|_| ([10, 0, 1, self.rng.u8(..5)], 80).into()).collect();
         self.pool.set_addresses(entry, Dial::Addresses(list.clone()), self.now);
         let after = self.pool.members();
@@ -217,11 +220,11 @@ impl History {
     }
 
     fn begin(&mut self) {
-        let choice = Choice::with_rng(&self.pool, self.rng.fork());
+        let (pool, choice) = (Arc::clone(&self.pool), Choice::with_rng(&self.pool, self.rng.fork()));
         let (id, replayable) = (self.begun, self.rng.u8(..3) > 0);
         self.begun += 1;
         let (tried, renewed, pick, told) = (vec![], false, None, false);
-        self.requests.push(Request { id, choice, replayable, tried, renewed, pick, told });
+        self.requests.push(Request { id, pool, choice, replayable, tried, renewed, pick, told });
     }
 
     /// The next thing that happens to a request: its attempt goes on, or ends, and it is done or makes the next one.
@@ -248,7 +251,7 @@ impl History {
     /// The pool and the model agree on every member.
     fn compare(&self) {
         let members = self.pool.members();
-        let model = |upstream: &Upstream| &self.models[&upstream.endpoint.key];
+        let model = |upstream: &Upstream| &self.models[&upstream.meter.key()];
         for upstream in members.iter() {
             let model = model(upstream);
             let look = upstream.health.look();
@@ -256,9 +259,20 @@ impl History {
             assert_eq!(look.checks_fail(), model.verdict == Some(false), "{}", upstream.id);
             assert_eq!(look.evicted_by_traffic(), model.away.is_some(), "{}", upstream.id);
             assert_eq!(upstream.in_flight.load(Ordering::Relaxed), model.in_flight, "{}", upstream.id);
-            assert!(model.in_flight <= upstream.limit, "{} is over its limit", upstream.id);
+            assert!(self.reloaded || model.in_flight <= upstream.limit, "{} is over its limit", upstream.id);
         }
         let of = |state: State| members.iter().filter(|upstream| model(upstream).state() == state).count();
         assert_eq!(self.pool.usable(), of(State::Ready));
+    }
+}
+
+pub fn passive(rng: &mut Rng) -> Passive {
+    let evict = Duration::from_millis(rng.u64(500..5000));
+    Passive {
+        connect_failures: NonZeroU32::new(rng.u32(0..4)),
+        gateway_failures: NonZeroU32::new(rng.u32(0..4)),
+        evict,
+        evict_max: evict * rng.u32(1..9),
+        max_evicted: [0, 34, 50, 80, 100][rng.usize(..5)],
     }
 }

@@ -92,6 +92,14 @@ impl Model {
         self.recovered(ill, now);
     }
 
+    /// It is checked no more.
+    pub fn unchecked(&mut self, now: Instant) {
+        let ill = self.ill();
+        self.checks.clear();
+        self.verdict = Some(true);
+        self.recovered(ill, now);
+    }
+
     fn recovered(&mut self, ill: bool, now: Instant) {
         if ill && !self.ill() {
             self.well_since = now;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use causeway::cause::{Cause, Failure};
 use causeway::health::{By, Operator, State};
-use causeway::pool::Upstream;
 use causeway::pool::report::Outcome;
+use causeway::pool::{Pool, Upstream};
 
 use super::Seen;
 use super::history::{History, Request};
@@ -79,15 +79,15 @@ impl History {
     fn report(&mut self, request: &mut Request, outcome: Outcome<'_>, shown: Option<Shown>, seen: &mut Seen) {
         let Some(pick) = &mut request.pick else { return };
         let upstream = pick.upstream.clone();
-        let before = self.models[&upstream.endpoint.key].state();
-        let change = pick.report(&self.pool, outcome, self.now);
+        let before = self.models[&upstream.meter.key()].state();
+        let change = pick.report(&request.pool, outcome, self.now);
         if !request.told {
             match shown {
                 None => self.unheard(&upstream, request.id, seen),
                 Some(Shown::Head | Shown::Answer) => {
                     self.good(&upstream, request.id, shown == Some(Shown::Answer), seen)
                 }
-                Some(shown) => self.bad(&upstream, request.id, shown, seen),
+                Some(shown) => self.bad(&request.pool.clone(), &upstream, request.id, shown, seen),
             }
             request.told = shown != Some(Shown::Head);
         }
@@ -116,14 +116,14 @@ impl History {
         }
     }
 
-    fn bad(&mut self, upstream: &Upstream, id: u64, shown: Shown, seen: &mut Seen) {
-        let passive = self.pool.config.passive;
-        let leave = self.leave(upstream);
+    fn bad(&mut self, pool: &Pool, upstream: &Upstream, id: u64, shown: Shown, seen: &mut Seen) {
+        let passive = pool.config.passive;
+        let leave = self.leave(pool, upstream);
         let model = self.model(upstream);
         if let Some(away) = model.away {
             if away.permit == Some(id) {
                 seen.probations_failed += 1;
-                self.evicted(upstream, shown, seen);
+                self.evicted(pool, upstream, shown, seen);
             }
         } else if matches!(model.state(), State::Ready | State::Unknown) {
             let fresh = [Shown::NoConnection, Shown::NoAnswer].iter().all(|&of| model.in_a_row(of) == 0);
@@ -137,7 +137,7 @@ impl History {
                 return;
             }
             match leave {
-                Ok(()) => self.evicted(upstream, shown, seen),
+                Ok(()) => self.evicted(pool, upstream, shown, seen),
                 Err(Forbidden::Last) => seen.last_ones += 1,
                 Err(Forbidden::TooMany) => seen.refused += 1,
                 Err(Forbidden::Left) => seen.left += 1,
@@ -145,8 +145,8 @@ impl History {
         }
     }
 
-    fn evicted(&mut self, upstream: &Upstream, shown: Shown, seen: &mut Seen) {
-        let (now, passive) = (self.now, self.pool.config.passive);
+    fn evicted(&mut self, pool: &Pool, upstream: &Upstream, shown: Shown, seen: &mut Seen) {
+        let (now, passive) = (self.now, pool.config.passive);
         let model = self.model(upstream);
         let length = model.evict(shown == Shown::NoAnswer, &passive, now);
         seen.by_gateway += usize::from(shown == Shown::NoAnswer);
@@ -163,13 +163,13 @@ impl History {
     }
 
     /// May traffic evict this one, who is not evicted?
-    fn leave(&self, upstream: &Upstream) -> Result<(), Forbidden> {
+    fn leave(&self, pool: &Pool, upstream: &Upstream) -> Result<(), Forbidden> {
         let members = self.pool.members();
         if !members.iter().any(|member| member.endpoint.key == upstream.endpoint.key) {
             return Err(Forbidden::Left);
         }
         let models: Vec<_> =
-            members.iter().map(|member| (member.endpoint.key, &self.models[&member.endpoint.key])).collect();
+            members.iter().map(|member| (member.endpoint.key, &self.models[&member.meter.key()])).collect();
         let enabled = models.iter().filter(|(_, model)| model.operator == Operator::Enabled);
         let others = enabled.clone().filter(|(key, _)| *key != upstream.endpoint.key);
         if !others.clone().any(|(_, model)| model.state() == State::Ready) {
@@ -177,7 +177,7 @@ impl History {
         }
         let out = others.filter(|(_, model)| model.state() == State::Evicted).count() + 1;
         let share = out as f64 / enabled.count() as f64;
-        if share > f64::from(self.pool.config.passive.max_evicted) / 100.0 {
+        if share > f64::from(pool.config.passive.max_evicted) / 100.0 {
             return Err(Forbidden::TooMany);
         }
         Ok(())

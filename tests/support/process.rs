@@ -6,6 +6,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
@@ -19,7 +20,7 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// One causeway process; dropping it kills it.
 pub struct Causeway {
     child: Child,
-    _folder: TempDir,
+    folder: TempDir,
     events: Receiver<String>,
     seen: Vec<String>,
     access: Receiver<String>,
@@ -32,6 +33,16 @@ impl Causeway {
         let file = folder.path().join("causeway.toml");
         std::fs::write(&file, config).unwrap();
         let mut causeway = Self::start(folder, &["run", "--config", file.to_str().unwrap()]);
+        let address = causeway.address("listening on http://");
+        (causeway, address)
+    }
+
+    /// The same, which looks after its file.
+    pub fn run_watching(config: &str) -> (Self, SocketAddr) {
+        let folder = TempDir::new().unwrap();
+        let file = folder.path().join("causeway.toml");
+        std::fs::write(&file, config).unwrap();
+        let mut causeway = Self::start(folder, &["run", "--watch", "--config", file.to_str().unwrap()]);
         let address = causeway.address("listening on http://");
         (causeway, address)
     }
@@ -109,7 +120,7 @@ impl Causeway {
         let mut child = command.stdout(stdout).stderr(Stdio::piped()).spawn().unwrap();
         let events = lines_of(child.stderr.take().unwrap());
         let access = child.stdout.take().map_or_else(|| channel().1, lines_of);
-        Self { child, _folder: folder, events, seen: Vec::new(), access }
+        Self { child, folder, events, seen: Vec::new(), access }
     }
 
     /// The next line of stderr that holds `text`.
@@ -142,6 +153,23 @@ impl Causeway {
     /// Sends a signal, by its id.
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Its id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Where it runs; its configuration is `causeway.toml` there.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Writes its configuration anew: in one step, as whoever cares does.
+    pub fn write(&self, config: &str) {
+        let (new, file) = (self.folder().join("new.toml"), self.folder().join("causeway.toml"));
+        std::fs::write(&new, config).unwrap();
+        std::fs::rename(&new, &file).unwrap();
     }
 
     /// Waits for its end; returns how it ended and all that it said on stderr.

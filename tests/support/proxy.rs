@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use causeway::app::{Hooks, Server};
+use causeway::app::{Hooks, Refused, Server};
 use causeway::config::Config;
 use causeway::health::State;
 use causeway::observe::exchange::EndedBy;
@@ -50,6 +50,17 @@ struct Log {
     more: Notify,
 }
 
+/// What every test says, and this; where this says `listen` or `workers` itself, that holds.
+fn parsed(config: &str) -> Config {
+    let unless_said = |key: &str, line: &str| if config.starts_with(key) { String::new() } else { format!("{line}\n") };
+    let text = format!(
+        "admin.address = \"off\"\nlog.access = \"off\"\nshutdown.timeout = \"2s\"\n{}{}{config}",
+        unless_said("listen = ", "listen = \"127.0.0.1:0\""),
+        unless_said("workers = ", "workers = 2"),
+    );
+    Config::from_toml(&text).unwrap_or_else(|problems| panic!("{problems:#?}\n{text}"))
+}
+
 /// A running proxy; dropping it ends its threads.
 pub struct Proxy {
     server: Option<Server>,
@@ -65,10 +76,16 @@ impl Proxy {
 
     /// The same, with a word on what the file has said.
     pub fn changed_file(config: &str, change: impl Fn(&mut Config)) -> Self {
-        let text = format!(
-            "listen = \"127.0.0.1:0\"\nworkers = 2\nadmin.address = \"off\"\nlog.access = \"off\"\nshutdown.timeout = \"2s\"\n{config}"
-        );
-        Self::of(Config::from_toml(&text).unwrap_or_else(|problems| panic!("{problems:#?}\n{text}")), change)
+        Self::of(parsed(config), change)
+    }
+
+    /// Puts this in place of the configuration that it was started with. An error is the sentence that says why not.
+    pub async fn reload(&self, config: &str) -> Result<(), String> {
+        match self.server().reload(parsed(config)).await {
+            Ok(_) => Ok(()),
+            Err(Refused::Cannot(why)) => Err(why),
+            Err(Refused::Config(error)) => Err(error.to_string()),
+        }
     }
 
     fn of(mut config: Config, change: impl Fn(&mut Config)) -> Self {

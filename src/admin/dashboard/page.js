@@ -4,14 +4,14 @@ const PERIOD = 2000;
 // All that causeway tells: a browser hands out only those that are asked for by name.
 const EVENTS = [
   "accept_backoff", "access_log_dropped", "addresses_changed", "admin_listening", "certificate_refused",
-  "certificate_taken", "config_warning", "drain_begun", "drain_cut", "drained", "eviction_withheld", "fatal",
+  "certificate_taken", "config_refused", "config_reloaded", "config_warning", "drain_begun", "drain_cut", "drained", "eviction_withheld", "fatal",
   "grace_begun", "handshake_failed", "introduction_refused", "listening", "log", "log_not_reopened",
-  "log_not_written", "log_reopened", "name_not_resolved", "no_reload", "notify_failed", "notify_late", "notify_said", "panicked",
+  "log_not_written", "log_reopened", "name_not_resolved", "notify_failed", "notify_late", "notify_said", "panicked",
   "request_failed", "request_suspect", "requests_failed", "retry_budget_exhausted", "serving", "spans_lost",
   "starting", "traces_off", "traces_on", "unasked_bytes", "untrusted_forwarded", "upstream_back",
   "upstream_diagnosed", "upstream_evicted", "upstream_idle_learnt", "upstream_ready", "upstream_switched",
 ];
-const CHANGES = new Set(["upstream_evicted", "upstream_back", "upstream_ready", "upstream_switched"]);
+const CHANGES = new Set(["upstream_evicted", "upstream_back", "upstream_ready", "upstream_switched", "config_reloaded", "config_refused"]);
 const SHOWN = 15; // events
 
 let known = null; // the last answer
@@ -69,7 +69,8 @@ function show(status) {
   forget(view.now);
   say(byId("name"), status.name ?? "causeway");
   const own = status.name && status.name !== "causeway" ? "causeway " : "";
-  say(byId("about"), [`${own}${status.version}`, `up ${short(status.uptime_ms)}`, status.state, status.config ? `config ${status.config}` : "no config file", ...(status.listeners ?? []).map(({ name, addresses, connections }) => `${name} ${(addresses ?? []).join(" ")}${connections == null ? "" : ` (${count(connections, "connection")})`}`)].join(", "));
+  say(byId("about"), [`${own}${status.version}`, `up ${short(status.uptime_ms)}`, status.state, status.config ? `config ${status.config}${status.reload?.succeeded ? ` (reloaded ${short(status.reload.loaded_ago_ms)} ago)` : ""}` : "no config file", ...(status.listeners ?? []).map(({ name, addresses, connections }) => `${name} ${(addresses ?? []).join(" ")}${connections == null ? "" : ` (${count(connections, "connection")})`}`)].join(", "));
+  reloads(status.reload ?? {});
   const last = status.last ?? {};
   document.querySelectorAll(".window").forEach((one) => say(one, span(last.window_ms)));
   say(byId("rate"), rate(status.requests?.per_second));
@@ -82,6 +83,13 @@ function show(status) {
   if (document.title !== title) document.title = title;
   showPools(status.pools);
   showTroubles(status, view.now);
+}
+
+function reloads({ failure }) {
+  byId("reload").hidden = !failure;
+  if (!failure) return;
+  const why = failure.why ? `: ${failure.why.replace(/\.$/, "")}` : "";
+  say(byId("reload"), `The last reload failed ${short(failure.ago_ms)} ago, the old configuration stays in force${why}. Next: causeway check`);
 }
 
 // ---- the connection
@@ -133,7 +141,9 @@ function happened(message) {
     return;
   }
   rememberEvent(event);
-  const line = node("li", ["warn", "error"].includes(event.level) ? event.level : "", clock(event.time), node("span", "", event.message ?? event.event ?? ""));
+  const items = event.event === "config_reloaded" ? event.changes : event.event === "config_refused" ? event.why : null;
+  const list = Array.isArray(items) ? listed(items, event.count ?? 0) : null;
+  const line = node("li", ["warn", "error"].includes(event.level) ? event.level : "", clock(event.time), node("span", "", event.message ?? event.event ?? "", list));
   byId("events").prepend(line);
   byId("events-none").hidden = true;
   while (byId("events").children.length > SHOWN) byId("events").lastChild.remove();
@@ -141,6 +151,13 @@ function happened(message) {
   // What was kept from before is no news.
   if (known && CHANGES.has(event.event) && Date.parse(event.time) > view.now) byId("live").textContent = event.message ?? "";
   soon();
+}
+
+const LISTED = 20;
+function listed(items, count) {
+  const shown = items.slice(0, LISTED).map((item) => node("li", "", String(item)));
+  const more = Math.max(count, items.length) - shown.length;
+  return shown.length ? node("ul", "listed", ...shown, more > 0 ? node("li", "", `and ${number(more)} more`) : null) : null;
 }
 
 // Many events, one question, and at most two a second.

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use tokio::sync::mpsc;
 
-use crate::app::{Hooks, Server};
+use crate::app::{Hooks, Refused, Server};
 use crate::config::units;
 use crate::health::Transition;
 use crate::observe::{Exchange, events};
@@ -67,7 +67,7 @@ async fn play(args: &DemoArgs) -> Result<(), String> {
         Server::start(config, hooks(&facts)).map_err(|error| format!("the proxy could not be started: {error}"))?;
     for pool in server.pools() {
         // Late ones are told when they come.
-        let _ = tokio::time::timeout(FIRST_CHECKS, first_checks(pool)).await;
+        let _ = tokio::time::timeout(FIRST_CHECKS, first_checks(&pool)).await;
     }
     cast.raise_the_curtain().await;
 
@@ -92,6 +92,10 @@ async fn play(args: &DemoArgs) -> Result<(), String> {
                     break;
                 }
                 () = &mut traffic => {}
+                ask = server.asked() => {
+                    let why = "The demo has no configuration of its own to load again: causeway run has.";
+                    let _ = ask.send(Err(Refused::Cannot(why.into())));
+                }
                 () = &mut ended => break,
                 () = &mut limit => break,
             }

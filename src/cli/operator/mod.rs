@@ -209,7 +209,7 @@ fn waited(pool: &str, args: &SwitchArgs, done: &Done, limit: Duration) -> ExitCo
 }
 
 /// Of `--token-file`, else of CAUSEWAY_TOKEN_FILE; without either none is needed on this machine.
-fn token(file: Option<&Path>) -> Result<Option<Token>, String> {
+pub(super) fn token(file: Option<&Path>) -> Result<Option<Token>, String> {
     let by_env = || variable("CAUSEWAY_TOKEN_FILE").filter(|name| !name.is_empty()).map(PathBuf::from);
     let Some(file) = file.map(Path::to_owned).or_else(by_env) else { return Ok(None) };
     let shown = ascii(&file.display().to_string());

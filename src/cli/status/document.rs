@@ -11,8 +11,26 @@ pub(in crate::cli) struct Status {
     pub uptime_ms: u64,
     pub state: String,
     pub config: Option<String>,
+    pub reload: Reload,
     pub last: Last,
     pub pools: Vec<Pool>,
+}
+
+/// What came of reloads.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(in crate::cli) struct Reload {
+    pub loaded_ago_ms: u64,
+    pub succeeded: u64,
+    pub failure: Option<Failure>,
+}
+
+/// The last reload, which did not succeed.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(in crate::cli) struct Failure {
+    pub ago_ms: u64,
+    pub why: Option<String>,
 }
 
 /// Of the last minutes.

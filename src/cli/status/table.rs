@@ -6,7 +6,7 @@ use crate::cause::columns::{WIDTH, wrap_to};
 use crate::config::problem::ascii;
 use crate::observe::told::waited;
 
-use super::document::{Errors, Pool, Status, Upstream};
+use super::document::{Errors, Failure, Pool, Status, Upstream};
 
 /// Pool names are cut to this in the heading,
 const POOL: usize = 24;
@@ -37,6 +37,11 @@ pub(super) fn render(status: &Status, paper: Paper) -> String {
     let mut out = String::new();
     let width = paper.width.unwrap_or(WIDTH);
     wrap_to(&mut out, "", 2, &headline(status), width);
+    if let Some(failure) = &status.reload.failure {
+        let mut said = String::new();
+        wrap_to(&mut said, "", 2, &not_reloaded(failure), width);
+        said.lines().for_each(|line| out.push_str(&(paper.paint(line, colour("evicted")) + "\n")));
+    }
     let lead = status.pools.iter().map(|pool| ascii(&pool.name).len().min(LEAD)).max().unwrap_or(0);
     let rows: Vec<Vec<[String; 7]>> = status
         .pools
@@ -76,7 +81,21 @@ fn headline(status: &Status) -> String {
     let Status { name, version, state, .. } = status;
     let called = if name == "causeway" { String::new() } else { format!(" ({name})") };
     let config = status.config.as_ref().map_or_else(|| "no config file".to_owned(), |file| format!("config {file}"));
-    ascii(&format!("causeway {version}{called}, up {}, {state}, {config}", held(status.uptime_ms)))
+    let since = match status.reload.succeeded {
+        0 => String::new(),
+        _ => format!(", reloaded {} ago", held(status.reload.loaded_ago_ms)),
+    };
+    ascii(&format!("causeway {version}{called}, up {}, {state}, {config}{since}", held(status.uptime_ms)))
+}
+
+/// What happened, in one line, and where the rest of it stands.
+fn not_reloaded(failure: &Failure) -> String {
+    let why = failure.why.as_deref().map(|why| format!(": {}", why.trim_end_matches('.')));
+    let why = ascii(&why.unwrap_or_default());
+    format!(
+        "The last reload failed {} ago, the old configuration stays in force{why}. Next: causeway check",
+        held(failure.ago_ms)
+    )
 }
 
 /// `2 of 3 usable, 412 req/s, last 5 min: 31 rescued, 0 failed`
@@ -280,6 +299,7 @@ app   2 of 3 usable, 412 req/s, last 5 min: 31 rescued, 0 failed
             version: "0.1.0".into(),
             uptime_ms: 192 * MINUTE,
             state: "serving".into(),
+            reload: super::super::document::Reload::default(),
             config: Some("causeway.toml".into()),
             last: super::super::document::Last { rescued: 31, ..Default::default() },
             pools: vec![Pool {

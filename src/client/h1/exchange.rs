@@ -251,7 +251,7 @@ where
         self.facts.head();
         let idle = answer.idle.unwrap_or(order.connections.idle);
         // Behind a PROXY header it belongs to one client.
-        let count = if self.endpoint.proxy_protocol { 0 } else { order.connections.max_idle };
+        let count = if order.endpoint.proxy_protocol { 0 } else { order.connections.max_idle };
         self.limits = Limits { idle, until: self.born + order.connections.max_age, count };
         self.announced = answer.idle.is_some();
         self.keeps = answer.keeps;

@@ -88,7 +88,11 @@ pub trait Home<T, B>: Send + Sync {
 pub(super) struct Core<T, B> {
     io: T,
     home: Weak<dyn Home<T, B>>,
-    endpoint: Arc<Endpoint>,
+    /// Whose connection it is: [`Endpoint::key`], and [`Endpoint::authority`] for texts.
+    key: u64,
+    authority: Arc<str>,
+    /// Gone when nobody may use it any more.
+    endpoint: Weak<Endpoint>,
     idle_age: Arc<IdleAge>,
     _open: Open,
     born: Instant,
@@ -131,7 +135,9 @@ impl<T, B> Connection<T, B> {
         Self(Some(Box::new(Core {
             io,
             home,
-            endpoint: order.endpoint.clone(),
+            key: order.endpoint.key,
+            authority: Arc::clone(&order.endpoint.authority),
+            endpoint: Arc::downgrade(order.endpoint),
             idle_age: order.idle_age.clone(),
             _open: order.meter.open(),
             born,
@@ -160,7 +166,7 @@ impl<T, B> Connection<T, B> {
 
     /// Whose connection it is ([`crate::config::Endpoint::key`]), and what it must stay within while it is idle.
     pub(super) fn resting(&self) -> Option<(u64, Limits)> {
-        self.0.as_ref().map(|core| (core.endpoint.key, core.limits))
+        self.0.as_ref().map(|core| (core.key, core.limits))
     }
 }
 
@@ -186,11 +192,15 @@ impl<T: AsyncRead + Unpin + Send + 'static, B: Send + 'static> Keep for Connecti
             Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Look::Closed(noted),
             Poll::Ready(_) => {
                 if !read.filled().is_empty() {
-                    events::unasked_bytes(&core.endpoint.authority, read.filled(), Instant::now().into_std());
+                    events::unasked_bytes(&core.authority, read.filled(), Instant::now().into_std());
                 }
                 Look::Spoilt
             }
         }
+    }
+
+    fn is_wanted(&self) -> bool {
+        self.0.as_ref().is_some_and(|core| core.endpoint.strong_count() > 0)
     }
 
     fn within(&self, idle: Duration) -> Duration {
@@ -282,7 +292,7 @@ impl<T: Send + 'static, B: Send + 'static> Core<T, B> {
         let sent = self.facts.finished.is_some();
         if !self.input.is_empty() {
             let seen = &self.input[..self.input.len().min(SEEN)];
-            return events::unasked_bytes(&self.endpoint.authority, seen, Instant::now().into_std());
+            return events::unasked_bytes(&self.authority, seen, Instant::now().into_std());
         }
         if !(self.keeps && sent && self.facts.write_error.is_none() && self.limits.count > 0) {
             return;

@@ -22,6 +22,7 @@ use super::pulse::{Beat, Pulse};
 use super::wire::{Watched, Wire};
 use crate::cause::{Cause, Failure, Phase, spoken};
 use crate::client::Order;
+use crate::config::Endpoint;
 use crate::health::IdleAge;
 use crate::observe::events;
 use crate::observe::metrics::upstream::Open;
@@ -48,6 +49,8 @@ pub(super) struct Line {
     pub(super) wire: Arc<Wire>,
     pub(super) born: Instant,
     idle_age: Arc<IdleAge>,
+    /// Gone when nobody may use it any more.
+    endpoint: Weak<Endpoint>,
     state: Mutex<State>,
 }
 
@@ -157,6 +160,7 @@ impl Line {
             wire,
             born: now,
             idle_age: Arc::clone(order.idle_age),
+            endpoint: Arc::downgrade(order.endpoint),
             state: Mutex::new(State {
                 sender: Some(sender),
                 streams: 0,
@@ -269,6 +273,7 @@ impl Line {
         let state = self.state();
         let idle = self.idle_age.within(state.idle);
         state.sender.is_none()
+            || self.endpoint.strong_count() == 0
             || now >= state.until
             || (state.streams == 0 && now.saturating_duration_since(state.since) >= idle)
     }

@@ -9,7 +9,7 @@ use rustls::{ClientConfig, RootCertStore};
 
 use super::super::address::{Host, Scheme};
 use super::super::certificate::{certificates, private_key, provider};
-use super::super::model::{Entry, HostHeader, PoolTls};
+use super::super::model::{Contents, Entry, HostHeader, PoolTls};
 use super::super::problem::Wrong;
 use super::super::read::Section;
 use super::super::trust::{Anybody, Chains};
@@ -57,10 +57,11 @@ pub(super) fn tls(section: &Section<'_>, upstreams: &[Entry]) -> Option<Arc<Pool
     let (own, files) = own?;
     let built = build(verify.then_some(roots), own);
     let place = section.value_place("key").unwrap_or(&section.place);
-    let Offers { traffic, http1, http2 } = section.cx.take(place, built)?;
+    let Offers { contents, traffic, http1, http2 } = section.cx.take(place, built)?;
     let (cert, key) = files.unzip();
     let ca = ca.map(|(path, _)| path);
-    Some(Arc::new(PoolTls { ca, server_name: server_name.flatten(), cert, key, verify, traffic, http1, http2 }))
+    let server_name = server_name.flatten();
+    Some(Arc::new(PoolTls { ca, server_name, cert, key, verify, contents, traffic, http1, http2 }))
 }
 
 /// A name that upstreams serve under `https://` and that its clients' Host may not be.
@@ -81,9 +82,9 @@ pub(super) fn hosts(section: &Section<'_>, upstreams: &[Entry], host_header: &Ho
 /// # Errors
 /// What is wrong with `cert_file`, the file of [`CERT_FILE`].
 pub fn usual(cert_file: Option<&Path>) -> Result<Arc<PoolTls>, Wrong> {
-    let Offers { traffic, http1, http2 } = build(Some(usual_roots(cert_file)?), None)?;
+    let Offers { contents, traffic, http1, http2 } = build(Some(usual_roots(cert_file)?), None)?;
     let (ca, server_name, cert, key) = (None, None, None, None);
-    Ok(Arc::new(PoolTls { ca, server_name, cert, key, verify: true, traffic, http1, http2 }))
+    Ok(Arc::new(PoolTls { ca, server_name, cert, key, verify: true, contents, traffic, http1, http2 }))
 }
 
 fn server_name(text: &str) -> Result<ServerName<'static>, Wrong> {
@@ -152,6 +153,7 @@ fn usual_roots(cert_file: Option<&Path>) -> Result<Roots, Wrong> {
 
 /// The same settings, for each set of protocols that is offered.
 struct Offers {
+    contents: Contents,
     traffic: Arc<ClientConfig>,
     http1: Arc<ClientConfig>,
     http2: Arc<ClientConfig>,
@@ -159,7 +161,7 @@ struct Offers {
 
 /// `None` for the roots: anybody is believed.
 fn build(roots: Option<Roots>, own: Option<Own>) -> Result<Offers, Wrong> {
-    let provider = provider();
+    let (provider, contents) = (provider(), contents(roots.as_ref(), own.as_ref()));
     let verifier: Arc<dyn ServerCertVerifier> = match roots {
         Some((roots, own)) => Arc::new(Chains::new(roots, own, provider).map_err(unfit)?),
         None => Arc::new(Anybody(Arc::clone(provider))),
@@ -181,7 +183,15 @@ fn build(roots: Option<Roots>, own: Option<Own>) -> Result<Offers, Wrong> {
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         Arc::new(config)
     };
-    Ok(Offers { traffic: offers(TRAFFIC), http1: offers(&[H1]), http2: offers(&[H2]) })
+    Ok(Offers { contents, traffic: offers(TRAFFIC), http1: offers(&[H1]), http2: offers(&[H2]) })
+}
+
+/// Whom to believe, and who causeway is. The usual roots without a file are those of this version.
+fn contents(roots: Option<&Roots>, own: Option<&Own>) -> Contents {
+    let (believed, roots) = roots.map_or((&[][..], "anybody"), |(_, certificates)| (certificates, "roots"));
+    let (chain, key) = own.map_or((&[][..], &[][..]), |(chain, key)| (chain, key.secret_der()));
+    let own = [key].into_iter().chain(chain.iter().map(AsRef::as_ref));
+    Contents::of(own.chain([roots.as_bytes()]).chain(believed.iter().map(AsRef::as_ref)))
 }
 
 fn unfit(error: impl std::fmt::Display) -> Wrong {

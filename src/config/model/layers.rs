@@ -11,7 +11,7 @@ use http::{HeaderName, HeaderValue};
 use super::{Networks, Part};
 
 /// `compress`, `rate_limit`, `allow`, `deny`, `basic_auth`, `request_headers`, `response_headers` of `[route.NAME]`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Layers {
     /// Answers are compressed for clients that ask for it.
     pub compress: bool,
@@ -60,7 +60,7 @@ impl fmt::Display for Rate {
 }
 
 /// What an htpasswd file holds: at least one user. Names and hashes are shown to nobody.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Users {
     /// The file that they came from.
     pub file: PathBuf,

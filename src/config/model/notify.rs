@@ -5,7 +5,7 @@ use http::uri::PathAndQuery;
 use super::super::address::Address;
 
 /// `[notify]`. Nobody is told where both are absent.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Notify {
     /// A program and its words; none: empty.
     pub command: Vec<String>,

@@ -11,7 +11,7 @@ use super::PoolTls;
 use crate::config::address::Address;
 
 /// `[pool.NAME]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pool {
     /// Its name in the config.
     pub name: Arc<str>,
@@ -73,7 +73,7 @@ impl Pool {
 }
 
 /// One entry of `upstreams`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// `name = "b"`, if given: the id in place of the address.
     pub name: Option<Arc<str>>,
@@ -186,7 +186,7 @@ pub struct Limits {
 }
 
 /// `[pool.NAME.health]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Health {
     /// What a check does.
     pub check: Check,
@@ -203,7 +203,7 @@ pub struct Health {
 }
 
 /// What a check does.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(clippy::large_enum_variant)] // one for each pool
 pub enum Check {
     /// Open a connection, close it.
@@ -215,7 +215,7 @@ pub enum Check {
 }
 
 /// An HTTP check.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpCheck {
     /// Path and query, starting with `/`.
     pub path: String,
@@ -232,7 +232,7 @@ pub struct HttpCheck {
 }
 
 /// A gRPC check: `grpc.health.v1.Health/Check` must answer SERVING.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GrpcCheck {
     /// The service that is asked about; empty: the server as a whole.
     pub service: String,

@@ -3,7 +3,7 @@
 use super::super::certificate::{Authorities, Pair};
 
 /// See the module.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerTls {
     /// At least one; the first is for those who name no host, or one that no certificate is for.
     pub certificates: Vec<Pair>,

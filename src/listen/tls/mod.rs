@@ -91,6 +91,31 @@ impl Secure {
         Ok(Some(Arc::new(Self { listener, timeout, alpn, live: ArcSwap::from_pointee(live) })))
     }
 
+    /// What the same listener is to have after a reload: this very one where nothing has changed; else one that takes back the
+    /// sessions of this one, unless other authorities vouch for clients.
+    ///
+    /// # Errors
+    /// As of [`Secure::new`].
+    pub fn renewed(self: &Arc<Self>, listener: &Listener) -> io::Result<Option<Arc<Self>>> {
+        let Some(tls) = &listener.tls else { return Ok(None) };
+        let (alpn, live) = (alpn(listener), self.live.load());
+        let stamp = |authorities: &Authorities| (authorities.file.clone(), authorities.stamp);
+        let same_authorities = live.client_ca.as_ref().map(stamp) == tls.client_ca.as_ref().map(stamp);
+        let same_pair = |(old, new): (&Pair, &Pair)| {
+            (&old.cert, &old.key, old.stamps) == (&new.cert, &new.key, new.stamps) && !old.stamps.contains(&None)
+        };
+        let same_pairs = live.pairs.len() == tls.certificates.len();
+        let same_pairs = same_pairs && live.pairs.iter().zip(&tls.certificates).all(same_pair);
+        let same = same_pairs && same_authorities && self.alpn == alpn;
+        if same && self.listener == listener.name && self.timeout == listener.tls_timeout {
+            return Ok(Some(Arc::clone(self)));
+        }
+        let tickets = if same_authorities { Arc::clone(&live.tickets) } else { new_tickets()? };
+        let live = Live::new(tls.certificates.clone(), tls.client_ca.clone(), tickets, &alpn)?;
+        let (listener, timeout) = (Arc::clone(&listener.name), listener.tls_timeout);
+        Ok(Some(Arc::new(Self { listener, timeout, alpn, live: ArcSwap::from_pointee(live) })))
+    }
+
     /// A label for each certificate, and until when it is good, in seconds since 1970.
     #[must_use]
     pub fn certificates(&self) -> Vec<(String, i64)> {

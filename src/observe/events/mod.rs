@@ -1,10 +1,11 @@
 //! Events: one function for each fact, one line each; where the fact has a metric too, that function counts it. Human form on a terminal (time, level, message), else JSON.
 //!
 //! [`sink`] writes them; [`feed`](mod@feed) keeps the latest for who follows them; `throttle` keeps one fact from flooding the
-//! log; `request`, `secure` and `upstream` have those about them.
+//! log; `reload`, `request`, `secure` and `upstream` have those about them.
 //! Arguments are plain values, so that every floor can say what it knows.
 
 pub mod feed;
+mod reload;
 mod request;
 mod secure;
 pub mod sink;
@@ -28,6 +29,7 @@ use crate::observe::json::whole_millis;
 use throttle::Throttle;
 
 pub use feed::{Feed, Told};
+pub use reload::{config_refused, config_reloaded};
 pub use request::{failures_held, request_failed, request_suspect, requests_failed};
 pub use secure::{certificate_refused, certificate_taken, handshake_failed, introduction_refused};
 pub use sink::{Events, feed, init};
@@ -37,6 +39,9 @@ pub use upstream::{
     upstream_back_by_traffic, upstream_diagnosed, upstream_evicted, upstream_evicted_by_traffic, upstream_idle_learnt,
     upstream_ready, upstream_switched,
 };
+
+/// Items of a list in an event, at the most.
+const LISTED: usize = 1000;
 
 // ---- the process
 
@@ -105,27 +110,61 @@ pub fn serving(pools: &[PoolSummary<'_>], advice: &str) {
     info!(event = "serving", pools = pools.len(), usable, upstreams, "{text}");
 }
 
+/// What still runs, at the end.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Running {
+    /// Open connections.
+    pub connections: usize,
+    /// Requests that are being answered.
+    pub requests: u64,
+    /// Tunnels.
+    pub tunnels: usize,
+}
+
+impl Display for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} open", count(self.connections, "connection"))?;
+        if self.requests == 0 && self.tunnels == 0 {
+            return Ok(());
+        }
+        let requests = count(usize::try_from(self.requests).unwrap_or(usize::MAX), "request");
+        write!(f, " ({requests} in flight, {})", count(self.tunnels, "tunnel"))
+    }
+}
+
 /// The end has begun; requests still come in for `grace`.
-pub fn grace_begun(signal: &str, grace: Duration) {
-    info!(event = "grace_begun", signal, "{signal}: not ready any more, requests still taken for {}", setting(grace));
+pub fn grace_begun(signal: &str, running: Running, grace: Duration) {
+    let Running { connections, requests, tunnels } = running;
+    info!(
+        event = "grace_begun",
+        signal,
+        connections,
+        requests,
+        tunnels,
+        "{signal}: not ready any more, requests still taken for {}, {running}",
+        setting(grace)
+    );
 }
 
 /// No new connections; what runs may end within `timeout`.
-pub fn drain_begun(signal: &str, connections: usize, timeout: Duration) {
-    let open = count(connections, "connection");
-    let timeout = setting(timeout);
-    info!(event = "drain_begun", signal, connections, "{signal}: draining, {open} open, {timeout} to end");
+pub fn drain_begun(signal: &str, running: Running, timeout: Duration) {
+    let (Running { connections, requests, tunnels }, timeout) = (running, setting(timeout));
+    info!(
+        event = "drain_begun",
+        signal, connections, requests, tunnels, "{signal}: draining, {running}, {timeout} to end"
+    );
 }
 
-/// All that ran has ended by itself.
-pub fn drained(elapsed: Duration) {
+/// All that ran has ended by itself: so many connections since the drain began.
+pub fn drained(elapsed: Duration, ended: usize) {
     let elapsed_ms = whole_millis(elapsed);
-    info!(event = "drained", elapsed_ms, "drained after {}, nothing was cut", spoken(elapsed));
+    let (time, all) = (spoken(elapsed), count(ended, "connection"));
+    info!(event = "drained", elapsed_ms, ended, "drained after {time}, nothing was cut, {all} ended");
 }
 
-/// The time is up, or a second signal came.
-pub fn drain_cut(cut: usize, why: &str) {
-    warn!(event = "drain_cut", cut, "{why}: {} cut", count(cut, "connection"));
+/// The time is up, or a second signal came. `ended`: the connections that had ended by themselves.
+pub fn drain_cut(cut: usize, ended: usize, why: &str) {
+    warn!(event = "drain_cut", cut, ended, "{why}: {} cut, {ended} had ended", count(cut, "connection"));
 }
 
 /// The process cannot start or go on.
@@ -151,11 +190,6 @@ pub fn log_not_reopened(error: &std::io::Error) {
 /// Lines of a log are lost; said once until writing works again.
 pub fn log_not_written(error: &std::io::Error) {
     error!(event = "log_not_written", "a log cannot be written, its lines are lost: {error}");
-}
-
-/// HUP: this version cannot reload.
-pub fn no_reload() {
-    warn!(event = "no_reload", "HUP: this version cannot reload its configuration; restart it to apply changes");
 }
 
 /// Lines of the access log were lost since the last time this was said.
@@ -269,6 +303,11 @@ fn setting(duration: Duration) -> String {
 
 fn more(held: u64) -> String {
     if held == 0 { String::new() } else { format!(" (and {held} more since the last line)") }
+}
+
+/// For a field whose name begins with `list.`: an item a line, as many as anybody reads. `count` beside it has how many there are.
+fn listed_lines(items: &[impl Display]) -> String {
+    items.iter().take(LISTED).map(|item| ascii(&item.to_string())).collect::<Vec<_>>().join("\n")
 }
 
 fn listed(items: &[impl Display]) -> String {

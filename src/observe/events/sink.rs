@@ -1,6 +1,7 @@
 //! From `tracing` to lines: a layer that writes each event as a person or a machine wants it, and never waits.
 //!
-//! Human form: time, level, message, nothing else. JSON: `time`, `level`, `event`, the fields, `message`. The same object goes to
+//! Human form: time, level, message, and below it the items of a list, if there is one. JSON: `time`, `level`, `event`, the fields,
+//! `message`. A field called `list.NAME` is a list: an item a line, and `count` has how many there are in all. The same object goes to
 //! the [`Feed`], from level info on, whatever the log's own level and form are.
 
 use std::fmt::{self, Write};
@@ -22,6 +23,11 @@ use crate::observe::lines::{self, Lines};
 use crate::observe::time::Utc;
 
 use super::feed::Feed;
+
+/// How the name of a field begins that is a list.
+const LIST: &str = "list.";
+/// Items of a list that a person sees.
+const SHOWN: usize = 20;
 
 /// The handle of the events log; cheap to clone.
 #[derive(Clone, Debug)]
@@ -120,7 +126,9 @@ impl<S: Subscriber> Layer<S> for Sink {
         if logged && self.human {
             self.lines.line(|out| {
                 let _ = write!(out, "{} {level:<6}", now.clock());
-                event.record(&mut Human { out });
+                let mut human = Human { out, items: String::new(), count: 0 };
+                event.record(&mut human);
+                human.end();
             });
         }
         if !fed && (self.human || !logged) {
@@ -147,6 +155,23 @@ impl<S: Subscriber> Layer<S> for Sink {
 /// Only the message. What may have come from outside cannot speak to the terminal.
 struct Human<'a> {
     out: &'a mut String,
+    items: String,
+    count: u64,
+}
+
+impl Human<'_> {
+    /// The list, each item on a line of its own.
+    fn end(self) {
+        let Self { out, items, count } = self;
+        let mut shown = 0;
+        for item in items.lines().take(SHOWN) {
+            let _ = write!(out, "\n    {}", ascii(item));
+            shown += 1;
+        }
+        if count > shown && shown > 0 {
+            let _ = write!(out, "\n    and {} more", count - shown);
+        }
+    }
 }
 
 impl Visit for Human<'_> {
@@ -154,6 +179,18 @@ impl Visit for Human<'_> {
         if field.name() == "message" {
             // A backslash stays one: bytes from outside were escaped where they were seen.
             self.out.push_str(&ascii(&format!("{value:?}")));
+        }
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name().starts_with(LIST) {
+            value.clone_into(&mut self.items);
+        }
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        if field.name() == "count" {
+            self.count = value;
         }
     }
 }
@@ -184,6 +221,15 @@ impl Visit for Fields<'_> {
     fn record_str(&mut self, field: &Field, value: &str) {
         if field.name() == "event" {
             value.clone_into(&mut self.name);
+        }
+        if let Some(name) = field.name().strip_prefix(LIST) {
+            let _ = write!(self.out, ",\"{name}\":[");
+            for (index, item) in value.lines().enumerate() {
+                self.out.push_str(if index > 0 { "," } else { "" });
+                json::string(self.out, item);
+            }
+            self.out.push(']');
+            return;
         }
         let _ = write!(self.out, ",\"{}\":", field.name());
         json::string(self.out, value);

@@ -27,7 +27,7 @@ pub struct Reading {
     pub requests: BTreeMap<Arc<str>, u64>,
     /// What had gone wrong.
     pub troubles: Arc<Rare>,
-    /// Answers of each upstream, by the key of its endpoint.
+    /// Answers of each upstream, by the key of its counters.
     pub upstreams: HashMap<u64, u64>,
 }
 
@@ -76,12 +76,6 @@ pub struct Look<'a> {
     /// [`WINDOW`] ago.
     long: &'a Reading,
     window: Duration,
-}
-
-impl Reading {
-    fn total(&self) -> u64 {
-        self.requests.values().sum()
-    }
 }
 
 impl History {
@@ -133,26 +127,26 @@ impl Look<'_> {
     /// Requests a second, all together.
     #[must_use]
     pub fn per_second(&self) -> f64 {
-        self.rate(self.now.total(), self.short.total())
+        self.rate(self.since(self.short))
     }
 
     /// The same, of one pool.
     #[must_use]
     pub fn pool_per_second(&self, pool: &str) -> f64 {
-        self.rate(of(&self.now.requests, pool), of(&self.short.requests, pool))
+        self.rate(of(&self.now.requests, pool).saturating_sub(of(&self.short.requests, pool)))
     }
 
     /// Answers a second of the upstream with this key.
     #[must_use]
     pub fn upstream_per_second(&self, key: u64) -> f64 {
         let of = |reading: &Reading| reading.upstreams.get(&key).copied().unwrap_or_default();
-        self.rate(of(self.now), of(self.short))
+        self.rate(of(self.now).saturating_sub(of(self.short)))
     }
 
     /// Of the last minutes, all together.
     #[must_use]
     pub fn lately(&self) -> Lately {
-        self.sum(self.now.total().saturating_sub(self.long.total()), |_| true)
+        self.sum(self.since(self.long), |_| true)
     }
 
     /// The same, of one pool.
@@ -182,19 +176,24 @@ impl Look<'_> {
     }
 
     fn sum(&self, requests: u64, wanted: impl Fn(&str) -> bool) -> Lately {
-        let rescued = |reading: &Reading| -> u64 {
-            reading.troubles.failovers.iter().filter(|(pool, _)| wanted(pool)).map(|(_, count)| count).sum()
-        };
+        let before = &self.long.troubles.failovers;
+        let rescued = self.now.troubles.failovers.iter().filter(|(pool, _)| wanted(pool));
+        let rescued = rescued.map(|(pool, count)| count.saturating_sub(of(before, pool))).sum();
         Lately {
             window: self.window,
             requests,
-            rescued: rescued(self.now).saturating_sub(rescued(self.long)),
+            rescued,
             failed: self.failures(&wanted).map(|errors| errors.count).sum(),
         }
     }
 
-    fn rate(&self, now: u64, before: u64) -> f64 {
-        now.saturating_sub(before) as f64 / self.short_span.max(LEAST).as_secs_f64()
+    /// Requests since then: of each pool for itself, since one may have left meanwhile.
+    fn since(&self, before: &Reading) -> u64 {
+        self.now.requests.iter().map(|(pool, now)| now.saturating_sub(of(&before.requests, pool))).sum()
+    }
+
+    fn rate(&self, count: u64) -> f64 {
+        count as f64 / self.short_span.max(LEAST).as_secs_f64()
     }
 }
 
@@ -265,6 +264,22 @@ mod tests {
         assert_eq!((look.pool_lately("app").requests, look.pool_lately("app").window.as_secs()), (700, 7));
         let (fresh, now) = (History::new(start), reading(50));
         assert_eq!(fresh.look(&now, start).pool_per_second("app"), 50.0, "no moment is so short that it makes a rate");
+    }
+
+    #[test]
+    fn a_pool_that_leaves_takes_nothing_from_the_others() {
+        let start = Instant::now();
+        let mut history = History::new(start);
+        for at in (5..=20).step_by(5) {
+            let mut reading = reading(at * 100);
+            reading.requests.insert("old".into(), 1_000_000);
+            Arc::make_mut(&mut reading.troubles).failovers.insert("old".into(), 1_000_000);
+            history.push(reading, start + Duration::from_secs(at));
+        }
+        let now = reading(2200);
+        let look = history.look(&now, start + Duration::from_secs(22));
+        assert_eq!(look.per_second(), 100.0);
+        assert_eq!((look.lately().requests, look.lately().rescued), (2201, 440));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What one upstream did: answers, failures, connections, checks, evictions. It lives with the upstream.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -15,8 +16,9 @@ use super::shard::{Counter, Shards};
 pub const CHANGES: [State; 4] = [State::Ready, State::Evicted, State::Draining, State::Disabled];
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Meter {
+    key: u64,
     /// A cell is made when its worker first counts here: a thousand upstreams are not for every worker.
     cells: Shards<OnceLock<Box<Cell>>>,
     failures: Mutex<BTreeMap<Cause, u64>>,
@@ -59,7 +61,30 @@ pub struct Counts {
     pub changes: [u64; CHANGES.len()],
 }
 
+impl Default for Meter {
+    fn default() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Self {
+            key: NEXT.fetch_add(1, Relaxed),
+            cells: Shards::default(),
+            failures: Mutex::default(),
+            opened: Shards::default(),
+            closed: Shards::default(),
+            passed: Counter::default(),
+            failed: Counter::default(),
+            evictions: Default::default(),
+            changes: Default::default(),
+        }
+    }
+}
+
 impl Meter {
+    /// Unique in this process: whoever compares what was counted with what it had been goes by it.
+    #[must_use]
+    pub const fn key(&self) -> u64 {
+        self.key
+    }
+
     /// A connection to it stands; it is counted until what this gives is dropped.
     #[must_use]
     pub fn open(self: &Arc<Self>) -> Open {

@@ -102,6 +102,21 @@ impl Balancer {
         Self { rule: rule.clone(), plain, weights, tokens, places, turns }
     }
 
+    /// The same, which finds members by these tokens, too: they had them before. Of two the one that has it now is meant.
+    #[must_use]
+    pub fn knowing(mut self, former: impl Iterator<Item = (u64, usize)>) -> Self {
+        let mut places = self.places.into_vec();
+        let now = places.len();
+        places.extend(former);
+        if places.len() > now {
+            // Stable: those of now come first.
+            places.sort_by_key(|&(token, _)| token);
+            places.dedup_by_key(|&mut (token, _)| token);
+        }
+        self.places = places.into();
+        self
+    }
+
     /// The index of the choice, with its rank; `None` where no member has one.
     #[inline]
     pub fn choose(&self, ask: Ask<'_>, of: &impl Candidates) -> Option<(usize, u8)> {

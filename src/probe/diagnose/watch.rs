@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -26,18 +27,30 @@ const WINDOW: Duration = Duration::from_secs(4);
 /// What the looks of all pools share.
 #[derive(Debug)]
 pub struct Looks {
-    pools: Vec<Arc<Pool>>,
-    own: Vec<SocketAddr>,
+    places: ArcSwap<Places>,
     at_once: Arc<Semaphore>,
     /// When the last looks began.
     begun: Mutex<VecDeque<Instant>>,
+}
+
+/// What the configuration says of where everything is.
+#[derive(Debug)]
+struct Places {
+    pools: Vec<Arc<Pool>>,
+    own: Vec<SocketAddr>,
 }
 
 impl Looks {
     /// For these pools, in a process that listens on these addresses (see [`Around::own`]).
     #[must_use]
     pub fn new(pools: Vec<Arc<Pool>>, own: Vec<SocketAddr>) -> Self {
-        Self { pools, own, at_once: Arc::new(Semaphore::new(AT_ONCE)), begun: Mutex::default() }
+        let places = ArcSwap::from_pointee(Places { pools, own });
+        Self { places, at_once: Arc::new(Semaphore::new(AT_ONCE)), begun: Mutex::default() }
+    }
+
+    /// From now on for these. The pace goes on.
+    pub fn renew(&self, pools: Vec<Arc<Pool>>, own: Vec<SocketAddr>) {
+        self.places.store(Arc::new(Places { pools, own }));
     }
 
     /// Waits until one more look may begin. In turn: who asks first is first.
@@ -61,7 +74,9 @@ impl Looks {
         }
         later
     }
+}
 
+impl Places {
     /// The addresses on these hosts that the config has for any upstream, or for its checks. All addresses of this machine are
     /// one host.
     fn named(&self, of: &[SocketAddr]) -> Vec<SocketAddr> {
@@ -143,10 +158,11 @@ fn next(pool: &Pool, from: usize) -> Option<(usize, Arc<Upstream>, Question)> {
 async fn one(pool: &Pool, upstream: &Upstream, question: Question, looks: &Looks) {
     let addresses = addresses(&upstream.endpoint);
     let Question { asker, cause, .. } = question;
-    let named = looks.named(addresses);
+    let places = looks.places.load_full();
+    let named = places.named(addresses);
     let proven = upstream.insight.is_proven(&question, Instant::now());
     let host = question.host.as_deref().filter(|host| *host != &*upstream.endpoint.authority);
-    let around = Around { own: &looks.own, named: &named, proven, asker, host };
+    let around = Around { own: &places.own, named: &named, proven, asker, host };
     let found = look_around(&upstream.endpoint, cause, around).await;
     let sentence = found.as_ref().map(|found| found.finding.sentence.clone());
     let news = upstream.insight.tell(&question, found, Instant::now());

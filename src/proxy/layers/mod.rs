@@ -39,34 +39,50 @@ use super::record::Open;
 use super::{Asked, Body, Service};
 
 use address::Addresses;
-use auth::Doorkeeper;
+use auth::{Doorkeeper, Hashing};
 use compress::Compress;
 pub(super) use compress::{Encoded, Encoder};
 use fields::ResponseFields;
 use rate::Limiter;
 
 /// What the layers remember between requests, by the names of their routes: shared by all workers.
-#[derive(Debug, Default)]
-pub(super) struct Memory(HashMap<Arc<str>, Kept>);
+#[derive(Debug)]
+pub(super) struct Memory {
+    kept: HashMap<Arc<str>, Kept>,
+    hashing: Arc<Hashing>,
+}
 
 #[derive(Debug)]
 struct Kept {
-    limiter: Option<Limiter>,
+    limiter: Option<Arc<Limiter>>,
     doorkeeper: Option<Arc<Doorkeeper>>,
 }
 
 impl Memory {
     /// Empty, for the routes that need it.
     pub(super) fn new(config: &Config) -> Self {
-        let hashing = auth::Hashing::new();
+        Self { kept: HashMap::new(), hashing: Hashing::new() }.renewed(config, config)
+    }
+
+    /// For a new file, after `old`: what is remembered for a route goes on while the route asks for the same.
+    pub(super) fn renewed(&self, config: &Config, old: &Config) -> Self {
+        let same_realm = config.name == old.name;
         let kept = |route: &Route| {
-            let layers = route.layers.as_deref()?;
-            let limiter = layers.rate_limit.map(|rate| Limiter::new(rate, Instant::now()));
-            let doorkeeper =
-                layers.basic_auth.as_ref().map(|users| Doorkeeper::new(Arc::clone(users), &config.name, &hashing));
-            Some((Arc::clone(&route.name), Kept { limiter, doorkeeper: doorkeeper.map(Arc::new) }))
+            let (layers, before) = (route.layers.as_deref()?, self.kept.get(&route.name));
+            let limiter = layers.rate_limit.map(|rate| {
+                let same = before.and_then(|kept| kept.limiter.as_ref()).filter(|limiter| limiter.rate() == rate);
+                same.cloned().unwrap_or_else(|| Arc::new(Limiter::new(rate, Instant::now())))
+            });
+            let doorkeeper = layers.basic_auth.as_ref().map(|users| {
+                let same =
+                    before.and_then(|kept| kept.doorkeeper.as_ref()).filter(|own| same_realm && own.lets_in(users));
+                let new = || Arc::new(Doorkeeper::new(Arc::clone(users), &config.name, &self.hashing));
+                same.cloned().unwrap_or_else(new)
+            });
+            Some((Arc::clone(&route.name), Kept { limiter, doorkeeper }))
         };
-        Self(config.routes.iter().filter_map(kept).collect())
+        let kept = config.routes.iter().filter_map(kept).collect();
+        Self { kept, hashing: Arc::clone(&self.hashing) }
     }
 }
 
@@ -81,11 +97,11 @@ pub(super) struct Visit<'a> {
 
 /// Through what the route asks for to its answer, and back.
 pub(super) async fn through<'a>(layers: &'a Layers, visit: Visit<'a>) -> Response<Body> {
-    let kept = visit.service.proxy.memory.0.get(&visit.route.name);
+    let kept = visit.service.proxy.memory.kept.get(&visit.route.name);
     let guarded = !layers.allow.0.is_empty() || !layers.deny.0.is_empty();
     let stack = ServiceBuilder::new()
         .option_layer(guarded.then(|| gate::layer(Addresses { allow: &layers.allow, deny: &layers.deny })))
-        .option_layer(kept.and_then(|kept| kept.limiter.as_ref()).map(gate::layer))
+        .option_layer(kept.and_then(|kept| kept.limiter.as_deref()).map(gate::layer))
         .option_layer(kept.and_then(|kept| kept.doorkeeper.as_ref()).map(gate::layer))
         .option_layer(layers.compress.then(|| touch::layer(Compress)))
         .option_layer(

@@ -85,6 +85,11 @@ impl Limiter {
         Self { rule: Rule::of(rate), rate, began, keyed: RandomState::new(), shards }
     }
 
+    /// What it lets through.
+    pub(super) const fn rate(&self) -> Rate {
+        self.rate
+    }
+
     fn count(&self, client: IpAddr, now: Instant) -> Verdict {
         let now = u64::try_from(now.saturating_duration_since(self.began).as_nanos()).unwrap_or(u64::MAX / 2);
         let key = key(client);

@@ -1,9 +1,11 @@
-//! `GET /api/config`: the configuration in force, with every default, in the words of the file. Secrets are masked.
+//! A configuration as a document, with every default, in the words of the file. Secrets are masked.
 //!
-//! It shows what holds, not what was written: networks instead of "private", and each route with its pool's clocks in it.
+//! It shows what holds, not what was written: networks instead of "private", and each route with its pool's clocks in it. It is
+//! what `/api/config` shows, and what [`changes`](super::changes) are looked for in.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,19 +13,55 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName};
 use serde_json::{Map, Value, json};
 
-use crate::config::certificate::Pair;
-use crate::config::model::{
+use super::certificate::{Authorities, Pair};
+use super::model::{
     AccessFormat, Action, Check, Config, Detail, Entry, Errors, FieldRules, FieldValue, Health, HostHeader,
-    HostPattern, Layers, Level, Listener, ListenerTls, Log, LogTarget, Networks, Notify, Piece, Pool, PoolTls,
+    HostPattern, Layers, Level, Listener, ListenerTls, Log, LogTarget, Networks, Notify, Part, Piece, Pool, PoolTls,
     Redirect, Respond, Retry, Route, Statuses, Timeouts,
 };
-use crate::config::units::{duration_text, size_text};
+use super::units::{duration_text, size_text};
 
 /// In place of what nobody should read.
 const MASK: &str = "***";
 
-/// The document.
-pub(super) fn document(config: &Config) -> Value {
+/// What stands before a mark.
+const MARK: char = '\0';
+/// Digits of a mark.
+const DIGITS: usize = 16;
+
+/// The document, as anybody may read it.
+#[must_use]
+pub fn document(config: &Config) -> Value {
+    let mut all = marked(config);
+    unmark(&mut all);
+    all
+}
+
+/// The text without its mark.
+pub(super) fn unmarked(text: &str) -> &str {
+    let digits = |mark: &str| mark.len() == DIGITS && mark.bytes().all(|b| b.is_ascii_hexdigit());
+    text.rsplit_once(MARK).filter(|(_, mark)| digits(mark)).map_or(text, |(text, _)| text)
+}
+
+fn unmark(value: &mut Value) {
+    match value {
+        Value::String(text) => text.truncate(unmarked(text).len()),
+        Value::Array(all) => all.iter_mut().for_each(unmark),
+        Value::Object(all) => all.values_mut().for_each(unmark),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// What is shown, with a mark of what is not: the content of a file, a secret. It differs where that does, and nobody can tell from
+/// it what it is of.
+fn mark(shown: impl Display, hidden: &(impl Hash + ?Sized)) -> String {
+    let mut hasher = DefaultHasher::new();
+    hidden.hash(&mut hasher);
+    format!("{shown}{MARK}{:0DIGITS$x}", hasher.finish())
+}
+
+/// The document with its marks: for comparing, and for nobody's eyes.
+pub(super) fn marked(config: &Config) -> Value {
     json!({
         "name": &*config.name,
         "workers": config.workers.map_or_else(|| "auto".into(), |workers| Value::from(workers.get())),
@@ -31,7 +69,7 @@ pub(super) fn document(config: &Config) -> Value {
         "listener": named(config.listeners.iter().map(|one| (&*one.name, listener(one)))),
         "admin": {
             "address": config.admin.as_ref().map_or_else(|| "off".to_owned(), text),
-            "token_file": config.admin_token.as_ref().map(|token| token.file.display().to_string()).unwrap_or_default(),
+            "token_file": config.admin_token.as_ref().map(|token| mark(token.file.display(), token.text())).unwrap_or_default(),
         },
         "log": log(&config.log),
         "shutdown": { "grace": time(config.shutdown.grace), "timeout": time(config.shutdown.timeout) },
@@ -44,9 +82,11 @@ pub(super) fn document(config: &Config) -> Value {
 
 /// What follows the program, and the path behind the host, may hold a secret.
 fn notify(notify: &Notify) -> Value {
-    let command: Vec<&str> =
-        notify.command.iter().enumerate().map(|(index, word)| if index == 0 { word } else { MASK }).collect();
-    let url = notify.url.as_ref().map(|url| format!("http://{}/{MASK}", url.address)).unwrap_or_default();
+    let word = |(index, word): (usize, &String)| if index == 0 { word.clone() } else { mark(MASK, word) };
+    let command: Vec<String> = notify.command.iter().enumerate().map(word).collect();
+    let url = notify.url.as_ref();
+    let url =
+        url.map(|url| mark(format_args!("http://{}/{MASK}", url.address), url.target.as_str())).unwrap_or_default();
     json!({ "command": command, "url": url })
 }
 
@@ -83,10 +123,19 @@ fn listener(one: &Listener) -> Value {
 
 /// The files; what is in the keys is in no document.
 fn tls(tls: &ListenerTls) -> Value {
-    let pair = |pair: &Pair| json!({ "cert": pair.cert.display().to_string(), "key": pair.key.display().to_string() });
+    // A key is told from another one by what belongs to it and may be known.
+    let pair = |pair: &Pair| {
+        let chain: Vec<&[u8]> = pair.certified.cert.iter().map(AsRef::as_ref).collect();
+        let public = pair.certified.key.public_key().map(|key| key.to_vec());
+        json!({ "cert": mark(pair.cert.display(), &chain), "key": mark(pair.key.display(), &public) })
+    };
+    let authorities = |ca: &Authorities| {
+        let keys: Vec<&[u8]> = ca.roots.roots.iter().map(|root| root.subject_public_key_info.as_ref()).collect();
+        mark(ca.file.display(), &keys)
+    };
     json!({
         "certificates": tls.certificates.iter().map(pair).collect::<Vec<_>>(),
-        "client_ca": tls.client_ca.as_ref().map(|authorities| authorities.file.display().to_string()).unwrap_or_default(),
+        "client_ca": tls.client_ca.as_ref().map(authorities).unwrap_or_default(),
     })
 }
 
@@ -149,7 +198,7 @@ fn layers(layers: &Layers) -> Value {
         "rate_limit": layers.rate_limit.as_ref().map_or_else(|| "off".to_owned(), text),
         "allow": networks(&layers.allow),
         "deny": networks(&layers.deny),
-        "basic_auth": layers.basic_auth.as_ref().map(|users| users.file.display().to_string()).unwrap_or_default(),
+        "basic_auth": layers.basic_auth.as_ref().map(|users| mark(users.file.display(), &users.all)).unwrap_or_default(),
         "request_headers": rules(&layers.request_headers),
         "response_headers": rules(&layers.response_headers),
     })
@@ -157,11 +206,24 @@ fn layers(layers: &Layers) -> Value {
 
 /// What a field is called may be read, what it says may be a key.
 fn rules(rules: &FieldRules) -> Value {
-    let fields = |fields: &[(HeaderName, FieldValue)]| -> BTreeMap<String, &str> {
-        fields.iter().map(|(name, _)| (name.to_string(), MASK)).collect()
+    let fields = |fields: &[(HeaderName, FieldValue)]| -> BTreeMap<String, String> {
+        let said = |value: &FieldValue| match value {
+            FieldValue::Fixed(value) => mark(MASK, value.as_bytes()),
+            FieldValue::Filled(parts) => mark(MASK, &spelt(parts)),
+        };
+        fields.iter().map(|(name, value)| (name.to_string(), said(value))).collect()
     };
     let remove: Vec<String> = rules.remove.iter().map(text).collect();
     json!({ "set": fields(&rules.set), "add": fields(&rules.add), "remove": remove })
+}
+
+/// With its placeholders as they are written.
+fn spelt(parts: &[Part]) -> String {
+    let part = |part: &Part| match part {
+        Part::Text(text) => text.clone(),
+        Part::Value(placeholder) => format!("{{{{{placeholder:?}}}}}"),
+    };
+    parts.iter().map(part).collect()
 }
 
 fn redirect(Redirect(pieces): &Redirect) -> String {
@@ -178,7 +240,7 @@ fn respond(answer: &Respond) -> Value {
         "status": answer.status,
         "content_type": answer.content_type.to_str().unwrap_or_default(),
         "retry_after": answer.retry_after.map_or_else(|| "off".to_owned(), |seconds| time(Duration::from_secs(seconds))),
-        "body": crate::cause::sized(answer.body.len() as u64),
+        "body": mark(crate::cause::sized(answer.body.len() as u64), &answer.body[..]),
     })
 }
 
@@ -265,7 +327,8 @@ fn health(health: &Health) -> Value {
         Check::Http(check) => json!({
             "type": "http",
             // What follows may be a key.
-            "path": check.path.split_once('?').map_or_else(|| check.path.clone(), |(path, _)| format!("{path}?{MASK}")),
+            "path": check.path.split_once('?')
+                .map_or_else(|| check.path.clone(), |(path, query)| mark(format_args!("{path}?{MASK}"), query)),
             "method": check.method.as_str(),
             "host_header": host(check.host_header.as_ref()),
             "headers": masked(&check.headers),
@@ -286,8 +349,9 @@ fn health(health: &Health) -> Value {
 }
 
 /// What a field is called may be read, what it says may not.
-fn masked(fields: &HeaderMap) -> BTreeMap<&str, &str> {
-    fields.keys().map(|name| (name.as_str(), MASK)).collect()
+fn masked(fields: &HeaderMap) -> BTreeMap<&str, String> {
+    let all = |name| fields.get_all(name).iter().map(http::HeaderValue::as_bytes).collect::<Vec<_>>();
+    fields.keys().map(|name| (name.as_str(), mark(MASK, &all(name)))).collect()
 }
 
 fn host_header(said: &HostHeader) -> String {
@@ -338,7 +402,7 @@ fn errors(errors: &Errors) -> Value {
         "full_for": networks(&errors.full_for),
         "diagnosis": errors.diagnosis,
         "proxy_status": if errors.proxy_status_on_all { "all" } else { "errors" },
-        "page": if errors.page.is_some() { "a page of your own" } else { "" },
+        "page": errors.page.as_ref().map(|page| mark("a page of your own", &spelt(&page.0))).unwrap_or_default(),
     })
 }
 
@@ -360,7 +424,7 @@ fn without_userinfo(address: &str) -> String {
     let Some((scheme, rest)) = address.split_once("://") else { return address.to_owned() };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     match rest[..end].rsplit_once('@') {
-        Some((_, host)) => format!("{scheme}://{MASK}@{host}{}", &rest[end..]),
+        Some((user, host)) => mark(format_args!("{scheme}://{MASK}@{host}{}", &rest[end..]), user),
         None => address.to_owned(),
     }
 }
@@ -446,7 +510,7 @@ mod tests {
             ("https://example.com?x@y", "https://example.com?x@y"),
             ("app:3000", "app:3000"),
         ] {
-            assert_eq!(without_userinfo(address), shown);
+            assert_eq!(unmarked(&without_userinfo(address)), shown);
         }
     }
 }

@@ -1,0 +1,134 @@
+//! The real program: signals, a file that is watched, an admin that is asked; what it says, and what it goes on with.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::symlink;
+
+use rustix::process::Signal;
+
+use crate::support::origin::Origin;
+use crate::support::process::{Causeway, PATIENCE};
+
+/// Answers by itself with this body.
+pub(super) fn says(listen: &str, body: &str) -> String {
+    format!(
+        "listen = \"{listen}\"\n[admin]\naddress = \"127.0.0.1:0\"\n[pool.app]\nupstreams = [\"127.0.0.1:9\"]\n\
+         health.type = \"off\"\n[route.main]\nrespond = {{ body = \"{body}\" }}\n"
+    )
+}
+
+pub(super) fn get(address: SocketAddr, target: &str) -> String {
+    let mut client = TcpStream::connect(address).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    let request = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    client.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{answer}")).1.to_owned()
+}
+
+#[test]
+fn hup_reloads_and_a_bad_file_changes_nothing() {
+    let (mut causeway, address) = Causeway::run(&says("127.0.0.1:0", "one"));
+    assert_eq!(get(address, "/"), "one");
+    causeway.write(&says("127.0.0.1:0", "two"));
+    causeway.signal(Signal::HUP);
+    causeway.event("\"event\":\"config_reloaded\"");
+    assert_eq!(get(address, "/"), "two");
+    causeway.write("lissten = \":1\"\n");
+    causeway.signal(Signal::HUP);
+    let refused = causeway.event("\"event\":\"config_refused\"");
+    assert!(refused.contains("lissten") && refused.contains("the old one stays in force"), "{refused}");
+    assert_eq!(get(address, "/"), "two");
+    std::fs::remove_file(causeway.folder().join("causeway.toml")).unwrap();
+    causeway.signal(Signal::HUP);
+    let refused = causeway.event("\"event\":\"config_refused\"");
+    assert!(refused.contains("causeway.toml"), "{refused}");
+    causeway.write(&says("127.0.0.1:0", "three"));
+    causeway.signal(Signal::HUP);
+    causeway.event("\"event\":\"config_reloaded\"");
+    assert_eq!(get(address, "/"), "three");
+    causeway.signal(Signal::TERM);
+    let (status, said) = causeway.end();
+    assert_eq!(status.code(), Some(0), "{said}");
+}
+
+/// A port that somebody else has: told, and the rest of the file is not applied either.
+#[test]
+fn a_taken_port_refuses_the_whole() {
+    let (mut causeway, address) = Causeway::run(&says("127.0.0.1:0", "one"));
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = taken.local_addr().unwrap();
+    causeway.write(&format!("{}[listener.second]\naddress = \"{place}\"\n", says("127.0.0.1:0", "two")));
+    causeway.signal(Signal::HUP);
+    let refused = causeway.event("\"event\":\"config_refused\"");
+    assert!(refused.contains("listener second") && refused.contains(&place.port().to_string()), "{refused}");
+    assert_eq!(get(address, "/"), "one");
+    drop(taken);
+    causeway.signal(Signal::HUP);
+    causeway.event("\"event\":\"config_reloaded\"");
+    assert_eq!((get(address, "/").as_str(), get(place, "/").as_str()), ("two", "two"));
+}
+
+#[test]
+fn the_admin_moves_and_ends() {
+    let (mut causeway, address) = Causeway::run(&says("127.0.0.1:0", "one"));
+    let place = Origin::free();
+    let moved = says("127.0.0.1:0", "two").replace("127.0.0.1:0\"\n[pool", &format!("{place}\"\n[pool"));
+    assert!(moved.contains(&place.to_string()), "{moved}");
+    causeway.write(&moved);
+    causeway.signal(Signal::HUP);
+    causeway.event("\"event\":\"config_reloaded\"");
+    assert!(get(place, "/readyz").contains("ready"), "at its new place");
+    causeway.write(&moved.replace(&place.to_string(), "off"));
+    causeway.signal(Signal::HUP);
+    causeway.event("\"event\":\"config_reloaded\"");
+    let begun = std::time::Instant::now();
+    while TcpStream::connect(place).is_ok() {
+        assert!(begun.elapsed() < PATIENCE, "still there");
+        std::thread::yield_now();
+    }
+    assert_eq!(get(address, "/"), "two");
+}
+
+#[test]
+fn a_watched_file_is_taken_up() {
+    let (mut causeway, address) = Causeway::run_watching(&says("127.0.0.1:0", "one"));
+    causeway.write(&says("127.0.0.1:0", "two"));
+    let told = causeway.event("\"event\":\"config_reloaded\"");
+    assert!(told.contains("--watch"), "{told}");
+    assert_eq!(get(address, "/"), "two");
+    causeway.write("[pool.app\n");
+    let told = causeway.event("\"event\":\"config_refused\"");
+    assert!(told.contains("--watch"), "{told}");
+    assert_eq!(get(address, "/"), "two");
+    // As Kubernetes does it: a link is turned to another folder.
+    let folder = causeway.folder().join("later");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("causeway.toml"), says("127.0.0.1:0", "three")).unwrap();
+    symlink("later/causeway.toml", causeway.folder().join("link")).unwrap();
+    std::fs::rename(causeway.folder().join("link"), causeway.folder().join("causeway.toml")).unwrap();
+    causeway.event("\"event\":\"config_reloaded\"");
+    assert_eq!(get(address, "/"), "three");
+}
+
+/// Where nothing is watched for, nothing is promised.
+#[test]
+fn to_watch_takes_a_file() {
+    let (status, said) =
+        Causeway::words(&["run", "--watch", "--upstream", "127.0.0.1:9", "--listen", "127.0.0.1:0"]).end();
+    assert_eq!(status.code(), Some(2), "{said}");
+    assert!(said.contains("--watch") && said.contains("--config"), "{said}");
+}
+
+/// The flags hold, whatever the file says now.
+#[test]
+fn without_a_file_the_same_words_are_read_again() {
+    let words = ["run", "--upstream", "127.0.0.1:9", "--listen", "127.0.0.1:0", "--admin", "off"];
+    let mut causeway = Causeway::words(&words);
+    let address = causeway.address("listening on http://");
+    causeway.signal(Signal::HUP);
+    let told = causeway.event("\"event\":\"config_reloaded\"");
+    assert!(told.contains("HUP"), "{told}");
+    assert!(!get(address, "/").is_empty());
+}
