@@ -31,6 +31,7 @@ mod layers;
 mod life;
 mod listen;
 mod metrics;
+mod names;
 mod observe;
 mod overload;
 mod pairings;

@@ -182,7 +182,7 @@ fn upstream(pool: &Pool, one: &Upstream, look: &Look<'_>, now: Instant) -> Value
         ("ends_in_ms", health.eviction.and_then(|eviction| eviction.ends_in).map(|left| whole_millis(left).into())),
         ("in_flight", Some(one.in_flight.load(std::sync::atomic::Ordering::Relaxed).into())),
         ("limit", one.most().map(Into::into)),
-        ("weight", pool.config.upstreams.get(one.entry).map(|entry| entry.weight.into())),
+        ("weight", Some(one.weight.into())),
         ("backup", Some(one.backup.into())),
         ("per_second", Some(tenths(look.upstream_per_second(one.meter.key())))),
         ("requests_total", Some(one.meter.answers().into())),

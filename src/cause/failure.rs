@@ -34,6 +34,8 @@ const TAKES_H1: &str = "{address} speaks HTTP/1.1 here, and causeway spoke HTTP/
 const NO_UPGRADES: &str = "An upgrade needs HTTP/1.1, and causeway speaks {seen}. Give such requests a route and a pool of \
      their own, with \"http://\" before the app's address.";
 
+/// What is the matter with a list of upstreams, and not with a name.
+const NO_LIST: &str = "There is no list of upstreams: {seen}. It is read again as soon as it changes.";
 /// The same where it has said that it takes none over HTTP/2.
 const NO_WEB_SOCKETS: &str = "It speaks HTTP/2, and takes no WebSockets that way (SETTINGS_ENABLE_CONNECT_PROTOCOL is off). \
      Turn that on in the app, or give WebSockets a route and a pool of their own, with \"http://\" before the app's address.";
@@ -193,6 +195,9 @@ impl Failure {
     #[must_use]
     pub fn short(&self) -> String {
         let begun = self.cause == Cause::ReadTimeout && self.seen.is_some() && !self.saw("no answer to a PING");
+        if self.cause == Cause::DnsFailure && self.saw("upstreams_file ") {
+            return "its list of upstreams cannot be used".to_owned();
+        }
         self.fill(if begun { BEGUN } else { self.cause.row().short }, "it")
     }
 
@@ -244,6 +249,7 @@ impl Failure {
     #[must_use]
     pub fn message(&self) -> Cow<'static, str> {
         let message = self.cause.row().message;
+        let message = if self.cause == Cause::DnsFailure && self.saw("upstreams_file ") { "{seen}" } else { message };
         if message.contains('{') {
             Cow::Owned(self.fill(message, "it").replace(".0 s", " s"))
         } else {
@@ -271,6 +277,7 @@ impl Failure {
     fn hint_template(&self, address: &str) -> Cow<'static, str> {
         match (self.cause, &self.limit, &self.oversize) {
             (Cause::ConnectTimeout, ..) if is_here(address) => STUCK_HERE.into(),
+            (Cause::DnsFailure, ..) if self.saw("upstreams_file ") => NO_LIST.into(),
             (Cause::H2ProtocolError, ..) if self.saw("it answered in HTTP/1.1") => TAKES_H1.into(),
             (Cause::UpgradeFailed, ..) if self.saw("it takes no WebSocket") => NO_WEB_SOCKETS.into(),
             (Cause::UpgradeFailed, ..) if self.saw("Sec-WebSocket-Accept") => NO_PROOF.into(),

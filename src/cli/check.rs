@@ -17,7 +17,7 @@ use crate::config::model::{
     Placeholder, Pool, Route,
 };
 use crate::config::problem::{ascii, count, render};
-use crate::config::{Config, Flags, Loaded};
+use crate::config::{Config, Flags, Host, Loaded};
 use crate::route::{Miss, Table, normal, replace_prefix};
 
 /// The words of `causeway check`.
@@ -71,10 +71,12 @@ fn summary(Loaded { config, warnings }: &Loaded) -> String {
         count(config.listeners.len(), "listener"),
         count(config.routes.len(), "route"),
         count(config.pools.len(), "pool"),
-        count(entries().count(), "upstream"),
+        count(entries().filter(|entry| !matches!(entry.address.host, Host::Listed(_))).count(), "upstream"),
     ];
+    let lists = config.pools.iter().filter(|pool| pool.upstreams_file().is_some()).count();
     let spare = if backups > 0 { format!(" ({backups} of them for backup)") } else { String::new() };
-    format!("{} {verdict}: {}{spare}.", ascii(&name), has.join(", "))
+    let lists = if lists > 0 { format!(", {}", count(lists, "list")) } else { String::new() };
+    format!("{} {verdict}: {}{spare}{lists}.", ascii(&name), has.join(", "))
 }
 
 /// What `--url` takes.

@@ -5,26 +5,30 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::problem::Wrong;
 
 mod authority;
 mod endpoint;
+mod listen;
+mod service;
 mod socket;
 
 pub use authority::{host_and_digits, without_port};
 pub use endpoint::{Dial, Endpoint};
+pub use listen::ListenAddress;
 
 /// Where an upstream lives, as the config says it: `"app:3000"`, `"10.0.0.1:3000"`, `"[::1]:3000"`, `"3000"`,
-/// `"http://app:3000"`, `"https://app"`, `"unix:/run/app.sock"`.
+/// `"http://app:3000"`, `"https://app"`, `"unix:/run/app.sock"`, `"srv:_http._tcp.app.internal"`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Address {
     /// How to speak to it.
     pub scheme: Scheme,
     /// The part before the port.
     pub host: Host,
-    /// 80 for `http://` without one, 443 for `https://`; 0 for a socket, which has none.
+    /// 80 for `http://` without one, 443 for `https://`; 0 for a socket, which has none, and for a service, whose records have it.
     pub port: u16,
 }
 
@@ -51,6 +55,18 @@ pub enum Host {
     Name(Arc<str>),
     /// A socket of this machine: its absolute path, or `@name` in the abstract namespace of Linux.
     Unix(Arc<str>),
+    /// A name for the resolver, too: its SRV records say where it runs, each place is an upstream. Lower case.
+    Service(Arc<str>),
+    /// What the file of `upstreams_file` lists; each target is an upstream, or several. The key makes it, no text does.
+    Listed(Arc<Path>),
+}
+
+impl Host {
+    /// Whether it may stand for several upstreams, others tomorrow than today.
+    #[must_use]
+    pub const fn may_be_several(&self) -> bool {
+        matches!(self, Self::Name(_) | Self::Service(_) | Self::Listed(_))
+    }
 }
 
 impl fmt::Display for Host {
@@ -61,15 +77,24 @@ impl fmt::Display for Host {
             Self::Ip(IpAddr::V4(ip)) => write!(f, "{ip}"),
             Self::Name(name) => f.write_str(name),
             Self::Unix(path) => write!(f, "unix:{path}"),
+            Self::Service(name) => write!(f, "srv:{name}"),
+            Self::Listed(_) => f.write_str(UPSTREAMS_FILE),
         }
     }
 }
 
 impl fmt::Display for Address {
-    /// `host:port`, `https://host:port`, `h2c://host:port` or `unix:/path`: the form that ids, logs and commands use.
+    /// `host:port`, `https://host:port`, `h2c://host:port`, `unix:/path` or `srv:name`: the form that ids, logs and commands use.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.host, self.scheme) {
-            (Host::Unix(_), _) => write!(f, "{}", self.host),
+            (Host::Unix(_) | Host::Listed(_), _) => write!(f, "{}", self.host),
+            (Host::Service(name), Scheme::Https) => write!(f, "srv:{HTTPS}{name}"),
+            (Host::Service(name), Scheme::H2c) => write!(f, "srv:h2c://{name}"),
+            // Its own label would say another.
+            (Host::Service(name), Scheme::Http) if name.starts_with("_https.") || name.starts_with("_h2c.") => {
+                write!(f, "srv:http://{name}")
+            }
+            (Host::Service(_), Scheme::Http) => write!(f, "{}", self.host),
             (host, Scheme::Https) => write!(f, "{HTTPS}{host}:{}", self.port),
             (host, Scheme::H2c) => write!(f, "h2c://{host}:{}", self.port),
             (host, Scheme::Http) => write!(f, "{host}:{}", self.port),
@@ -77,63 +102,14 @@ impl fmt::Display for Address {
     }
 }
 
+/// The key of a pool whose list something else keeps; what that list is called in ids and texts.
+pub const UPSTREAMS_FILE: &str = "upstreams_file";
+
 /// What stands before the addresses that are spoken to in TLS.
 const HTTPS: &str = "https://";
 
 /// Where the admin listens, and is asked, unless somebody says otherwise.
 pub const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9901);
-
-/// Where a listener binds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ListenAddress {
-    /// `":8080"`: both families (`[::]` with `IPV6_V6ONLY` off, or `0.0.0.0` where the kernel has no IPv6).
-    Any(u16),
-    /// These addresses, e.g. `"127.0.0.1:8080"`; `"localhost:8080"` is both loopbacks; never empty.
-    Exact(Vec<SocketAddr>),
-    /// A socket of this machine: its absolute path, or `@name` in the abstract namespace of Linux.
-    Unix(Arc<str>),
-    /// The sockets of this name that whoever started causeway handed over (`LISTEN_FDNAMES`).
-    Handed(Arc<str>),
-}
-
-impl ListenAddress {
-    /// The port that was asked for; 0 lets the kernel choose, or there is none.
-    #[must_use]
-    pub fn port(&self) -> u16 {
-        match self {
-            Self::Any(port) => *port,
-            Self::Exact(addresses) => addresses[0].port(),
-            Self::Unix(_) | Self::Handed(_) => 0,
-        }
-    }
-
-    /// Where it is reached from this machine: a wildcard at its own family's loopback. Without an address of its own: port 0.
-    #[must_use]
-    pub fn reached_at(&self) -> SocketAddr {
-        let at = match self {
-            Self::Exact(addresses) => addresses[0],
-            Self::Any(_) | Self::Unix(_) | Self::Handed(_) => {
-                SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), self.port())
-            }
-        };
-        match at.ip() {
-            IpAddr::V4(ip) if ip.is_unspecified() => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), at.port()),
-            IpAddr::V6(ip) if ip.is_unspecified() => SocketAddr::new(Ipv6Addr::LOCALHOST.into(), at.port()),
-            IpAddr::V4(_) | IpAddr::V6(_) => at,
-        }
-    }
-}
-
-impl fmt::Display for ListenAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Any(port) => write!(f, ":{port}"),
-            Self::Exact(addresses) => write!(f, "{}", addresses[0]),
-            Self::Unix(path) => write!(f, "unix:{path}"),
-            Self::Handed(name) => write!(f, "fd:{name}"),
-        }
-    }
-}
 
 impl Address {
     /// Plain HTTP/1.1 there.
@@ -143,13 +119,16 @@ impl Address {
     }
 
     /// Where an upstream lives: `"app:3000"`, `"10.0.0.1:3000"`, `"[::1]:3000"`, `"3000"`, `"http://app"`, `"https://app"`,
-    /// `"unix:/run/app.sock"`.
+    /// `"unix:/run/app.sock"`, `"srv:_http._tcp.app.internal"`.
     ///
     /// # Errors
     /// What is wrong with it, and what to write instead.
     pub fn parse(text: &str) -> Result<Self, Wrong> {
         if let Some(path) = socket::said(text) {
             return Ok(Self::plain(Host::Unix(socket::path(text, path)?), 0));
+        }
+        if let Some(rest) = service::said(text) {
+            return service::parse(text, rest);
         }
         let (scheme, rest, default_port) = without_scheme(text)?;
         let not_here = |what, hint: String| Wrong::new(format!("\"{text}\": an address holds no {what}"), hint);
@@ -181,69 +160,10 @@ impl Address {
     }
 }
 
-impl ListenAddress {
-    /// Where to listen: `":8080"`, `"127.0.0.1:8080"`, `"[::1]:8080"`, `"localhost:8080"`, `"8080"` (localhost),
-    /// `"unix:/run/causeway.sock"`, `"fd:NAME"`.
-    ///
-    /// # Errors
-    /// What is wrong with it, and what to write instead.
-    pub fn parse(text: &str) -> Result<Self, Wrong> {
-        let sample = "write \":8080\" (any address) or \"127.0.0.1:8080\"";
-        if let Some(path) = socket::said(text) {
-            return socket::path(text, path).map(Self::Unix);
-        }
-        if let Some(name) = text.strip_prefix("fd:") {
-            return handed(text, name).map(Self::Handed);
-        }
-        if let Some((_, rest)) = text.split_once("://") {
-            let hint = format!("write \"{}\"", rest.split('/').next().unwrap_or(rest));
-            return Err(Wrong::new(format!("\"{text}\": a listener's address has no scheme"), hint));
-        }
-        let (host, port) = host_and_port(text, text, None, 8080)?;
-        match host {
-            "" => Ok(Self::Any(port)),
-            "*" => Err(Wrong::new(format!("\"{text}\" is not an address"), format!("write \":{port}\""))),
-            host => match self::host(text, host)? {
-                Host::Ip(ip) => Ok(Self::Exact(vec![SocketAddr::new(ip, port)])),
-                Host::Localhost => Ok(Self::Exact(vec![
-                    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port),
-                    SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), port),
-                ])),
-                Host::Unix(_) => Err(Wrong::new(format!("\"{text}\" is not an address"), sample)),
-                Host::Name(name) => {
-                    Err(Wrong::new(format!("\"{text}\": to listen takes an IP address, and {name} is a name"), sample))
-                }
-            },
-        }
-    }
-
-    /// Is it reachable from this machine alone?
-    #[must_use]
-    pub fn is_loopback(&self) -> bool {
-        match self {
-            Self::Any(_) => false,
-            Self::Exact(addresses) => addresses.iter().all(|a| a.ip().is_loopback()),
-            Self::Unix(_) => true,
-            // Nobody knows before the start.
-            Self::Handed(_) => false,
-        }
-    }
-}
-
-/// The name of sockets that are handed over, as systemd takes it (FileDescriptorName=): printable, without a colon.
-fn handed(text: &str, name: &str) -> Result<Arc<str>, Wrong> {
-    let fits = |c: char| c.is_ascii_graphic() && !":\"'\\`".contains(c);
-    if name.is_empty() || name.len() > 255 || !name.chars().all(fits) {
-        let what = format!("\"{text}\" names no socket that could be handed over");
-        return Err(Wrong::new(what, "write \"fd:NAME\", with the FileDescriptorName= of the .socket unit"));
-    }
-    Ok(name.into())
-}
-
 /// The scheme, the text behind it, and the port that stands for none; an error for what this version does not speak.
 fn without_scheme(text: &str) -> Result<(Scheme, &str, Option<u16>), Wrong> {
     let later = |scheme: &str| {
-        let hint = "this version takes \"host:port\", \"http://host\", \"https://host\" and \"unix:/path\"";
+        let hint = "upstreams are \"host:port\", \"http://host\", \"https://host\", \"unix:/path\" and \"srv:name\"";
         Err(Wrong::new(format!("\"{text}\": this version does not speak {scheme} yet"), hint))
     };
     if let Some((scheme, rest)) = text.split_once("://") {
@@ -270,7 +190,6 @@ fn without_scheme(text: &str) -> Result<(Scheme, &str, Option<u16>), Wrong> {
         }
     }
     match text.split(':').next() {
-        Some("srv") => later("srv:"),
         Some("fd") => later("fd:"),
         _ => Ok((Scheme::Http, text, None)),
     }
@@ -410,7 +329,6 @@ mod tests {
             ("http://app:3000/v1", "no path: write \"app:3000\"; to change the path, give a route replace_prefix"),
             ("http://app/", "replace_prefix"),
             ("h2c://app/x", "no path: write \"app\""),
-            ("srv:_http._tcp.app", "does not speak srv: yet"),
             ("fd:3", "does not speak fd: yet"),
             ("ftp://app", "no scheme ftp://"),
             ("grpc://app:50051", "write \"h2c://app:50051\""),
@@ -431,30 +349,6 @@ mod tests {
             ("", "empty"),
         ] {
             let wrong = Address::parse(text).unwrap_err().to_string();
-            assert!(wrong.contains(wanted), "{text}: {wrong}");
-        }
-    }
-
-    #[test]
-    fn listening_addresses() {
-        assert_eq!(ListenAddress::parse(":8080"), Ok(ListenAddress::Any(8080)));
-        assert_eq!(ListenAddress::parse("127.0.0.1:0").unwrap().port(), 0);
-        assert_eq!(ListenAddress::parse("8080"), ListenAddress::parse("localhost:8080"));
-        assert!(ListenAddress::parse("localhost:1").unwrap().is_loopback());
-        assert!(!ListenAddress::parse("0.0.0.0:1").unwrap().is_loopback());
-        for text in ["unix:/run/a.sock", "unix:@a", "fd:web", "fd:causeway.socket"] {
-            assert_eq!(ListenAddress::parse(text).unwrap().to_string(), text);
-        }
-        for (text, wanted) in [
-            ("*:80", "write \":80\""),
-            ("http://[::]:80/", "write \"[::]:80\""),
-            ("app:80", "app is a name"),
-            ("fd:", "FileDescriptorName="),
-            ("fd:a:b", "FileDescriptorName="),
-            ("unix:run/a.sock", "begins with /"),
-            ("0.0.0.0", "has no port"),
-        ] {
-            let wrong = ListenAddress::parse(text).unwrap_err().to_string();
             assert!(wrong.contains(wanted), "{text}: {wrong}");
         }
     }

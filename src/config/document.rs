@@ -13,6 +13,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName};
 use serde_json::{Map, Value, json};
 
+use super::address::Host;
 use super::certificate::{Authorities, Pair};
 use super::model::{
     AccessFormat, Action, Check, Config, Detail, Entry, Errors, FieldRules, FieldValue, Health, HostHeader,
@@ -66,6 +67,7 @@ pub(super) fn marked(config: &Config) -> Value {
         "name": &*config.name,
         "workers": config.workers.map_or_else(|| "auto".into(), |workers| Value::from(workers.get())),
         "trusted_proxies": networks(&config.trusted_proxies),
+        "name_servers": config.pools.first().map(|pool| pool.name_servers.to_vec()).unwrap_or_default(),
         "listener": named(config.listeners.iter().map(|one| (&*one.name, listener(one)))),
         "admin": {
             "address": config.admin.as_ref().map_or_else(|| "off".to_owned(), text),
@@ -250,7 +252,8 @@ fn pool(pool: &Pool) -> Value {
     let failures =
         |count: Option<std::num::NonZeroU32>| count.map_or_else(|| "off".into(), |count| Value::from(count.get()));
     json!({
-        "upstreams": pool.upstreams.iter().map(entry).collect::<Vec<_>>(),
+        "upstreams": pool.upstreams.iter().filter(|entry| !matches!(entry.address.host, Host::Listed(_))).map(entry).collect::<Vec<_>>(),
+        "upstreams_file": pool.upstreams_file().map(|file| file.display().to_string()).unwrap_or_default(),
         "balance": pool.balance.to_string(),
         "sticky": pool.sticky.as_deref().unwrap_or_default(),
         "host_header": host_header,

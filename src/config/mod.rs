@@ -22,6 +22,7 @@ mod read;
 pub mod source;
 mod strangers;
 mod syntax;
+pub mod targets;
 pub mod tree;
 pub mod trust;
 pub mod units;

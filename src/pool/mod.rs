@@ -1,13 +1,14 @@
 //! Pools: the upstreams of each, what is known of them, and the choice of the next one.
 //!
 //! [`Pool`] holds its members behind one swap (a name's addresses come and go); [`pick`] chooses; [`report`] tells health
-//! what came of it; [`insight`] keeps what a closer look found; [`recent`] counts how long answers took; [`switch`] takes the operator's word; [`resolve`] turns names into members. Nothing here sends a
+//! what came of it; [`members`] makes upstreams of what was found for an entry; [`insight`] keeps what a closer look found; [`recent`] counts how long answers took; [`switch`] takes the operator's word; [`resolve`] turns names into members. Nothing here sends a
 //! request.
 
 pub mod balance;
 pub mod budget;
 mod due;
 pub mod insight;
+mod members;
 pub mod pick;
 pub mod queue;
 pub mod recent;
@@ -19,9 +20,8 @@ pub mod switch;
 mod tried;
 mod upstream;
 
-use std::net::SocketAddr;
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -30,16 +30,18 @@ use tokio::sync::{Notify, watch};
 use crate::config::address::Dial;
 use crate::config::model::Entry;
 use crate::config::{self, Endpoint};
-use crate::health::{Health, State};
+use crate::health::State;
 
 use balance::{Balancer, Member};
 use budget::Budget;
 use due::Due;
 use insight::Asker;
+use members::{endpoint, first_health, push};
 use queue::Queue;
 use room::Room;
 use switch::Words;
 
+pub use members::Found;
 pub use upstream::Upstream;
 
 /// A pool as one file has it, shared by all workers. A request keeps the view that it started with; what it says of
@@ -98,8 +100,8 @@ pub struct Members {
 impl Members {
     fn new(list: Vec<Arc<Upstream>>, config: &Arc<config::model::Pool>, previous: Option<&Self>) -> Self {
         let member = |upstream: &Arc<Upstream>| Member {
-            token: balance::token(&config.name, &upstream.id),
-            weight: config.upstreams[upstream.entry].weight,
+            token: balance::token(&config.name, &upstream.place),
+            weight: upstream.weight,
         };
         let members: Vec<Member> = list.iter().map(member).collect();
         let balancer = Balancer::new(&config.balance, &members, previous.map(|previous| &previous.balancer));
@@ -176,54 +178,6 @@ impl Pool {
         self.config.health.as_ref().map_or(self.config.timeouts.resolve, |health| health.timeout)
     }
 
-    /// Replaces the addresses of the entry at this index, sorted and each once; upstreams that stay keep endpoint, health
-    /// and load. An entry whose name has no address is one upstream, and keeps those too while that lasts: it is unknown,
-    /// with the reason as its last failure (CONTRACT §2).
-    pub fn set_addresses(&self, entry: usize, dial: Dial, now: Instant) {
-        let Some(said) = self.config.upstreams.get(entry) else { return };
-        let words = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let old = self.members.load();
-        if !Arc::ptr_eq(&old.config, &self.config) {
-            return; // a newer file is in force: its own names are asked for
-        }
-        let mine: Vec<&Arc<Upstream>> = old.iter().filter(|upstream| upstream.entry == entry).collect();
-        let dials = split(dial);
-        if mine.iter().map(|upstream| &upstream.endpoint.dial).eq(&dials) {
-            return;
-        }
-        let several = dials.len() > 1;
-        let mut fresh = dials.into_iter().map(|dial| {
-            let id = if several { id_of_one(said, &dial) } else { said.id() };
-            let same = mine.iter().find(|upstream| stays(&upstream.endpoint.dial, &dial));
-            match same {
-                Some(same) => Upstream { id, endpoint: with_dial(&same.endpoint, dial), ..same.share() },
-                None => {
-                    let health = first_health(&self.config, &dial, now);
-                    health.switch(words.on(&id, &said.id()), now);
-                    let endpoint = endpoint(&self.config, said, dial);
-                    Upstream::fresh(&self.config, (entry, id), endpoint, health, (now, &self.bell, &self.queue))
-                }
-            }
-        });
-        let mut members = Vec::with_capacity(old.len() + 8);
-        for index in 0..self.config.upstreams.len() {
-            if index == entry {
-                fresh.by_ref().for_each(|upstream| push(&mut members, Arc::new(upstream)));
-            } else {
-                old.iter().filter(|other| other.entry == index).for_each(|other| push(&mut members, Arc::clone(other)));
-            }
-        }
-        for upstream in members.iter().filter(|upstream| upstream.entry == entry) {
-            if let Dial::Unresolved(Some(why)) = &upstream.endpoint.dial {
-                let failure = resolve::failure(why, self.config.timeouts.resolve);
-                let sentence = format!("{}. {}", failure.cause, failure.hint(&upstream.endpoint.authority));
-                upstream.health.note(failure.cause, sentence);
-            }
-        }
-        self.members.store(Arc::new(Members::new(members, &self.config, Some(&old))));
-        self.touch();
-    }
-
     /// Who met the failure that took this upstream out; see [`Asker::of_checks`].
     #[must_use]
     pub fn asker(&self, upstream: &Upstream, by_traffic: bool) -> Option<Asker> {
@@ -262,68 +216,9 @@ fn first(
     Upstream::fresh(config, (index, entry.id()), endpoint, health, (now, bell, queue))
 }
 
-/// Adds a member in the next place.
-fn push(members: &mut Vec<Arc<Upstream>>, upstream: Arc<Upstream>) {
-    let ordinal = members.len() + 1;
-    members.push(if upstream.ordinal == ordinal {
-        upstream
-    } else {
-        Arc::new(Upstream { ordinal, ..upstream.share() })
-    });
-}
-
-/// Ready at once where nothing is checked and there is something to dial.
-fn first_health(config: &config::model::Pool, dial: &Dial, now: Instant) -> Health {
-    match dial {
-        Dial::Addresses(_) | Dial::Socket(_) if config.health.is_none() => Health::unchecked(now),
-        Dial::Addresses(_) | Dial::Socket(_) | Dial::Unresolved(_) => Health::new(now),
-    }
-}
-
-/// The endpoint of an entry, or of one of its addresses.
-fn endpoint(config: &config::model::Pool, entry: &Entry, dial: Dial) -> Endpoint {
-    let plain = Endpoint::new(entry.address.to_string().into(), dial).speaking(entry.address.scheme);
-    Endpoint { proxy_protocol: entry.proxy_protocol, ..plain.with_tls(config.tls.clone()) }
-}
-
-/// Each address of a name is an upstream; the name server's order changes with every answer, ours does not.
-fn split(dial: Dial) -> Vec<Dial> {
-    match dial {
-        Dial::Addresses(mut addresses) if !addresses.is_empty() => {
-            addresses.sort_unstable();
-            addresses.dedup();
-            addresses.into_iter().map(|address| Dial::Addresses(vec![address])).collect()
-        }
-        Dial::Addresses(_) => vec![Dial::Unresolved(None)],
-        Dial::Socket(_) | Dial::Unresolved(_) => vec![dial],
-    }
-}
-
-/// Whether an upstream with this dial goes on as the one with that dial: the same address, or still none.
-fn stays(old: &Dial, new: &Dial) -> bool {
-    old == new || matches!((old, new), (Dial::Unresolved(_), Dial::Unresolved(_)))
-}
-
-/// The endpoint, with its key, or with another reason for having no address.
-fn with_dial(endpoint: &Arc<Endpoint>, dial: Dial) -> Arc<Endpoint> {
-    if endpoint.dial == dial {
-        return Arc::clone(endpoint);
-    }
-    Arc::new(Endpoint { dial, ..Endpoint::clone(endpoint) })
-}
-
-/// `NAME@IP` (CONTRACT §9).
-fn id_of_one(entry: &Entry, dial: &Dial) -> Arc<str> {
-    match dial {
-        Dial::Addresses(addresses) => addresses
-            .first()
-            .map_or_else(|| entry.id(), |address| format!("{}@{}", entry.id(), SocketAddr::ip(address)).into()),
-        Dial::Socket(_) | Dial::Unresolved(_) => entry.id(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
     use std::sync::atomic::Ordering;
 
     use super::*;

@@ -7,16 +7,18 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
+use std::path::Path;
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use crate::config::Endpoint;
-use crate::config::address::{Address, Dial, Scheme};
+use crate::config::address::{Address, Dial, Host, Scheme};
 use crate::config::model::{self, Entry};
 use crate::observe::events;
 
+use super::members::{Found, endpoint, ids, push};
 use super::upstream::limit;
-use super::{Members, Pool, Upstream, endpoint, first, id_of_one, push};
+use super::{Members, Pool, Upstream, first};
 
 impl Pool {
     /// The same pool as a new file has it, for all that is asked of it from now on. Requests that have begun keep the view
@@ -33,12 +35,13 @@ impl Pool {
         for (index, entry) in config.upstreams.iter().enumerate() {
             let Some(former) = former[index] else {
                 let fresh = first(&config, (index, entry), (now, &self.bell, &self.queue));
-                fresh.health.switch(words.on(&fresh.id, &entry.id()), now);
+                fresh.health.switch(words.on(&fresh.id, &fresh.family, &entry.id()), now);
                 push(&mut list, Arc::new(fresh));
                 continue;
             };
-            for one in &stay[former] {
-                let carried = carried(one, (index, entry), stay[former].len() > 1, &config);
+            let before = &old.config.upstreams[former];
+            for (one, ids) in stay[former].iter().zip(new_ids(entry, &stay[former])) {
+                let carried = carried(one, before, (index, entry), ids, &config);
                 if old.config.health != config.health || carried.endpoint.key != one.endpoint.key {
                     carried.health.forget_plan();
                 }
@@ -73,27 +76,51 @@ impl Pool {
     }
 }
 
-/// An upstream that stays, as its entry has it now. `several`: it is one of several addresses of a name.
-fn carried(one: &Upstream, (index, entry): (usize, &Entry), several: bool, config: &model::Pool) -> Upstream {
-    let dial = &one.endpoint.dial;
-    let id = if several { id_of_one(entry, dial) } else { entry.id() };
-    let fresh = || Arc::new(endpoint(config, entry, dial.clone()));
-    let endpoint = if speaks_alike(&one.endpoint, config, entry) { Arc::clone(&one.endpoint) } else { fresh() };
-    let former = if id == one.id { one.former.clone() } else { Some(Arc::clone(&one.id)) };
-    let (limit, backup) = (limit(config, Some(entry)), entry.backup);
-    // Its ordinal is given with its place in the list.
-    Upstream { id, former, ordinal: 0, entry: index, endpoint, limit, backup, ..one.share() }
+/// For each upstream of an entry its id, its family and its place to the balance. Targets of a list keep theirs.
+fn new_ids(entry: &Entry, all: &[&Arc<Upstream>]) -> Vec<[Arc<str>; 3]> {
+    if is_list(entry) {
+        return all.iter().map(|one| [&one.id, &one.family, &one.place].map(Arc::clone)).collect();
+    }
+    let found: Vec<Found> = all.iter().map(|one| Found::new(entry, one.endpoint.dial.clone())).collect();
+    ids(entry, &found).into_iter().map(|(id, place)| [id, entry.id(), place]).collect()
 }
 
-/// Is it spoken to as before?
+/// An upstream that stays, as its entry has it now. A share or a rank that was not the entry's own stays as well.
+fn carried(
+    one: &Upstream,
+    before: &Entry,
+    (index, entry): (usize, &Entry),
+    [id, family, place]: [Arc<str>; 3],
+    config: &model::Pool,
+) -> Upstream {
+    let endpoint = match (speaks_alike(&one.endpoint, config, entry), is_list(entry)) {
+        (true, _) => Arc::clone(&one.endpoint),
+        (false, false) => Arc::new(endpoint(config, entry, one.endpoint.dial.clone())),
+        (false, true) => {
+            let like = one.endpoint.like(Arc::clone(&one.endpoint.authority), one.endpoint.dial.clone());
+            Arc::new(like.with_tls(config.tls.clone()))
+        }
+    };
+    let former = if place == one.place { one.former.clone() } else { Some(Arc::clone(&one.place)) };
+    let weight = if one.weight == before.weight { entry.weight } else { one.weight };
+    let backup = entry.backup || one.backup && !before.backup;
+    let limit = limit(config, Some(entry));
+    // Its ordinal is given with its place in the list.
+    Upstream { id, family, place, former, ordinal: 0, entry: index, endpoint, limit, weight, backup, ..one.share() }
+}
+
+/// Is it spoken to as before? Of a list, each target says itself how, but for TLS.
 fn speaks_alike(endpoint: &Endpoint, config: &model::Pool, entry: &Entry) -> bool {
     let tls = || match (&endpoint.tls, &config.tls) {
         (Some(old), Some(new)) => old.is_like(new),
         (old, new) => old.is_none() && new.is_none(),
     };
-    endpoint.scheme == entry.address.scheme
-        && endpoint.proxy_protocol == entry.proxy_protocol
-        && (entry.address.scheme != Scheme::Https || tls())
+    let said = endpoint.scheme == entry.address.scheme && endpoint.proxy_protocol == entry.proxy_protocol;
+    (said || is_list(entry)) && (endpoint.scheme != Scheme::Https || tls())
+}
+
+fn is_list(entry: &Entry) -> bool {
+    matches!(entry.address.host, Host::Listed(_))
 }
 
 /// Which of the old entries each new one is, if any: that of its place. Where several have one place, those with the same id
@@ -120,7 +147,12 @@ pub(super) fn former(old: &[Entry], new: &[Entry]) -> Vec<Option<usize>> {
 
 /// Where it is, however it is spoken to.
 fn place(entry: &Entry) -> Address {
-    Address { scheme: Scheme::default(), ..entry.address.clone() }
+    let host = match &entry.address.host {
+        // There is one list, wherever its file lies.
+        Host::Listed(_) => Host::Listed(Path::new("").into()),
+        host => host.clone(),
+    };
+    Address { scheme: Scheme::default(), host, port: entry.address.port }
 }
 
 #[cfg(test)]
@@ -137,7 +169,6 @@ mod tests {
     use super::super::tests::{addresses, checked, pool, unchecked};
     use super::*;
     use crate::cause::Cause;
-    use crate::config::address::Host;
     use crate::health::{Event, Operator, Policy, Proof, State};
 
     fn changed(pool: &Pool, change: impl FnOnce(&mut model::Pool)) -> Pool {
@@ -146,7 +177,7 @@ mod tests {
         pool.renewed(Arc::new(config), Instant::now())
     }
 
-    fn ids(pool: &Pool) -> Vec<String> {
+    fn shown(pool: &Pool) -> Vec<String> {
         pool.members().iter().map(|one| one.id.to_string()).collect()
     }
 
@@ -181,7 +212,7 @@ mod tests {
             (fresh.name, fresh.address.port) = (None, 2);
             config.upstreams.insert(1, fresh);
         });
-        assert_eq!(ids(&new), ["b", "10.0.0.2:2", "10.0.0.1:1"]);
+        assert_eq!(shown(&new), ["b", "10.0.0.2:2", "10.0.0.1:1"]);
         assert_eq!(states(&new), [State::Evicted, State::Unknown, State::Ready]);
         let after = new.members();
         assert_eq!(after.iter().map(|one| one.ordinal).collect::<Vec<_>>(), [1, 2, 3]);
@@ -203,14 +234,53 @@ mod tests {
             config.upstreams.reverse();
             config.upstreams[1].name = Some("n".into());
         });
-        assert_eq!(ids(&new), ["10.0.0.9:1", "n@10.0.0.1", "n@10.0.0.2"]);
+        assert_eq!(shown(&new), ["10.0.0.9:1", "n@10.0.0.1", "n@10.0.0.2"]);
         assert_eq!(states(&new), [State::Unknown, State::Ready, State::Unknown]);
         old.set_addresses(0, Dial::Addresses(addresses(&["10.0.0.7:1"])), Instant::now());
         assert_eq!(new.members().len(), 3, "what the old view hears is not for the new one");
         new.set_addresses(1, Dial::Addresses(addresses(&["10.0.0.1:1"])), Instant::now());
-        assert_eq!((ids(&new), states(&new)[1]), (vec!["10.0.0.9:1".into(), "n".into()], State::Ready));
+        assert_eq!((shown(&new), states(&new)[1]), (vec!["10.0.0.9:1".into(), "n".into()], State::Ready));
         assert!(new.is_in_force() && !old.is_in_force());
         assert_eq!((new.while_in_force(|| 1), old.while_in_force(|| 1)), (Some(1), None));
+    }
+
+    #[test]
+    fn what_records_and_lists_said_stays_until_they_say_something_else() {
+        let now = Instant::now();
+        let listed = |path: &str| Entry::new(Address::plain(Host::Listed(Path::new(path).into()), 0));
+        let old = pool(&["app:1"], |config| {
+            config.upstreams.push(listed("/a"));
+            config.upstreams[0].address.host = Host::Service("_http._tcp.app".into());
+        });
+        let at = |address: &str, weight, backup, of: Option<&Arc<Entry>>| Found {
+            dial: Dial::Addresses(addresses(&[address])),
+            weight,
+            backup,
+            of: of.cloned(),
+        };
+        let target =
+            Arc::new(Entry { proxy_protocol: true, ..Entry::new(Address::parse("h2c://10.0.0.9:9").unwrap()) });
+        old.set_found(0, vec![at("10.0.0.1:80", 7, false, None), at("10.0.0.2:80", 1, true, None)], now);
+        old.set_found(1, vec![at("10.0.0.9:9", 3, false, Some(&target))], now);
+        old.switch("h2c://10.0.0.9:9", Operator::Draining, now).unwrap();
+        let before = old.members();
+        let new = changed(&old, |config| {
+            config.upstreams[0].name = Some("s".into());
+            config.upstreams[0].weight = 2;
+            config.upstreams[1] = listed("/b");
+            config.upstreams.reverse();
+        });
+        let after = new.members();
+        assert_eq!(shown(&new), ["h2c://10.0.0.9:9", "s@10.0.0.1", "s@10.0.0.2"]);
+        assert_eq!(after.iter().map(|one| one.weight).collect::<Vec<_>>(), [3, 7, 2]);
+        assert_eq!(after.iter().map(|one| one.backup).collect::<Vec<_>>(), [false, false, true]);
+        for (one, was) in after.iter().zip([&before[2], &before[0], &before[1]]) {
+            assert!(Arc::ptr_eq(&one.health, &was.health) && Arc::ptr_eq(&one.endpoint, &was.endpoint), "{}", one.id);
+        }
+        let other = Arc::new(Entry::new(Address::parse("10.0.0.8:9").unwrap()));
+        new.set_found(0, vec![at("10.0.0.8:9", 1, false, Some(&other))], now);
+        new.set_found(0, vec![at("10.0.0.9:9", 3, false, Some(&target))], now);
+        assert_eq!(states(&new)[0], State::Draining, "the word on a target of the list holds, and the list has moved");
     }
 
     #[test]
@@ -234,7 +304,7 @@ mod tests {
         let before = key(&blind);
         let plain = changed(&blind, |config| config.upstreams[0].address.scheme = Scheme::Http);
         assert_ne!(key(&plain), before);
-        assert_eq!((ids(&plain), &*plain.members()[0].endpoint.authority), (vec!["10.0.0.1:1".into()], "10.0.0.1:1"));
+        assert_eq!((shown(&plain), &*plain.members()[0].endpoint.authority), (vec!["10.0.0.1:1".into()], "10.0.0.1:1"));
         let before = key(&plain);
         let other = changed(&plain, |config| config.tls = None);
         assert_eq!(key(&other), before, "what it does not speak is nothing to it");

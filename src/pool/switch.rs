@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
+use crate::config::address::Host;
 use crate::config::model::Entry;
 use crate::health::{Operator, Transition};
 
@@ -35,9 +36,10 @@ pub(super) struct Words {
 }
 
 impl Words {
-    /// The word that holds for the upstream with this id, of this entry.
-    pub(super) fn on(&self, id: &str, entry: &str) -> Operator {
-        self.ones.get(id).or_else(|| self.entries.get(entry)).copied().unwrap_or_default()
+    /// The word that holds for the upstream with this id, of this family and of the entry with that id.
+    pub(super) fn on(&self, id: &str, family: &str, entry: &str) -> Operator {
+        let one = self.ones.get(id).or_else(|| self.ones.get(family));
+        one.or_else(|| self.entries.get(entry)).copied().unwrap_or_default()
     }
 
     /// The words for a new file: an entry that stays where it is takes its words along to its new id; one at another place has
@@ -60,6 +62,12 @@ impl Words {
                 self.entries.insert(id, *word);
             }
         }
+        if new.iter().any(|entry| matches!(entry.address.host, Host::Listed(_))) {
+            // What is of no entry may be of a target of the list.
+            let entry = |one: &str| one.split_once('@').map_or(one, |(entry, _)| entry).to_owned();
+            let known: HashSet<Arc<str>> = old.iter().map(Entry::id).collect();
+            self.ones.extend(ones.into_iter().filter(|(one, _)| !known.contains(&*entry(one))));
+        }
     }
 }
 
@@ -80,18 +88,22 @@ impl Pool {
         let entry = members.config.upstreams.iter().position(|entry| *entry.id() == *id);
         if let Some(entry) = entry {
             words.entries.insert(members.config.upstreams[entry].id(), operator);
-            // Newer than the words on its single addresses, those who are away included.
+            // Newer than the words on its single addresses, those who are away included, and on the targets of a list.
+            let prefix = format!("{id}@");
+            let inside = |one: &str| members.iter().any(|m| m.entry == entry && (*m.id == *one || *m.family == *one));
+            words.ones.retain(|one, _| !one.starts_with(&prefix) && !inside(one));
+        } else if members.iter().any(|one| *one.id == *id || *one.family == *id) {
+            if words.ones.len() >= MOST {
+                words.ones.retain(|id, _| members.iter().any(|one| one.id == *id || one.family == *id));
+            }
             let prefix = format!("{id}@");
             words.ones.retain(|one, _| !one.starts_with(&prefix));
-        } else if let Some(one) = members.iter().find(|one| *one.id == *id) {
-            if words.ones.len() >= MOST {
-                words.ones.retain(|id, _| members.iter().any(|one| one.id == *id));
-            }
-            words.ones.insert(Arc::clone(&one.id), operator);
+            words.ones.insert(id.into(), operator);
         } else {
             return Err(NotFound);
         }
-        let covered = members.iter().filter(|one| entry.map_or(*one.id == *id, |entry| one.entry == entry));
+        let covered =
+            members.iter().filter(|one| entry.map_or(*one.id == *id || *one.family == *id, |entry| one.entry == entry));
         let switched = |one: &Arc<Upstream>| Some((Arc::clone(one), one.health.switch(operator, now)?));
         let changed: Vec<_> = covered.filter_map(switched).collect();
         drop(words);

@@ -26,7 +26,11 @@ use super::recent::Recent;
 pub struct Upstream {
     /// The entry's name (else its address) while the entry has one address, else `NAME@IP`.
     pub id: Arc<str>,
-    /// The id that it had before, if it had another: clients with a cookie of that one stay.
+    /// What a word on all its like names: its entry's id, or that of its target in `upstreams_file`.
+    pub family: Arc<str>,
+    /// Who it is to the balance: its id; of a name's address `NAME@IP`, however many there are.
+    pub place: Arc<str>,
+    /// Who it was to the balance before, if it was somebody else: clients with a cookie of that one stay.
     pub former: Option<Arc<str>>,
     /// Its place among the members, from 1: what public texts call it (`app/1`).
     pub ordinal: usize,
@@ -50,6 +54,8 @@ pub struct Upstream {
     pub meter: Arc<Meter>,
     /// The most of them at once, over all workers; without a limit, more than there can be.
     pub limit: usize,
+    /// Its share beside the others': 1 to 100.
+    pub weight: u8,
     /// Used only while no other is usable.
     pub backup: bool,
     /// Who waits for a slot: whoever leaves it tells, since the pool may have got limits meanwhile.
@@ -100,6 +106,8 @@ impl Upstream {
         let said = config.upstreams.get(entry);
         Self {
             idle_age: Arc::new(IdleAge::new(Arc::clone(&config.name), Arc::clone(&id))),
+            family: said.map_or_else(|| Arc::clone(&id), Entry::id),
+            place: Arc::clone(&id),
             id,
             former: None,
             ordinal: 0,
@@ -112,6 +120,7 @@ impl Upstream {
             insight: Arc::new(Insight::new(Arc::clone(bell))),
             meter: Arc::default(),
             limit: limit(config, said),
+            weight: said.map_or(1, |said| said.weight),
             backup: said.is_some_and(|said| said.backup),
             queue: Arc::clone(queue),
         }
@@ -121,6 +130,8 @@ impl Upstream {
     pub(super) fn share(&self) -> Self {
         Self {
             id: Arc::clone(&self.id),
+            family: Arc::clone(&self.family),
+            place: Arc::clone(&self.place),
             former: self.former.clone(),
             ordinal: self.ordinal,
             entry: self.entry,
@@ -133,6 +144,7 @@ impl Upstream {
             idle_age: Arc::clone(&self.idle_age),
             meter: Arc::clone(&self.meter),
             limit: self.limit,
+            weight: self.weight,
             backup: self.backup,
             queue: Arc::clone(&self.queue),
         }

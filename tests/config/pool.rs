@@ -295,3 +295,27 @@ fn tls_of_a_pool_is_read_with_all_that_is_wrong() {
     let text = "[pool.app]\nupstreams = [\"unix:/run/app.sock\"]\nhealth.port = 9000\n";
     assert!(problems(text).contains("unix:/run/app.sock has no port to check"), "{}", problems(text));
 }
+
+#[test]
+fn name_servers_are_addresses_and_every_pool_asks_them() {
+    let config = |line: &str| Config::from_toml(&format!("{line}\n[pool.app]\nupstreams = [\"app:1\"]\n"));
+    let servers = |line: &str| config(line).unwrap().pools[0].name_servers.to_vec();
+    let at = |text: &str| text.parse().unwrap();
+    assert_eq!(servers(""), []);
+    let said = "name_servers = [\"127.0.0.1:8600\", \"10.0.0.2\", \"fd00::1\", \"[fd00::2]\", \"[fd00::3]:5353\"]";
+    let wanted = ["127.0.0.1:8600", "10.0.0.2:53", "[fd00::1]:53", "[fd00::2]:53", "[fd00::3]:5353"].map(at);
+    assert_eq!(servers(said), wanted);
+    for wrong in ["dns.internal", "0.0.0.0", "10.0.0.1:0", ""] {
+        let problems = config(&format!("name_servers = [\"{wrong}\"]")).unwrap_err();
+        assert!(problems[0].message.contains("not the address of a name server"), "{problems:?}");
+    }
+}
+
+#[test]
+fn a_service_has_its_weights_in_its_records_and_may_be_a_backup() {
+    let config = |entry: &str| Config::from_toml(&format!("[pool.app]\nupstreams = [\"3000\", {entry}]\n"));
+    let entry = "{ address = \"srv:_http._tcp.app\", name = \"b\", backup = true }";
+    assert!(config(entry).unwrap().pools[0].upstreams[1].backup);
+    let problems = config("{ address = \"srv:_http._tcp.app\", weight = 2 }").unwrap_err();
+    assert!(problems[0].message.contains("are in its records"), "{problems:?}");
+}

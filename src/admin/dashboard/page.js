@@ -10,6 +10,7 @@ const EVENTS = [
   "request_failed", "request_suspect", "requests_failed", "retry_budget_exhausted", "serving", "spans_lost",
   "starting", "traces_off", "traces_on", "unasked_bytes", "untrusted_forwarded", "upstream_back",
   "upstream_diagnosed", "upstream_evicted", "upstream_idle_learnt", "upstream_ready", "upstream_switched",
+  "upstreams_file_refused", "upstreams_file_taken",
 ];
 const CHANGES = new Set(["upstream_evicted", "upstream_back", "upstream_ready", "upstream_switched", "config_reloaded", "config_refused"]);
 const SHOWN = 15; // events

@@ -1,6 +1,5 @@
 //! One POST to `notify.url`: the event as its body, any 2xx is a yes.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,9 +10,9 @@ use http_body_util::Full;
 use tokio::time::timeout;
 
 use crate::client::{Client, Order, Progress};
+use crate::config::Endpoint;
 use crate::config::address::Dial;
 use crate::config::model::{Buffers, Connections, Timeouts, Webhook};
-use crate::config::{Address, Endpoint, Host};
 use crate::observe::events::Told;
 use crate::observe::told::whole;
 use crate::pool::resolve;
@@ -29,7 +28,7 @@ pub(super) async fn post(hook: &Webhook, told: &Told, limit: Duration) -> Result
 }
 
 async fn exchange(hook: &Webhook, told: &Told, limit: Duration) -> Result<u16, String> {
-    let endpoint = Arc::new(endpoint(&hook.address, limit).await?);
+    let endpoint = Arc::new(endpoint(hook, limit).await?);
     let request = request(hook, told).map_err(|error| error.to_string())?;
     let timeouts = Timeouts { connect: limit, write: limit, read: limit, body: limit, ..Timeouts::default() };
     let order = Order {
@@ -50,12 +49,15 @@ async fn exchange(hook: &Webhook, told: &Told, limit: Duration) -> Result<u16, S
 }
 
 /// Names are asked for each time: that is seldom.
-async fn endpoint(address: &Address, limit: Duration) -> Result<Endpoint, String> {
-    let Host::Name(name) = &address.host else {
-        return Endpoint::literal(address).ok_or_else(|| "it has no address".to_owned());
-    };
-    let found = resolve::look_up(Arc::clone(name), limit).await.map_err(|(cause, said)| format!("{cause}: {said}"))?;
-    let found = found.into_iter().map(|ip| SocketAddr::new(ip, address.port)).collect();
+async fn endpoint(hook: &Webhook, limit: Duration) -> Result<Endpoint, String> {
+    let address = &hook.address;
+    if let Some(literal) = Endpoint::literal(address) {
+        return Ok(literal);
+    }
+    let found = resolve::look_up(address, &hook.name_servers, limit)
+        .await
+        .map_err(|(cause, said)| format!("{cause}: {said}"))?;
+    let found = found.places.iter().map(|place| place.at).collect();
     Ok(Endpoint::new(address.to_string().into(), Dial::Addresses(found)))
 }
 

@@ -25,6 +25,7 @@ pub(super) struct Seen {
 pub(super) struct Around {
     own: Vec<SocketAddr>,
     upstreams: Vec<Address>,
+    name_servers: Vec<SocketAddr>,
 }
 
 impl Around {
@@ -43,6 +44,7 @@ impl Around {
                 .filter(|address| address.port() != 0)
                 .collect(),
             upstreams: entries.collect(),
+            name_servers: config.pools.first().map(|pool| pool.name_servers.to_vec()).unwrap_or_default(),
         }
     }
 
@@ -60,6 +62,7 @@ impl Around {
             proven: seen.elsewhere,
             asker: seen.asker,
             host: None,
+            name_servers: &self.name_servers,
         };
         diagnose::look_around(endpoint, seen.cause, around).await.map(|found| found.finding)
     }

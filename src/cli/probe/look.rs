@@ -3,7 +3,7 @@
 //! Every wait has a limit, and at most [`AT_ONCE`] are looked at together.
 
 use std::future::Future;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
@@ -32,8 +32,6 @@ use super::wrong::{CHECK, Room, Wrong};
 
 /// Upstreams at once.
 const AT_ONCE: usize = 32;
-/// The most addresses that one name may bring, as in a pool.
-const MOST: usize = 1024;
 /// A connection is waited for no longer than this, whatever the config says.
 const CONNECT: Duration = Duration::from_secs(5);
 /// Nor is an answer, unless somebody says `--timeout`.
@@ -98,8 +96,8 @@ fn blank(target: &Target) -> Report {
 }
 
 /// The id and the name of one of several addresses that the target has.
-fn named(target: &Target, ip: Option<IpAddr>) -> (String, String) {
-    let Some(ip) = ip else { return (target.id.clone(), target.name.clone()) };
+fn named(target: &Target, at: Option<String>) -> (String, String) {
+    let Some(ip) = at else { return (target.id.clone(), target.name.clone()) };
     let id = format!("{}@{ip}", target.id);
     let name = match target.name.strip_prefix(&target.id) {
         Some(behind) => format!("{id}{behind}"),
@@ -109,15 +107,17 @@ fn named(target: &Target, ip: Option<IpAddr>) -> (String, String) {
 }
 
 /// What the name service says of the target's name.
-async fn addresses(target: &Target, room: &Room) -> Result<(Step, Vec<(Option<IpAddr>, Endpoint)>), Box<Report>> {
-    let (authority, port) = (target.address.to_string(), target.address.port);
-    let Host::Name(name) = &target.address.host else { return Ok((Step::new("resolve", Duration::ZERO, ""), vec![])) };
+async fn addresses(target: &Target, room: &Room) -> Result<(Step, Vec<(Option<String>, Endpoint)>), Box<Report>> {
+    let authority = target.address.to_string();
+    if !target.address.host.may_be_several() {
+        return Ok((Step::new("resolve", Duration::ZERO, ""), vec![]));
+    }
     let limit = target.pool.timeouts.resolve;
     let started = Instant::now();
-    let found = resolve::look_up(Arc::clone(name), limit).await;
+    let found = resolve::look_up(&target.address, &target.pool.name_servers, limit).await;
     let elapsed = started.elapsed();
-    let mut ips: Vec<IpAddr> = match found {
-        Ok(ips) => ips,
+    let found = match found {
+        Ok(answer) => answer.places,
         Err(why) => {
             let failure = resolve::failure(&why, limit);
             let step =
@@ -127,19 +127,19 @@ async fn addresses(target: &Target, room: &Room) -> Result<(Step, Vec<(Option<Ip
             return Err(Box::new(Report { steps: vec![step], trouble: Some(trouble), elapsed, ..blank(target) }));
         }
     };
-    ips.sort_unstable();
-    ips.dedup();
-    ips.truncate(MOST);
-    let said = ips.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let shared = |at: SocketAddr| found.iter().any(|other| other.at.ip() == at.ip() && other.at != at);
+    // As ids have them (CONTRACT §9).
+    let called = |at: SocketAddr| if shared(at) { at.to_string() } else { at.ip().to_string() };
+    let service = matches!(target.address.host, Host::Service(_));
+    let said = found.iter().map(|place| if service { place.at.to_string() } else { called(place.at) });
+    let said = said.collect::<Vec<_>>();
     let step = Step::new("resolve", elapsed, said.join(", ")).fact("addresses", said);
-    let several = ips.len() > 1;
-    let ips = ips.into_iter().filter(|ip| target.only.is_none_or(|only| only == *ip));
-    let endpoints = ips.map(|ip| {
-        (
-            Some(ip).filter(|_| several && target.only.is_none()),
-            target
-                .spoken_to(Endpoint::new(authority.as_str().into(), Dial::Addresses(vec![SocketAddr::new(ip, port)]))),
-        )
+    let several = found.len() > 1;
+    let asked_for = found.iter().map(|place| place.at).filter(|at| target.only.is_none_or(|only| only == at.ip()));
+    let endpoints = asked_for.map(|at| {
+        let authority = target.address.called_at(Some(at));
+        let endpoint = Endpoint::new(authority.into(), Dial::Addresses(vec![at]));
+        (Some(called(at)).filter(|_| several && target.only.is_none()), target.spoken_to(endpoint))
     });
     let endpoints: Vec<_> = endpoints.collect();
     if endpoints.is_empty() {

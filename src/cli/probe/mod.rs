@@ -75,6 +75,7 @@ pub fn run(args: &ProbeArgs) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
+    let config = config.map(target::with_lists);
     let targets = match target::targets(&args.what, config.as_ref()) {
         Ok(targets) => targets,
         Err(wrong) => {

@@ -1,6 +1,6 @@
 //! What is asked: the upstreams of the config, or what the command line names, with the settings that apply.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::config::address::Scheme;
 use crate::config::compile::{CERT_FILE, usual_tls};
 use crate::config::model::{Action, Entry, HostPattern, Pool};
 use crate::config::problem::{Wrong, ascii};
-use crate::config::{Address, Config, Endpoint};
+use crate::config::{Address, Config, Endpoint, Host, targets};
 
 /// The pool of an address that is in none.
 const NO_POOL: &str = "app";
@@ -63,6 +63,18 @@ pub(super) fn targets(words: &[String], config: Option<&Config>) -> Result<Vec<T
     Ok(found)
 }
 
+/// The config with what its lists say now in place of `upstreams_file`; one that cannot be read stays as it is.
+pub(super) fn with_lists(mut config: Config) -> Config {
+    for pool in &mut config.pools {
+        let listed = pool.upstreams_file().and_then(|file| targets::read(file).ok());
+        if let Some(listed) = listed {
+            let own = pool.upstreams.iter().filter(|entry| !matches!(entry.address.host, Host::Listed(_))).cloned();
+            *pool = Arc::new(Pool { upstreams: own.chain(listed).collect(), ..Pool::clone(pool) });
+        }
+    }
+    config
+}
+
 /// A pool of the config, with the Host that its clients use.
 struct Of<'a> {
     pool: &'a Arc<Pool>,
@@ -110,7 +122,7 @@ fn named(word: &str, config: Option<&Config>) -> Result<Vec<Target>, Wrong> {
     let mut found = known(&|pool, entry| *entry.id() == *word || *pool.name == *word);
     if found.is_empty()
         && let Some((id, ip)) = word.rsplit_once('@')
-        && let Ok(ip) = ip.parse::<IpAddr>()
+        && let Ok(ip) = ip.parse::<IpAddr>().or_else(|_| ip.parse::<SocketAddr>().map(|at| at.ip()))
     {
         found = known(&|_, entry| *entry.id() == *id);
         for target in &mut found {

@@ -97,7 +97,7 @@ impl Endpoint {
                 SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), address.port),
             ]),
             Host::Unix(path) => Dial::Socket(Arc::clone(path)),
-            Host::Name(_) => return None,
+            Host::Name(_) | Host::Service(_) | Host::Listed(_) => return None,
         };
         Some(Self::new(address.to_string().into(), dial).speaking(address.scheme))
     }

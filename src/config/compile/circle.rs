@@ -34,7 +34,7 @@ fn reaches(upstream: &Address, listener: &ListenAddress) -> bool {
         Host::Localhost => vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
         Host::Ip(ip) => vec![*ip],
         Host::Unix(path) => return matches!(listener, ListenAddress::Unix(own) if own == path),
-        Host::Name(_) => return false,
+        Host::Name(_) | Host::Service(_) | Host::Listed(_) => return false,
     };
     let sockets = here::sockets(listener, listener.port());
     ways.iter().any(|way| sockets.iter().any(|bound| here::takes(*bound, SocketAddr::new(*way, upstream.port))))

@@ -5,10 +5,11 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use super::super::address::{Address, Host, Scheme};
+use super::super::address::{Address, Host, Scheme, UPSTREAMS_FILE};
 use super::super::model::Entry;
 use super::super::problem::{Place, Wrong};
 use super::super::read::Section;
+use super::super::targets;
 use super::super::tree::{Node, Table, Value};
 use super::circle::{self, Own};
 use super::elsewhere;
@@ -21,7 +22,9 @@ pub(super) fn upstreams(pool: &str, section: &Section<'_>, own: &Own<'_>) -> Vec
         table_entry(section, &Node { value: Value::Table(Table::default()), place: section.place.clone() });
     }
     let list = section.list("upstreams", "\"127.0.0.1:3000\"");
+    let listed = listed(section, own);
     let missing = match section.node("upstreams") {
+        _ if listed.is_some() => false,
         Some(node) => matches!(&node.value, Value::Array(items) if items.is_empty()),
         None => {
             let misnamed = elsewhere::misnamed("pool.NAME", "upstreams", section.keys());
@@ -63,7 +66,23 @@ pub(super) fn upstreams(pool: &str, section: &Section<'_>, own: &Own<'_>) -> Vec
         }
         entries.push((entry, &node.place));
     }
-    entries.into_iter().map(|(entry, _)| entry).collect()
+    entries.into_iter().map(|(entry, _)| entry).chain(listed).collect()
+}
+
+/// The entry that stands for `upstreams_file`. A list that is missing or faulty is no reason not to start: as with a name that does
+/// not resolve yet, the pool has no upstream of it until there is one.
+fn listed(section: &Section<'_>, own: &Own<'_>) -> Option<Entry> {
+    let (name, place) = section.text(UPSTREAMS_FILE, "upstreams.json", "").filter(|(name, _)| !name.is_empty())?;
+    let path = section.cx.base.join(name);
+    match targets::read(&path) {
+        Ok(targets) => targets.iter().for_each(|target| circle::upstream(section.cx, &target.address, place, own)),
+        Err(problem) if problem.place.span.is_none() => {
+            let message = format!("{}: {}", path.display(), problem.message);
+            section.cx.warn(place, message, "the pool has no upstream of it until there is a list");
+        }
+        Err(problem) => section.cx.problems.borrow_mut().push(*problem),
+    }
+    Some(Entry::new(Address::plain(Host::Listed(path.into()), 0)))
 }
 
 /// What is said about an entry that stands for the same app as an earlier one.
@@ -135,7 +154,7 @@ fn entry(section: &Section<'_>, node: &Node) -> Option<Entry> {
 fn table_entry(section: &Section<'_>, node: &Node) -> Option<Entry> {
     let item = section.item("upstreams", node);
     let address = item.parse("address", "127.0.0.1:3000", Address::parse);
-    let name = item.parse("name", "b", upstream_name);
+    let name = item.parse("name", "b", targets::name);
     let weight = item.number("weight", 1, 1..=100);
     let backup = item.flag("backup", false);
     let proxy_protocol = item.flag("proxy_protocol", false);
@@ -145,6 +164,10 @@ fn table_entry(section: &Section<'_>, node: &Node) -> Option<Entry> {
         let place = item.value_place("proxy_protocol").unwrap_or(&node.place);
         let message = "clients share the connections of h2c://, and a PROXY header names one client";
         section.cx.error(place, message, "take proxy_protocol out: X-Forwarded-For names the client of each request");
+    }
+    if let (Some(Address { host: Host::Service(_), .. }), Some(place)) = (&address, item.place_of("weight")) {
+        let message = "the weights of a srv: entry are in its records";
+        section.cx.error(place, message, "take weight out; backup = true makes backups of all of them");
     }
     let misnamed = elsewhere::misnamed("pool.NAME.upstreams", "address", item.keys());
     if item.place_of("address").is_none() && !item.misspelt("address") && !misnamed {
@@ -158,14 +181,4 @@ fn table_entry(section: &Section<'_>, node: &Node) -> Option<Entry> {
         proxy_protocol,
         address: address?,
     })
-}
-
-/// Names of upstreams are ids in labels and commands: POOL/NAME, NAME@IP.
-fn upstream_name(text: &str) -> Result<Arc<str>, Wrong> {
-    let fine = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
-    if !(1..=64).contains(&text.len()) || !text.bytes().all(fine) {
-        let hint = "use 1 to 64 letters, digits, \"-\", \"_\" and \".\"";
-        return Err(Wrong::new(format!("\"{text}\" cannot be the name of an upstream"), hint));
-    }
-    Ok(text.into())
 }

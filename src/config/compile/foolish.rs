@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use super::super::address::{Host, Scheme};
+use super::super::address::Scheme;
 use super::super::model::{Check, Health, HostHeader, HttpCheck, Pool};
 use super::super::read::Section;
 use super::super::units::duration_text;
@@ -58,7 +58,7 @@ fn tiers(section: &Section<'_>, pool: &Pool) {
 fn alone(section: &Section<'_>, pool: &Pool) {
     let [only] = pool.upstreams.as_slice() else { return };
     // A name may have several addresses, each an upstream.
-    if matches!(only.address.host, Host::Name(_)) {
+    if only.address.host.may_be_several() {
         return;
     }
     let attempts = pool.retry.attempts.map_or(1, NonZeroUsize::get);
@@ -180,7 +180,7 @@ fn evictions(said: &Section<'_>, pool: &Pool) {
     }
     let Some(place) = said.value_place("max_evicted") else { return };
     let count = pool.upstreams.len();
-    let named = pool.upstreams.iter().any(|entry| matches!(entry.address.host, Host::Name(_)));
+    let named = pool.upstreams.iter().any(|entry| entry.address.host.may_be_several());
     if passive.max_evicted == 0 {
         let hint = "to switch that off, set connect_failures and gateway_failures to \"off\"";
         said.cx.warn(place, "traffic never evicts: max_evicted is 0%", hint);

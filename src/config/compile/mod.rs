@@ -2,7 +2,7 @@
 //!
 //! Each file here reads the tables of one noun. Reading goes on past every problem with the default in place of the
 //! faulty value; at the end one error is enough to give no config at all. The only files that are opened are those that
-//! `respond`, `basic_auth`, `errors.page`, `admin.token_file` and `tls` name.
+//! `respond`, `basic_auth`, `errors.page`, `admin.token_file`, `upstreams_file` and `tls` name.
 
 mod access;
 mod balance;
@@ -99,11 +99,12 @@ fn read(cx: &Context, tree: &Table, whole: &Arc<Origin>) -> Config {
         let message = "everybody is trusted: any client may say what its own address is";
         cx.warn(place, message, "name the networks of your own proxies, or write \"private\"");
     }
-    let pools = pool::pools(&root, &circle::Own { listeners: &listeners, admin: admin.as_ref() });
+    let name_servers = pool::name_servers(&root);
+    let pools = pool::pools(&root, &name_servers, &circle::Own { listeners: &listeners, admin: admin.as_ref() });
     let ports: Vec<u16> = listeners.iter().map(|(listener, _)| listener.address.port()).collect();
     let routes = route::routes(&root, &pools, &ports);
     let errors = errors(&root, &listeners);
-    let notify = notify::notify(&root);
+    let notify = notify::notify(&root, &name_servers);
     Config {
         name,
         workers: std::num::NonZeroUsize::new(workers as usize),

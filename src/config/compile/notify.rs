@@ -1,5 +1,8 @@
 //! `[notify]`: a command, a URL, or both.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+
 use http::uri::PathAndQuery;
 
 use super::super::address::Address;
@@ -8,9 +11,9 @@ use super::super::problem::Wrong;
 use super::super::read::Section;
 
 /// Reads the table.
-pub(super) fn notify(root: &Section<'_>) -> Notify {
+pub(super) fn notify(root: &Section<'_>, name_servers: &Arc<[SocketAddr]>) -> Notify {
     let section = root.section("notify");
-    let notify = Notify { command: command(&section), url: url(&section) };
+    let notify = Notify { command: command(&section), url: url(&section, name_servers) };
     if section.present() && section.keys().next().is_none() {
         section.cx.warn(&section.place, "[notify] tells nobody", "give it command or url");
     }
@@ -45,9 +48,10 @@ fn command(section: &Section<'_>) -> Vec<String> {
     words.into_iter().map(|(word, _)| word).collect()
 }
 
-fn url(section: &Section<'_>) -> Option<Webhook> {
+fn url(section: &Section<'_>, name_servers: &Arc<[SocketAddr]>) -> Option<Webhook> {
     let (text, place) = section.text("url", "http://127.0.0.1:9000/hook", "").filter(|(text, _)| !text.is_empty())?;
-    section.cx.take(place, webhook(text))
+    let hook = section.cx.take(place, webhook(text))?;
+    Some(Webhook { name_servers: Arc::clone(name_servers), ..hook })
 }
 
 fn webhook(text: &str) -> Result<Webhook, Wrong> {
@@ -78,7 +82,7 @@ fn webhook(text: &str) -> Result<Webhook, Wrong> {
     };
     let parsed = PathAndQuery::try_from(target.as_str()).ok().filter(|_| fine(&target));
     let wrong = || Wrong::new("`url` has signs that no address may have", "write them as %20 and such");
-    Ok(Webhook { address, target: parsed.ok_or_else(wrong)? })
+    Ok(Webhook { address, target: parsed.ok_or_else(wrong)?, name_servers: Arc::default() })
 }
 
 #[cfg(test)]

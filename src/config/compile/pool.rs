@@ -1,15 +1,19 @@
 //! `[pool.NAME]`: the keys of the pool itself, and what is kept of messages and connections.
 
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use super::super::address::Host;
 use super::super::model::{Balance, Buffers, Connections, Entry, Health, HostHeader, Pool, Retry, Timeouts};
-use super::super::problem::{Place, Severity};
+use super::super::problem::{Place, Severity, Wrong};
 use super::super::read::Section;
 use super::super::units::duration_text;
 use super::circle::Own;
 use super::{balance, clocks, entries, foolish, health, passive, pool_tls, words};
+
+/// More are not asked.
+const MOST_SERVERS: usize = 8;
 
 /// A pool, and what the routes to it need to know besides.
 pub(super) struct Read {
@@ -19,19 +23,45 @@ pub(super) struct Read {
 }
 
 /// All pools, in the order of the file.
-pub(super) fn pools(root: &Section<'_>, own: &Own<'_>) -> Vec<Read> {
+pub(super) fn pools(root: &Section<'_>, name_servers: &Arc<[SocketAddr]>, own: &Own<'_>) -> Vec<Read> {
     let mut named = root.named("pool");
     if named.len() > 1 {
         named.retain(|(name, section)| !is_a_table(name, section));
     }
-    named.into_iter().map(|(name, section)| pool(name, &section, own)).collect()
+    named.into_iter().map(|(name, section)| pool(name, &section, own, name_servers)).collect()
+}
+
+/// Who is asked for names; none: those of /etc/resolv.conf.
+pub(super) fn name_servers(root: &Section<'_>) -> Arc<[SocketAddr]> {
+    let servers = root.texts_with_places("name_servers", "127.0.0.1:8600", name_server);
+    if let Some((_, place)) = servers.get(MOST_SERVERS) {
+        let message = format!("more than {MOST_SERVERS} name servers");
+        root.cx.error(place, message, "each one that is silent takes time from timeouts.resolve; name those nearby");
+    }
+    servers.into_iter().map(|(server, _)| server).collect()
+}
+
+/// An IP address, with a port where that is not 53.
+fn name_server(text: &str) -> Result<SocketAddr, Wrong> {
+    let bare = text
+        .parse()
+        .ok()
+        .or_else(|| text.strip_prefix('[')?.strip_suffix(']')?.parse::<Ipv6Addr>().ok().map(IpAddr::V6));
+    let parsed = text.parse().ok().or_else(|| Some(SocketAddr::new(bare?, 53)));
+    let usable = parsed.filter(|at: &SocketAddr| at.port() != 0 && !at.ip().is_unspecified());
+    usable.map(|at| SocketAddr::new(at.ip().to_canonical(), at.port())).ok_or_else(|| {
+        Wrong::new(
+            format!("\"{text}\" is not the address of a name server"),
+            "write it like \"10.0.0.2\" or \"127.0.0.1:8600\"",
+        )
+    })
 }
 
 /// `[pool.health]`, without an upstream: a table of a pool, and its name was forgotten.
 fn is_a_table(name: &str, section: &Section<'_>) -> bool {
     let table =
         matches!(name, "health" | "passive" | "timeouts" | "retry" | "buffers" | "connections" | "limits" | "tls");
-    let forgotten = table && !section.has("upstreams") && section.present();
+    let forgotten = table && !section.has("upstreams") && !section.has("upstreams_file") && section.present();
     if forgotten {
         let hint = format!("did you mean [pool.NAME.{name}], with the name of a pool?");
         section.cx.error(&section.place, format!("[pool.{name}] would be a pool, and it has no upstreams"), hint);
@@ -40,7 +70,7 @@ fn is_a_table(name: &str, section: &Section<'_>) -> bool {
     forgotten
 }
 
-fn pool(name: Arc<str>, section: &Section<'_>, own: &Own<'_>) -> Read {
+fn pool(name: Arc<str>, section: &Section<'_>, own: &Own<'_>, name_servers: &Arc<[SocketAddr]>) -> Read {
     let problems = section.cx.problems.borrow().len();
     let default = Pool::new(Arc::clone(&name), entries::upstreams(&name, section, own));
     let host_header = section.parse("host_header", "client", |text| match text {
@@ -62,6 +92,7 @@ fn pool(name: Arc<str>, section: &Section<'_>, own: &Own<'_>) -> Read {
     let tls = pool_tls::tls(&section.section("tls"), &default.upstreams);
     let pool = Pool {
         upstreams: entries::limited(default.upstreams, limits.in_flight),
+        name_servers: Arc::clone(name_servers),
         host_header: host_header.unwrap_or(HostHeader::Client),
         last_resort,
         balance: balance.unwrap_or(Balance::P2c),

@@ -38,7 +38,10 @@ pub(super) fn tls(section: &Section<'_>, upstreams: &[Entry]) -> Option<Arc<Pool
     let verify = section.flag("verify", true);
     let places = ca.as_ref().map(|(path, place)| (path.as_path(), *place));
     let roots = if let Some((path, place)) = places { Some(section.cx.take(place, roots(path))?) } else { None };
-    if !upstreams.iter().any(|entry| entry.address.scheme == Scheme::Https) {
+    // A list may have such targets tomorrow.
+    let may_speak =
+        |entry: &Entry| entry.address.scheme == Scheme::Https || matches!(entry.address.host, Host::Listed(_));
+    if !upstreams.iter().any(may_speak) {
         if section.keys().next().is_some() {
             let message = format!("[{}] does nothing: no upstream of the pool is https://", section.path);
             section.cx.warn(&section.place, message, "write https:// in front of those that speak TLS");
@@ -66,9 +69,9 @@ pub(super) fn tls(section: &Section<'_>, upstreams: &[Entry]) -> Option<Arc<Pool
 
 /// A name that upstreams serve under `https://` and that its clients' Host may not be.
 pub(super) fn hosts(section: &Section<'_>, upstreams: &[Entry], host_header: &HostHeader) {
-    let named = upstreams
-        .iter()
-        .find(|entry| entry.address.scheme == Scheme::Https && matches!(entry.address.host, Host::Name(_)));
+    let named = upstreams.iter().find(|entry| {
+        entry.address.scheme == Scheme::Https && matches!(entry.address.host, Host::Name(_) | Host::Service(_))
+    });
     if let (Some(entry), HostHeader::Client, false) = (named, host_header, section.has("host_header")) {
         let place = section.value_place("upstreams").unwrap_or(&section.place);
         let message = format!("{} gets the Host of the client, and may know only its own name", entry.address);

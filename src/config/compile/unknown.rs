@@ -1,12 +1,9 @@
-//! What to say about a key that nothing reads: the nearest key, the table where it belongs, or that it comes later.
+//! What to say about a key that nothing reads: the nearest key, or the table where it belongs.
 
 use super::super::context::{Context, Known, Unknown, either, nearest};
 use super::super::problem::Place;
 use super::super::tree::Table;
 use super::elsewhere;
-
-/// Keys of the contract that this version does not have yet: said so, never accepted and ignored.
-const LATER: &[(&str, &[&str])] = &[("pool.NAME", &["upstreams_file"])];
 
 /// Makes a problem of each unknown key. `known`: every key there is.
 pub(super) fn report(cx: &Context, known: &[Known], root: &Table) {
@@ -27,7 +24,6 @@ struct Word<'a> {
     kind: &'a str,
     key: &'a str,
     table: bool,
-    later: bool,
 }
 
 /// The names of what there is one of alone.
@@ -41,15 +37,8 @@ fn judge(unknown: &Unknown, known: &[Known], names: &Names<'_>) -> (String, Stri
     let Unknown { kind, path, key, table, .. } = unknown;
     let home = |kind: &str| home(kind, path, names);
     let shown = if *table { format!("[{}]", join(path, key)) } else { format!("`{key}`") };
-    let now = known.iter().map(|k| Word { kind: &k.kind, key: k.key, table: k.table, later: false });
-    let later = LATER.iter().flat_map(|(kind, keys)| {
-        keys.iter().map(|key| Word { kind, key, table: *key == "tls" && !kind.ends_with("timeouts"), later: true })
-    });
-    let words: Vec<Word<'_>> = now.chain(later).collect();
+    let words: Vec<Word<'_>> = known.iter().map(|k| Word { kind: &k.kind, key: k.key, table: k.table }).collect();
     let here = || words.iter().filter(|word| word.kind == kind);
-    if here().any(|word| word.later && word.key == key) {
-        return (format!("{shown} is not part of this version yet"), "take it out".into());
-    }
     let place = match path.strip_suffix(".upstreams") {
         _ if path.is_empty() => "at the top of the file".into(),
         Some(pool) => format!("in upstreams of [{pool}]"),
@@ -70,8 +59,7 @@ fn judge(unknown: &Unknown, known: &[Known], names: &Names<'_>) -> (String, Stri
         let found = here().find(|w| w.key == word);
         let shown =
             if found.is_some_and(|w| w.table) { format!("[{}]", join(path, word)) } else { format!("`{word}`") };
-        let later = if found.is_some_and(|w| w.later) { " (not part of this version yet)" } else { "" };
-        format!("did you mean {shown}?{later}")
+        format!("did you mean {shown}?")
     };
     if let Some(word) = near(1) {
         return (message, meant(word));
@@ -82,7 +70,7 @@ fn judge(unknown: &Unknown, known: &[Known], names: &Names<'_>) -> (String, Stri
         return (message, format!("a name holds no dot: write [{path}-{key}]"));
     }
     // [healthcheck], [retry_policy].
-    let begins = |word: &&Word<'_>| word.table && !word.later && key.starts_with(word.key);
+    let begins = |word: &&Word<'_>| word.table && key.starts_with(word.key);
     if let Some(word) = here().find(begins).filter(|_| *table) {
         return (message, meant(word.key));
     }
@@ -92,20 +80,18 @@ fn judge(unknown: &Unknown, known: &[Known], names: &Names<'_>) -> (String, Stri
     let elsewhere: Vec<&Word<'_>> =
         words.iter().filter(|w| w.key == key && w.table == *table && w.kind != kind).collect();
     if !elsewhere.is_empty() {
-        let all_later = elsewhere.iter().all(|word| word.later);
-        let homes: Vec<String> = elsewhere.iter().filter(|w| w.later == all_later).map(|w| home(w.kind)).collect();
+        let homes: Vec<String> = elsewhere.iter().map(|w| home(w.kind)).collect();
         let misplaced = format!("{shown} does not belong {place}");
-        let suffix = if all_later { ", but it is not part of this version yet" } else { "" };
         let below = |homes: &[String]| -> Vec<String> {
             let inside = |home: &String| home.trim_start_matches("to [").trim_end_matches(']').to_owned();
             homes.iter().map(inside).map(|home| format!("[{home}.{key}]")).collect()
         };
         return match homes.as_slice() {
-            homes if *table && !all_later && homes.iter().all(|home| home.starts_with("to [")) => {
+            homes if *table && homes.iter().all(|home| home.starts_with("to [")) => {
                 (misplaced, format!("write {}", either(&below(homes))))
             }
-            [one] if !all_later => (misplaced, format!("move it {one}")),
-            homes if homes.len() <= 4 => (misplaced, format!("it belongs {}{suffix}", either(homes))),
+            [one] => (misplaced, format!("move it {one}")),
+            homes if homes.len() <= 4 => (misplaced, format!("it belongs {}", either(homes))),
             _ => (misplaced, String::new()),
         };
     }
@@ -125,7 +111,7 @@ fn judge(unknown: &Unknown, known: &[Known], names: &Names<'_>) -> (String, Stri
     if let Some(word) = near(usize::MAX) {
         return (message, meant(word));
     }
-    let keys: Vec<&str> = here().filter(|word| !word.later).map(|word| word.key).collect();
+    let keys: Vec<&str> = here().map(|word| word.key).collect();
     (message, format!("known here: {}", keys.join(", ")))
 }
 

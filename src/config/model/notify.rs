@@ -1,5 +1,8 @@
 //! `[notify]`: who is told of each change of an upstream.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+
 use http::uri::PathAndQuery;
 
 use super::super::address::Address;
@@ -20,4 +23,6 @@ pub struct Webhook {
     pub address: Address,
     /// What stands behind its address. It may hold a secret: it is never logged.
     pub target: PathAndQuery,
+    /// As of a pool.
+    pub name_servers: Arc<[SocketAddr]>,
 }

@@ -1,22 +1,26 @@
 //! What the configuration says of a pool, with the defaults for what is unsaid.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::PoolTls;
-use crate::config::address::Address;
+use crate::config::address::{Address, Host};
 
 /// `[pool.NAME]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pool {
     /// Its name in the config.
     pub name: Arc<str>,
-    /// At least one.
+    /// At least one. The last one stands for `upstreams_file`, if there is one.
     pub upstreams: Vec<Entry>,
+    /// `name_servers`: who is asked for names, in place of those of /etc/resolv.conf; none: those.
+    pub name_servers: Arc<[SocketAddr]>,
     /// What the upstream sees as Host.
     pub host_header: HostHeader,
     /// Are evicted upstreams tried as a last resort? (`when_all_evicted = "try"`)
@@ -54,6 +58,7 @@ impl Pool {
         Self {
             name: name.into(),
             upstreams,
+            name_servers: Arc::default(),
             host_header: HostHeader::Client,
             last_resort: true,
             balance: Balance::P2c,
@@ -69,6 +74,15 @@ impl Pool {
             connections: Connections::default(),
             tls: None,
         }
+    }
+
+    /// `upstreams_file`: the list that something else keeps.
+    #[must_use]
+    pub fn upstreams_file(&self) -> Option<&Arc<Path>> {
+        self.upstreams.iter().find_map(|entry| match &entry.address.host {
+            Host::Listed(path) => Some(path),
+            _ => None,
+        })
     }
 }
 

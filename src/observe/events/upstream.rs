@@ -3,12 +3,14 @@
 
 use std::borrow::Cow;
 use std::fmt::Display;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
 
 use crate::cause::{Cause, Failure, escape, spoken};
 use crate::config::model::Pool;
+use crate::config::problem::ascii;
 use crate::health::idle_age::Learnt;
 use crate::health::{By, State};
 use crate::observe::json::whole_millis;
@@ -235,6 +237,25 @@ pub fn addresses_changed(pool: &str, name: &str, came: &[impl Display], went: &[
         event = "addresses_changed",
         pool, name, came, went, "{pool}/{name} has other addresses: new {came}; gone {went}"
     );
+}
+
+/// The list of `upstreams_file` has changed, and the new one is in force.
+pub fn upstreams_file_taken(pool: &str, path: &Path, targets: usize, came: &[impl Display], went: &[impl Display]) {
+    let (came, went, path) = (listed(came), listed(went), ascii(&path.display().to_string()));
+    info!(
+        event = "upstreams_file_taken",
+        pool, path, targets, came, went, "{pool}: upstreams_file {path} has another list: new {came}; gone {went}"
+    );
+}
+
+/// The list of `upstreams_file` cannot be used, for this reason; so many targets of the last good one stay in use.
+pub fn upstreams_file_refused(pool: &str, path: &Path, why: &str, kept: Option<usize>) {
+    let (path, why) = (ascii(&path.display().to_string()), ascii(why));
+    let stays = match kept {
+        Some(targets) => format!("the last good list stays in use, with {targets} targets"),
+        None => "the pool has no upstream of it".to_owned(),
+    };
+    warn!(event = "upstreams_file_refused", pool, path, why, "{pool}: upstreams_file {path}: {why}; {stays}");
 }
 
 /// A name could not be resolved; what was known of it stays in use.

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use crate::cause::{Cause, Failure};
 use crate::config::Endpoint;
-use crate::config::address::{Dial, Scheme};
+use crate::config::address::{Dial, Scheme, UPSTREAMS_FILE};
 use crate::pool::insight::{Asker, Found};
 
 use speech::Speech;
@@ -45,6 +45,8 @@ pub struct Around<'a> {
     pub proven: bool,
     /// Who met the failure: what cures one that took too long.
     pub asker: Asker,
+    /// Who is asked for names (`name_servers`); none: those of /etc/resolv.conf.
+    pub name_servers: &'a [SocketAddr],
     /// The Host that the request had, where that was not the upstream's own address.
     pub host: Option<&'a str>,
 }
@@ -70,8 +72,10 @@ pub async fn look_around(endpoint: &Endpoint, cause: Cause, around: Around<'_>) 
 async fn conclude(endpoint: &Endpoint, cause: Cause, around: Around<'_>) -> Option<Verdict> {
     let steps = plan::steps(around.asker, cause);
     if steps.names {
+        // A list in a file is no name.
         let (host, _) = plan::split(&endpoint.authority);
-        return names::look(host, cause).await;
+        let name = *endpoint.authority != *UPSTREAMS_FILE;
+        return if name { names::look(host, cause, around.name_servers).await } else { None };
     }
     let Dial::Addresses(addresses) = &endpoint.dial else { return None };
     let &target = addresses.first()?;

@@ -22,11 +22,11 @@ pub(super) enum Trouble {
     /// The file names nobody to ask.
     NoServer,
     /// None of these answers anything.
-    Deaf(Vec<IpAddr>),
+    Deaf(Vec<SocketAddr>, NamedBy),
     /// This one answers other questions.
-    Others(IpAddr),
+    Others(SocketAddr, NamedBy),
     /// This one gives an error for everything.
-    Sick(IpAddr),
+    Sick(SocketAddr, NamedBy),
     /// A dot at its end keeps the search domains away from it.
     FinalDot,
     /// It is one of multicast DNS.
@@ -39,15 +39,26 @@ pub(super) enum Trouble {
     ServiceFromOutside,
 }
 
-/// What explains this failure of the host's name.
-pub(super) async fn look(host: &str, cause: Cause) -> Option<super::Verdict> {
+/// Who named the name servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NamedBy {
+    /// `/etc/resolv.conf`.
+    System,
+    /// `name_servers`.
+    Config,
+}
+
+/// What explains this failure of the host's name; `said`: `name_servers`.
+pub(super) async fn look(host: &str, cause: Cause, said: &[SocketAddr]) -> Option<super::Verdict> {
     let trouble = if cause == Cause::DnsNotFound {
         not_found(host, place::is_contained().await)
+    } else if !said.is_empty() {
+        of_servers(said, cause, NamedBy::Config).await
     } else {
         let read = tokio::task::spawn_blocking(|| std::fs::read_to_string("/etc/resolv.conf"));
         let file = read.await.ok().and_then(Result::ok).unwrap_or_default();
         let servers: Vec<_> = servers(&file).into_iter().map(|ip| SocketAddr::new(ip, 53)).collect();
-        of_servers(&servers, cause).await
+        of_servers(&servers, cause, NamedBy::System).await
     };
     trouble.map(super::Verdict::Name)
 }
@@ -72,23 +83,23 @@ fn servers(file: &str) -> Vec<IpAddr> {
 }
 
 /// Whether they answer anything, for a name that got no answer or an error.
-async fn of_servers(servers: &[SocketAddr], cause: Cause) -> Option<Trouble> {
+async fn of_servers(servers: &[SocketAddr], cause: Cause, by: NamedBy) -> Option<Trouble> {
     if servers.is_empty() {
         return Some(Trouble::NoServer);
     }
     let mut asked = JoinSet::new();
     for &server in servers {
-        asked.spawn(async move { (server.ip(), timeout(ANSWER, ask(server)).await.ok().flatten()) });
+        asked.spawn(async move { (server, timeout(ANSWER, ask(server)).await.ok().flatten()) });
     }
     let mut answers = Vec::new();
     while let Some(answer) = asked.join_next().await {
         answers.extend(answer);
     }
-    let answered = answers.iter().find_map(|(ip, code)| code.map(|code| (*ip, code)));
+    let answered = answers.iter().find_map(|(at, code)| code.map(|code| (*at, code)));
     match answered {
-        None => Some(Trouble::Deaf(servers.iter().map(SocketAddr::ip).collect())),
-        Some((ip, _)) if cause == Cause::DnsTimeout => Some(Trouble::Others(ip)),
-        Some((ip, code)) if code != 0 => Some(Trouble::Sick(ip)),
+        None => Some(Trouble::Deaf(servers.to_vec(), by)),
+        Some((at, _)) if cause == Cause::DnsTimeout => Some(Trouble::Others(at, by)),
+        Some((at, code)) if code != 0 => Some(Trouble::Sick(at, by)),
         Some(_) => None,
     }
 }
@@ -155,11 +166,19 @@ mod tests {
     async fn name_servers_that_answer_are_told_from_those_that_do_not() {
         let mute = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let (mute, well, sick) = (mute.local_addr().unwrap(), server(0).await, server(2).await);
-        let ip = well.ip();
-        assert_eq!(of_servers(&[], Cause::DnsTimeout).await, Some(Trouble::NoServer));
-        assert_eq!(of_servers(&[mute], Cause::DnsTimeout).await, Some(Trouble::Deaf(vec![ip])));
-        assert_eq!(of_servers(&[mute, well], Cause::DnsTimeout).await, Some(Trouble::Others(ip)));
-        assert_eq!(of_servers(&[sick], Cause::DnsFailure).await, Some(Trouble::Sick(ip)));
-        assert_eq!(of_servers(&[well], Cause::DnsFailure).await, None);
+        assert_eq!(of_servers(&[], Cause::DnsTimeout, NamedBy::System).await, Some(Trouble::NoServer));
+        assert_eq!(
+            of_servers(&[mute], Cause::DnsTimeout, NamedBy::System).await,
+            Some(Trouble::Deaf(vec![mute], NamedBy::System))
+        );
+        assert_eq!(
+            of_servers(&[mute, well], Cause::DnsTimeout, NamedBy::Config).await,
+            Some(Trouble::Others(well, NamedBy::Config))
+        );
+        assert_eq!(
+            of_servers(&[sick], Cause::DnsFailure, NamedBy::Config).await,
+            Some(Trouble::Sick(sick, NamedBy::Config))
+        );
+        assert_eq!(of_servers(&[well], Cause::DnsFailure, NamedBy::System).await, None);
     }
 }

@@ -88,9 +88,12 @@ pub(super) fn is_plain_host(host: &str) -> bool {
     (1..=100).contains(&host.len()) && host.bytes().all(plain)
 }
 
-/// Host (with the brackets of IPv6) and port of an authority.
+/// Host (with the brackets of IPv6) and port of an authority; a service has only its name.
 pub(super) fn split(authority: &str) -> (&str, &str) {
-    authority.rsplit_once(':').unwrap_or((authority, ""))
+    match authority.strip_prefix("srv:") {
+        Some(service) => (service.rsplit_once("://").map_or(service, |(_, name)| name), ""),
+        None => authority.rsplit_once(':').unwrap_or((authority, "")),
+    }
 }
 
 #[cfg(test)]

@@ -162,7 +162,8 @@ async fn one(pool: &Pool, upstream: &Upstream, question: Question, looks: &Looks
     let named = places.named(addresses);
     let proven = upstream.insight.is_proven(&question, Instant::now());
     let host = question.host.as_deref().filter(|host| *host != &*upstream.endpoint.authority);
-    let around = Around { own: &places.own, named: &named, proven, asker, host };
+    let name_servers = &pool.config.name_servers;
+    let around = Around { own: &places.own, named: &named, proven, asker, host, name_servers };
     let found = look_around(&upstream.endpoint, cause, around).await;
     let sentence = found.as_ref().map(|found| found.finding.sentence.clone());
     let news = upstream.insight.tell(&question, found, Instant::now());

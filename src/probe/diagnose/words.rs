@@ -1,11 +1,11 @@
 //! How a verdict is said: behind the first sentence about the failure, and in place of what that goes on to ask. Pure.
 
-use std::net::IpAddr;
+use std::net::SocketAddr;
 
 use crate::cause::{Cause, Finding, spoken};
 use crate::pool::insight::Asker;
 
-use super::names::Trouble;
+use super::names::{NamedBy, Trouble};
 use super::plan;
 use super::speech::Speech;
 use super::verdict::{Answer, Verdict};
@@ -160,23 +160,35 @@ fn plain(verdict: &Verdict, host: &str, port: &str) -> String {
     }
 }
 
+fn server(at: &SocketAddr) -> String {
+    if at.port() == 53 { at.ip().to_string() } else { at.to_string() }
+}
+
+const fn from(by: NamedBy) -> &'static str {
+    match by {
+        NamedBy::System => "from /etc/resolv.conf",
+        NamedBy::Config => "from name_servers",
+    }
+}
+
 fn named(trouble: &Trouble, host: &str, port: &str) -> String {
     match trouble {
         Trouble::NoServer => "/etc/resolv.conf names no name server.".to_owned(),
-        Trouble::Deaf(servers) => {
-            let list = servers.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(", ");
+        Trouble::Deaf(servers, by) => {
+            let list = servers.iter().map(server).collect::<Vec<_>>().join(", ");
             format!(
-                "It answers no other question either: {list} (from /etc/resolv.conf). Is it up, and does a firewall let causeway ask?"
+                "It answers no other question either: {list} ({}). Is it up, and does a firewall let causeway ask?",
+                from(*by)
             )
         }
-        Trouble::Others(server) => {
-            format!(
-                "{server} (from /etc/resolv.conf) answers other questions, so the name server of that domain is silent."
-            )
+        Trouble::Others(at, by) => {
+            let (at, from) = (server(at), from(*by));
+            format!("{at} ({from}) answers other questions, so the name server of that domain is silent.")
         }
-        Trouble::Sick(server) => format!(
-            "{server} (from /etc/resolv.conf) gives an error for any name. Has it a way to the others, and may causeway ask it?"
-        ),
+        Trouble::Sick(at, by) => {
+            let (at, from) = (server(at), from(*by));
+            format!("{at} ({from}) gives an error for any name. Has it a way to the others, and may causeway ask it?")
+        }
         Trouble::FinalDot => {
             format!("The dot at its end keeps search domains away from it. Try {}:{port}.", host.trim_end_matches('.'))
         }
@@ -236,12 +248,12 @@ mod tests {
             ]
         };
         let at = "[::1]:3001".parse().unwrap();
-        let ip = IpAddr::from([10, 0, 0, 2]);
+        let server = SocketAddr::from(([10, 0, 0, 2], 53));
         let troubles = [
             Trouble::NoServer,
-            Trouble::Deaf(vec![ip, ip]),
-            Trouble::Others(ip),
-            Trouble::Sick(ip),
+            Trouble::Deaf(vec![server, server], NamedBy::System),
+            Trouble::Others(server, NamedBy::Config),
+            Trouble::Sick(server, NamedBy::System),
             Trouble::FinalDot,
             Trouble::Multicast,
             Trouble::DockerHost,

@@ -246,6 +246,7 @@ fn tally(exchange: &Exchange, lead: Cause, pool: &str) -> String {
     let setting = exchange.not_tried.iter().any(|skip| skip.reason == Reason::Evicted);
     let forbidden = if setting && lead == Cause::Evicted { " (when_all_evicted = \"fail\")" } else { "" };
     let said = match (failed, skipped, total) {
+        (0, _, 0) => format!("The pool \"{pool}\" has no upstream now: its upstreams_file lists none."),
         (0, _, 1) => format!("The only upstream of pool \"{pool}\" could not be tried{forbidden}."),
         (0, _, _) => format!("None of the {total} upstreams of pool \"{pool}\" could be tried{forbidden}."),
         (_, _, 1) => format!("The only upstream of pool \"{pool}\" failed."),

@@ -1,0 +1,194 @@
+//! `upstreams_file`: follows a list that something else keeps. It is looked at every 2 s through whatever links lead to it, and
+//! compared by what it says: a file that takes another's place is seen, and so is a link that is turned to another folder, as
+//! Kubernetes turns `..data`. What cannot be used changes nothing: the last good list stays, and people are told once.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::cause::Cause;
+use crate::config::address::{Address, Dial, UPSTREAMS_FILE};
+use crate::config::model::Entry;
+use crate::config::{Endpoint, targets};
+use crate::observe::events;
+
+use super::{Found, Place, Pool, Why, asks, found, place};
+
+/// How often the file is looked at.
+const EVERY: Duration = Duration::from_secs(2);
+
+/// Follows the list at this path for the entry at this index.
+pub(super) async fn follow(pool: Arc<Pool>, entry: usize, path: Arc<Path>) {
+    let mut list = List { pool, entry, path, targets: None, heard: Arc::default() };
+    let (mut names, mut running) = (JoinSet::new(), HashMap::new());
+    let mut last: Option<Result<Vec<u8>, String>> = None;
+    // What is wrong is told when it is still so at the next look: who writes in place needs a moment.
+    let mut wrong: Option<String> = None;
+    let mut look = interval(EVERY);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = look.tick() => {
+                let path = Arc::clone(&list.path);
+                // A disk may be slow, and whatever else runs on this thread may not wait for it.
+                let Ok(bytes) = tokio::task::spawn_blocking(move || targets::bytes(&path)).await else { continue };
+                if last.as_ref() == Some(&bytes) {
+                    if let Some(wrong) = wrong.take() {
+                        let kept = list.targets.as_ref().map(Vec::len);
+                        events::upstreams_file_refused(&list.pool.config.name, &list.path, &wrong, kept);
+                    }
+                    continue;
+                }
+                let read = bytes.as_ref().map_err(Clone::clone).and_then(|bytes| list.read(bytes));
+                last = Some(bytes);
+                match read {
+                    Ok(targets) => {
+                        wrong = None;
+                        list.take(targets);
+                        list.follow_names(&mut names, &mut running);
+                        list.show();
+                    }
+                    Err(why) => {
+                        list.miss(&why);
+                        wrong = Some(why);
+                    }
+                }
+            }
+            () = list.heard.news.notified() => list.show(),
+            Some(Err(ended)) = names.join_next() => {
+                // A bug must not leave a name unresolved in silence.
+                if let Ok(panic) = ended.try_into_panic() {
+                    std::panic::resume_unwind(panic);
+                }
+            }
+        }
+    }
+}
+
+/// What the names of the list stand for, as far as that is known.
+#[derive(Debug, Default)]
+struct Heard {
+    known: Mutex<HashMap<Address, Result<Vec<Place>, Why>>>,
+    news: Notify,
+}
+
+struct List {
+    pool: Arc<Pool>,
+    entry: usize,
+    path: Arc<Path>,
+    /// The last good list; `None`: there was none yet.
+    targets: Option<Vec<Arc<Entry>>>,
+    heard: Arc<Heard>,
+}
+
+impl List {
+    /// The targets in these bytes; without those that stand in `upstreams`, too.
+    fn read(&self, bytes: &[u8]) -> Result<Vec<Arc<Entry>>, String> {
+        let targets = targets::parse(&self.path, bytes).map_err(|problem| {
+            let place = problem.place.line_and_column().map(|(line, column)| format!("{line}:{column}: "));
+            let hint = if problem.hint.is_empty() { String::new() } else { format!(": {}", problem.hint) };
+            format!("{}{}{hint}", place.unwrap_or_default(), problem.message)
+        })?;
+        let beside = &self.pool.config.upstreams;
+        let known = |target: &Entry| beside.iter().any(|own| own.address == target.address || own.id() == target.id());
+        Ok(targets.into_iter().filter(|target| !known(target)).map(Arc::new).collect())
+    }
+
+    /// A new list is in force.
+    fn take(&mut self, targets: Vec<Arc<Entry>>) {
+        let addresses = |list: &[Arc<Entry>]| list.iter().map(|target| target.address.clone()).collect::<HashSet<_>>();
+        if let Some(old) = &self.targets {
+            let (before, now) = (addresses(old), addresses(&targets));
+            let only = |list: &[Arc<Entry>], others: &HashSet<Address>| -> Vec<String> {
+                list.iter().filter(|one| !others.contains(&one.address)).map(|one| one.address.to_string()).collect()
+            };
+            let (came, went) = (only(&targets, &before), only(old, &now));
+            events::upstreams_file_taken(&self.pool.config.name, &self.path, targets.len(), &came, &went);
+        }
+        self.targets = Some(targets);
+    }
+
+    /// There is no list that could be used: who is in use stays, and where nobody ever was, the reason is told.
+    fn miss(&self, why: &str) {
+        let Some(said) = self.pool.config.upstreams.get(self.entry) else { return };
+        let in_use = |one: &Arc<crate::pool::Upstream>| one.entry == self.entry && *one.family != *said.id();
+        if self.targets.is_none() && !self.pool.members().iter().any(in_use) {
+            let why = (Cause::DnsFailure, format!("{UPSTREAMS_FILE} {}: {why}", self.path.display()));
+            self.pool.set_found(self.entry, vec![Found::new(said, Dial::Unresolved(Some(why)))], Instant::now());
+        }
+    }
+
+    /// One task for each name of the list.
+    fn follow_names(&self, names: &mut JoinSet<()>, running: &mut HashMap<Address, AbortHandle>) {
+        let targets = self.targets.as_deref().unwrap_or_default();
+        let named = || targets.iter().filter(|target| target.address.host.may_be_several());
+        let wanted: HashSet<&Address> = named().map(|target| &target.address).collect();
+        running.retain(|address, task| {
+            wanted.contains(address) || {
+                task.abort();
+                false
+            }
+        });
+        self.known(|known| known.retain(|address, _| wanted.contains(address)));
+        for target in named() {
+            if running.contains_key(&target.address) {
+                continue;
+            }
+            let known = self.carried(target);
+            if !known.is_empty() {
+                self.known(|all| all.insert(target.address.clone(), Ok(known.clone())));
+            }
+            let (pool, heard, address) = (Arc::clone(&self.pool), Arc::clone(&self.heard), target.address.clone());
+            let task = names.spawn(async move {
+                let tell = |outcome: Result<&[Place], &Why>| {
+                    let outcome = outcome.map(<[Place]>::to_vec).map_err(Clone::clone);
+                    heard.known.lock().unwrap_or_else(PoisonError::into_inner).insert(address.clone(), outcome);
+                    heard.news.notify_one();
+                };
+                super::follow(&pool, &address, known, asks(&pool, &address), tell).await;
+            });
+            running.insert(target.address.clone(), task);
+        }
+    }
+
+    /// What the target had before a reload.
+    fn carried(&self, target: &Entry) -> Vec<Place> {
+        let shown = target.address.to_string();
+        let of = |one: &&Arc<crate::pool::Upstream>| {
+            one.entry == self.entry && (*one.endpoint.authority == *shown || *one.family == *shown)
+        };
+        self.pool
+            .members()
+            .iter()
+            .filter(of)
+            .filter_map(|one| place(&one.endpoint.dial, one.weight, one.backup))
+            .collect()
+    }
+
+    fn known<T>(&self, with: impl FnOnce(&mut HashMap<Address, Result<Vec<Place>, Why>>) -> T) -> T {
+        with(&mut self.heard.known.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Gives the pool what is known now.
+    fn show(&self) {
+        let Some(targets) = &self.targets else { return };
+        let all = self.known(|known| {
+            let of = |target: &Arc<Entry>| {
+                let one = |dial| vec![Found::new(target, dial)];
+                let found = match (Endpoint::literal(&target.address), known.get(&target.address)) {
+                    (Some(literal), _) => one(literal.dial),
+                    (None, Some(outcome)) => found(target, outcome.as_deref()),
+                    (None, None) => one(Dial::Unresolved(None)),
+                };
+                found.into_iter().map(|found| Found { of: Some(Arc::clone(target)), ..found }).collect::<Vec<_>>()
+            };
+            targets.iter().flat_map(of).collect()
+        });
+        self.pool.set_found(self.entry, all, Instant::now());
+    }
+}
