@@ -15,7 +15,7 @@ mod table;
 
 use std::fmt;
 
-pub use failure::{Failure, bare, capitalised, escape, sized, spoken};
+pub use failure::{Failure, bare, capitalised, command_at, escape, sized, spoken};
 pub use finding::Finding;
 pub use lore::Lore;
 pub use oversize::Oversize;

@@ -33,6 +33,8 @@ use crate::support::origin::{Behaviour, Origin};
 use crate::support::proxy::Proxy;
 
 mod ends;
+mod gone;
+mod handshakes;
 
 /// Long enough that only a fault reaches it.
 const LONG: Duration = Duration::from_secs(20);
@@ -79,11 +81,16 @@ impl Files {
     }
 
     fn acceptor(&self) -> TlsAcceptor {
+        self.acceptor_of(&[])
+    }
+
+    fn acceptor_of(&self, alpn: &[&str]) -> TlsAcceptor {
         let chain = vec![CertificateDer::from_pem_slice(self.issued.cert.as_bytes()).unwrap()];
         let key = PrivateKeyDer::from_pem_slice(self.issued.key.as_bytes()).unwrap();
         let provider = Arc::clone(causeway::config::certificate::provider());
         let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let config = builder.unwrap().with_no_client_auth().with_single_cert(chain, key).unwrap();
+        let mut config = builder.unwrap().with_no_client_auth().with_single_cert(chain, key).unwrap();
+        config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
         TlsAcceptor::from(Arc::new(config))
     }
 
@@ -100,7 +107,11 @@ impl Files {
 
     /// A connection to the proxy, behind TLS where that is spoken.
     async fn connect(&self, proxy: &Proxy, speaks: Speaks) -> Box<dyn Io> {
-        let stream = TcpStream::connect(proxy.address).await.unwrap();
+        self.over(TcpStream::connect(proxy.address).await.unwrap(), speaks).await
+    }
+
+    /// The same over this connection.
+    async fn over(&self, stream: TcpStream, speaks: Speaks) -> Box<dyn Io> {
         let alpn = match speaks {
             Speaks::H1Tls => "http/1.1",
             Speaks::H2Tls => "h2",
@@ -165,7 +176,7 @@ async fn serve_h1(stream: Box<dyn Io>, tell: Tell) {
     }
 }
 
-async fn serve_h2(stream: TcpStream, tell: Tell) {
+async fn serve_h2(stream: impl Io + 'static, tell: Tell) {
     let mut connection =
         h2::server::Builder::new().enable_connect_protocol().handshake::<_, Bytes>(stream).await.unwrap();
     while let Some(Ok((request, mut respond))) = connection.accept().await {

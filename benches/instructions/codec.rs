@@ -64,6 +64,7 @@ pub(super) fn exchange(answer: Vec<u8>) -> Case {
             replayable: true,
             fresh: false,
             expects_continue: false,
+            elsewhere: false,
         };
         let io = || Upstream { answer: answer.clone(), given: answer.len() };
         let mut connection = shelf.take().unwrap_or_else(|| Connection::new(io(), order, Weak::clone(&home)));

@@ -39,6 +39,9 @@ const NO_LIST: &str = "There is no list of upstreams: {seen}. It is read again a
 /// The same where it has said that it takes none over HTTP/2.
 const NO_WEB_SOCKETS: &str = "It speaks HTTP/2, and takes no WebSockets that way (SETTINGS_ENABLE_CONNECT_PROTOCOL is off). \
      Turn that on in the app, or give WebSockets a route and a pool of their own, with \"http://\" before the app's address.";
+/// The same where HTTP/1.1 was turned away in TLS.
+const NO_WEB_SOCKETS_IN_TLS: &str = "It speaks HTTP/2 alone, and takes no WebSockets that way \
+     (SETTINGS_ENABLE_CONNECT_PROTOCOL is off). Turn that on in the app, or let it take HTTP/1.1 as well (ALPN http/1.1).";
 /// The same where its 101 proves nothing.
 const NO_PROOF: &str = "Its 101 does not prove that it read the key of the WebSocket: {seen}. This is a fault in the app or its \
      framework.";
@@ -279,7 +282,13 @@ impl Failure {
             (Cause::ConnectTimeout, ..) if is_here(address) => STUCK_HERE.into(),
             (Cause::DnsFailure, ..) if self.saw("upstreams_file ") => NO_LIST.into(),
             (Cause::H2ProtocolError, ..) if self.saw("it answered in HTTP/1.1") => TAKES_H1.into(),
-            (Cause::UpgradeFailed, ..) if self.saw("it takes no WebSocket") => NO_WEB_SOCKETS.into(),
+            (Cause::UpgradeFailed, ..) if self.saw("it takes no WebSocket") => {
+                if address.starts_with("https://") {
+                    NO_WEB_SOCKETS_IN_TLS.into()
+                } else {
+                    NO_WEB_SOCKETS.into()
+                }
+            }
             (Cause::UpgradeFailed, ..) if self.saw("Sec-WebSocket-Accept") => NO_PROOF.into(),
             (Cause::UpgradeFailed, ..) if self.phase == Phase::Queue => NO_UPGRADES.into(),
             (Cause::ConnectTimeout, ..) if address.starts_with("unix:") => STUCK_HERE.into(),
@@ -319,6 +328,12 @@ pub fn bare(address: &str) -> &str {
     address.strip_prefix("https://").or_else(|| address.strip_prefix("h2c://")).unwrap_or(address)
 }
 
+/// This command, with the address in the place of `{address}`, and spoken to as its scheme says.
+#[must_use]
+pub fn command_at(command: &str, address: &str) -> String {
+    addressed(command.to_owned(), address)
+}
+
 /// With the address in its place: `host:port`, one with a scheme, or `unix:/path`, which stand in URLs each in its own way.
 fn addressed(text: String, address: &str) -> String {
     let bare = bare(address);
@@ -334,9 +349,14 @@ fn addressed(text: String, address: &str) -> String {
                 .replace("Nothing listens on {address}", "Nobody listens on {address}")
                 .replace(", and is the port right?", "? The file of a socket stays behind when its app ends.")
         }
+        // What speaks TLS is asked as that.
+        (None, true) if address.starts_with("h2c://") && text.contains("https://{address}") => {
+            text.replace("https://{address}", "https://{authority}")
+        }
         (None, true) if address.starts_with("h2c://") => text
             .replace("\"http://{address}\"", "\"http://{authority}\"")
             .replace("probe http://{address}", "probe {address}")
+            .replace(" --http2-prior-knowledge", "")
             .replace("curl -i", "curl --http2-prior-knowledge -i")
             .replace("http://{address}", "http://{authority}"),
         (None, true) => text.replace("http://{address}", "{address}"),

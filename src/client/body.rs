@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Stream;
 use crate::cause::Failure;
+use crate::tunnel::Peer;
 
 /// A response body: its frames under the silence clock (`timeouts.body`), its failures named. Dropped before its end, it
 /// ends its connection.
@@ -191,31 +192,79 @@ impl fmt::Debug for Upgrade {
 /// An upgraded connection: bytes both ways, those first that came right behind the 101.
 pub struct Tunnel {
     first: Bytes,
-    io: Box<dyn Duplex>,
+    io: Box<dyn Carrier>,
 }
 
-trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {
+/// What a tunnel runs over.
+pub(super) trait Carrier: Peer + Send {
+    /// Its end will be a reset, where it is none anyway.
     fn reset_at_end(&self);
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Duplex for T {
+/// A connection of its own, whatever that is.
+struct Alone<T>(T);
+
+impl<T: Any> Alone<T> {
+    /// The codec runs over any stream; in a proxy it is this one.
+    fn stream(&mut self) -> Option<&mut Stream> {
+        (&mut self.0 as &mut dyn Any).downcast_mut()
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Carrier for Alone<T> {
     fn reset_at_end(&self) {
-        // A stream of HTTP/2 that has not ended is reset in any case.
-        if let Some(stream) = (self as &dyn Any).downcast_ref::<Stream>() {
+        if let Some(stream) = (&self.0 as &dyn Any).downcast_ref::<Stream>() {
             stream.reset_at_end();
         }
     }
 }
 
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Peer for Alone<T> {
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream().map_or(Poll::Pending, |stream| stream.poll_gone(cx))
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Alone<T> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Alone<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
 impl Tunnel {
-    pub(super) fn new(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, first: Bytes) -> Self {
+    /// Over a connection of its own.
+    pub(super) fn alone(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, first: Bytes) -> Self {
+        Self::over(Alone(io), first)
+    }
+
+    /// Over whatever carries it.
+    pub(super) fn over(io: impl Carrier + 'static, first: Bytes) -> Self {
         Self { first, io: Box::new(io) }
     }
 
     /// Its end will be a break that the upstream sees, and no clean close.
     pub fn reset(&self) {
-        // Of what is in the box: the box is a stream as well.
-        Duplex::reset_at_end(&*self.io);
+        self.io.reset_at_end();
+    }
+}
+
+impl Peer for Tunnel {
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.io.poll_gone(cx)
     }
 }
 

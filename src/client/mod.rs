@@ -79,6 +79,9 @@ pub struct Order<'a> {
     pub fresh: bool,
     /// The request asks for 100-continue: its body is first polled on the upstream's 100 or after 1 s.
     pub expects_continue: bool,
+    /// Another upstream could take it: where all streams of HTTP/2 that this one allows are taken, none is waited for, and the
+    /// failure is [`crate::cause::Cause::UpstreamBusy`], with nothing sent.
+    pub elsewhere: bool,
 }
 
 impl<'a> Order<'a> {
@@ -286,15 +289,30 @@ where
             return Box::pin(self.agreed(sending)).await;
         }
         let upgrades = sending.request.head.upgrades();
-        let opened = open(order.opening(Offer::Http1), progress).await;
-        // What the client asked for is no fault of an upstream that speaks HTTP/2 alone.
-        let stream = opened.map_err(|failure| match failure.alert {
-            Some(alert::NO_APPLICATION_PROTOCOL) if upgrades => {
-                Failure::new(Cause::UpgradeFailed).in_phase(Phase::Queue).seen("nothing but HTTP/2 with it")
+        if upgrades && self.lines.speaks_http2_alone(order.endpoint.key) {
+            return Box::pin(self.upgraded(sending)).await;
+        }
+        match open(order.opening(Offer::Http1), progress).await {
+            Ok(stream) => self.alone(stream, sending).await,
+            Err(failure) if upgrades && failure.alert == Some(alert::NO_APPLICATION_PROTOCOL) => {
+                if order.endpoint.proxy_protocol {
+                    // What the client asked for is no fault of an upstream that speaks HTTP/2 alone.
+                    let seen = "nothing but HTTP/2 with it";
+                    return Err(Failure::new(Cause::UpgradeFailed).in_phase(Phase::Queue).seen(seen));
+                }
+                Box::pin(self.upgraded(sending)).await
             }
-            _ => failure,
-        })?;
-        self.alone(stream, sending).await
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// An upgrade to who speaks HTTP/2 alone: a WebSocket is a stream like others there, and of any other nothing is said. That
+    /// it is so is remembered for as long as it goes well, so that only the first one is turned away in a handshake.
+    async fn upgraded(&self, sending: Sending<'_, B>) -> Result<Response<Body>, Failure> {
+        let key = sending.order.endpoint.key;
+        let answered = self.agreed(sending).await;
+        self.lines.spoke_http2_alone(key, answered.is_ok());
+        answered
     }
 
     /// In HTTP/1.1, on this new connection.

@@ -10,6 +10,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::client::TlsStream;
 
+use crate::tunnel::Peer;
+
 /// See the module.
 #[derive(Debug)]
 pub enum Stream {
@@ -50,6 +52,17 @@ impl Stream {
             Self::Tcp(stream) => drop(stream.set_zero_linger()),
             Self::Unix(_) => {}
             Self::Tls(stream) => stream.get_ref().0.stream.reset_at_end(),
+        }
+    }
+}
+
+impl Peer for Stream {
+    /// In TLS, the socket below it is asked.
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream) => stream.poll_gone(cx),
+            Self::Unix(stream) => stream.poll_gone(cx),
+            Self::Tls(stream) => stream.get_mut().0.stream.poll_gone(cx),
         }
     }
 }

@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::sys;
+use crate::tunnel::Peer;
 
 /// Both ends of a connection over a socket of this machine: whoever is there is on this machine, as on loopback.
 pub(super) const THIS_MACHINE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -77,6 +78,14 @@ impl Socket {
         match self {
             Self::Tcp(socket) => closed(pin!(socket.ready(Interest::READABLE)).poll(cx)),
             Self::Unix(socket) => closed(pin!(socket.ready(Interest::READABLE)).poll(cx)),
+        }
+    }
+
+    /// See [`Peer::poll_gone`].
+    pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(socket) => socket.poll_gone(cx),
+            Self::Unix(socket) => socket.poll_gone(cx),
         }
     }
 

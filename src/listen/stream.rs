@@ -37,6 +37,14 @@ impl Stream {
         self.socket().closed(cx)
     }
 
+    /// See [`Peer::poll_gone`](crate::tunnel::Peer::poll_gone): under TLS, the socket below it is asked.
+    pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(socket) => socket.poll_gone(cx),
+            Self::Tls(tls) => tls.get_mut().0.poll_gone(cx),
+        }
+    }
+
     /// Bytes that were written and that the client has not confirmed, those that TLS has not handed on yet included.
     pub(super) fn unconfirmed(&mut self) -> usize {
         let kernel = self.socket().unconfirmed();

@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
 
 use super::wire::Wire;
-use crate::tunnel::Duplex;
+use crate::tunnel::{Duplex, Peer};
 
 /// Where the client's side will be, once the answer that switches has gone out.
 #[derive(Debug)]
@@ -76,6 +76,15 @@ impl Tunnel {
             Io::H1(io) => io.inner().reset(),
             // It is one in any case.
             Io::H2(_) => {}
+        }
+    }
+}
+
+impl Peer for Tunnel {
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.0 {
+            Io::H1(io) => io.inner_mut().poll_gone(cx),
+            Io::H2(stream) => stream.poll_gone(cx),
         }
     }
 }

@@ -97,6 +97,11 @@ impl Wire {
         self.io.inner_mut().unconfirmed()
     }
 
+    /// Is the client of a socket that has become another protocol's gone?
+    pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.io.inner_mut().poll_gone(cx)
+    }
+
     /// Lets a socket that has become another protocol's end with a reset.
     pub(super) fn reset(&self) {
         self.io.inner().reset_at_end();

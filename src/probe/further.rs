@@ -83,6 +83,7 @@ pub async fn kept(endpoint: &Arc<Endpoint>, visit: &Visit, quiet: Duration) -> R
         replayable: true,
         fresh: true,
         expects_continue: false,
+        elsewhere: false,
     };
     let shelf = Arc::new(Shelf::default());
     let home: Arc<dyn Home<Stream, Payload>> = Arc::clone(&shelf) as _;

@@ -123,6 +123,7 @@ pub(super) async fn ask(
         replayable: true,
         fresh: true,
         expects_continue: false,
+        elsewhere: false,
     };
     let progress = Arc::new(Progress::default());
     let started = Instant::now();

@@ -9,6 +9,7 @@ use http::{HeaderMap, Response, StatusCode, Uri, Version};
 
 use crate::cause::{self, Cause, Failure, Phase};
 use crate::client::{self, Head, Order, Outgoing, Progress, introduction};
+use crate::config::address::Scheme;
 use crate::config::model::{FieldRules, Forward, HostHeader};
 use crate::health::State;
 use crate::observe::trace::Parent;
@@ -92,6 +93,8 @@ impl Setting<'_> {
             replayable: self.idempotent && self.replay.whole(),
             fresh: false,
             expects_continue: self.asked.passed.expects_continue,
+            // Nobody waits for a stream of HTTP/1.1.
+            elsewhere: upstream.endpoint.scheme != Scheme::Http && self.has_another(choice, tally),
         };
         let work = pin!(async {
             let mut sent = self.service.client.send(order, self.request(upstream, parent, fields), progress).await;
@@ -117,6 +120,12 @@ impl Setting<'_> {
                 Err(Failure::new(Cause::Evicted).in_phase(progress.phase()).sent(progress.sent()))
             }
         }
+    }
+
+    /// Could the next attempt be at somebody who is ready, after one that sends nothing?
+    fn has_another(&self, choice: &Choice, tally: Tally) -> bool {
+        choice.untried().any(|other| other.health.state() == State::Ready && !other.backup)
+            && judge(&self.case(cause::Retry::Any, tally, false), &self.forward.retry) == Verdict::Next
     }
 
     /// Who the client is, for an upstream that wants to know before all else.

@@ -14,6 +14,7 @@ mod affinity;
 mod attempt;
 mod body;
 mod cap;
+mod carry;
 mod deadline;
 mod explain;
 mod forward;

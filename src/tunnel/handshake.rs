@@ -19,6 +19,14 @@ pub fn key() -> HeaderValue {
     value(&fastrand::u128(..).to_ne_bytes())
 }
 
+/// Is it one, by its form: 16 bytes (RFC 6455 §4.2.1)?
+#[must_use]
+pub fn is_key(value: &HeaderValue) -> bool {
+    let digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    let digits = value.as_bytes().trim_ascii().strip_suffix(b"==");
+    digits.is_some_and(|digits| digits.len() == 22 && digits.iter().all(digit))
+}
+
 /// The proof that a key was understood.
 #[must_use]
 pub fn accept(key: &HeaderValue) -> HeaderValue {
@@ -71,6 +79,17 @@ mod tests {
     fn a_key_is_fresh_and_its_proof_is_its_own() {
         let (one, other) = (key(), key());
         assert_eq!((one.len(), one == other), (24, false));
+        assert!(is_key(&one) && is_key(&HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ==")));
+        for bad in [
+            "",
+            "==",
+            "dGhlIHNhbXBsZSBub25jZQ",
+            "dGhlIHNhbXBsZSBub25jZ===",
+            "dGhlIHNhbXBsZSBub25jZQE=",
+            "dGhlIHNhbXBsZSBub25*ZQ==",
+        ] {
+            assert!(!is_key(&HeaderValue::from_static(bad)), "{bad}");
+        }
         let request = HeaderMap::from_iter([(SEC_WEBSOCKET_KEY, one.clone())]);
         let answer = |proof| HeaderMap::from_iter([(SEC_WEBSOCKET_ACCEPT, proof)]);
         assert!(proves(&answer(accept(&one)), &request));

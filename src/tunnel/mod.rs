@@ -1,15 +1,50 @@
-//! What both ends of a tunnel have in common: a stream of HTTP/2 as bytes both ways, and the [`handshake`] of a WebSocket. It
-//! opens no tunnel, and looks into none.
+//! What both ends of a tunnel have in common: a [`Peer`] each, be it a socket or a stream of HTTP/2 as bytes both ways, and the
+//! [`handshake`] of a WebSocket. It opens no tunnel, and looks into none.
 
 pub mod handshake;
 
+use std::future::Future;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use h2::{Reason, RecvStream, SendStream};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
+use tokio::net::{TcpStream, UnixStream};
+
+/// Who is at one end of a tunnel. Whoever reads it hears of its end; one that is not read may be gone for long.
+pub trait Peer: AsyncRead + AsyncWrite + Unpin {
+    /// Is it gone, be there bytes to read before that or not? Ready with an error: it broke. Ready without: it takes nothing
+    /// more, and may still be read to its end. Half of a close is none. A socket leaves no waker: ask it now and then.
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+}
+
+impl Peer for TcpStream {
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        gone(self.ready(Interest::WRITABLE | Interest::ERROR), || self.take_error(), cx)
+    }
+}
+
+impl Peer for UnixStream {
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        gone(self.ready(Interest::WRITABLE | Interest::ERROR), || self.take_error(), cx)
+    }
+}
+
+/// What the runtime has heard of a socket: EPOLLERR for a reset, EPOLLHUP where both directions have ended.
+fn gone(
+    ready: impl Future<Output = io::Result<Ready>>,
+    error: impl FnOnce() -> io::Result<Option<io::Error>>,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<()>> {
+    let ready = ready!(pin!(ready).poll(cx))?;
+    if ready.is_error() {
+        let error = error()?.unwrap_or_else(|| io::ErrorKind::ConnectionReset.into());
+        return Poll::Ready(Err(error));
+    }
+    if ready.is_write_closed() { Poll::Ready(Ok(())) } else { Poll::Pending }
+}
 
 /// A stream of HTTP/2 behind an extended CONNECT (RFC 8441 §5): END_STREAM is the end of one direction, RST_STREAM the break of both.
 /// What is not read is not asked for, and what its peer has no room for is not taken. Dropped before both directions have ended,
@@ -84,6 +119,16 @@ impl AsyncWrite for Duplex {
         // To a peer that has ended, and is gone since, there is nothing left to say.
         let told = self.send.send_data(Bytes::new(), true);
         Poll::Ready(if self.ended { Ok(()) } else { told.map_err(broken) })
+    }
+}
+
+impl Peer for Duplex {
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(match ready!(self.send.poll_reset(cx)) {
+            Ok(Reason::NO_ERROR) => Ok(()),
+            Ok(reason) => Err(broken(reason.into())),
+            Err(error) => Err(broken(error)),
+        })
     }
 }
 

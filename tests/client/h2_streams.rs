@@ -41,6 +41,7 @@ fn order(bench: &Bench) -> Order<'_> {
         replayable: true,
         fresh: false,
         expects_continue: false,
+        elsewhere: false,
     }
 }
 

@@ -95,6 +95,7 @@ impl Bench {
             replayable: self.replayable,
             fresh: self.fresh,
             expects_continue: self.expects_continue,
+            elsewhere: false,
         };
         self.client.send(order, request, &self.progress).await
     }

@@ -140,3 +140,55 @@ async fn checks_ask_over_http_2() {
     }
     bad.until(|record| record.ended >= 1).await;
 }
+
+/// No stream is waited for at one upstream while another is idle; and where there is no other, it is.
+#[tokio::test]
+async fn where_all_streams_are_taken_another_upstream_is_asked() {
+    const MOST: usize = 32; // connections, of one stream each
+    let freed = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
+    let held = std::sync::Arc::clone(&freed);
+    let full = Streams::start(1, move |_, mut answer| {
+        let held = std::sync::Arc::clone(&held);
+        async move {
+            held.acquire().await.unwrap().forget();
+            drop(answer.send_response(Response::new(()), true));
+        }
+    })
+    .await;
+    let idle = Streams::start(100, |_, mut answer| async move {
+        drop(answer.send_response(Response::builder().status(201).body(()).unwrap(), true));
+    })
+    .await;
+    let more = format!(
+        "[pool.app]\nupstreams = [\"h2c://{}\", \"h2c://{}\"]\nhealth.type = \"off\"\nbalance = \"round_robin\"\n",
+        full.address(),
+        idle.address()
+    );
+    let proxy = Proxy::changed_file(&more, |config| config.workers = std::num::NonZeroUsize::new(1));
+    let mut waiting = Vec::new();
+    let mut answered = 0;
+    for _ in 0..2 * MOST + 20 {
+        let mut client = Raw::connect(proxy.address).await;
+        client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n").await;
+        // One at a time: who has its stream at the full one answers nothing.
+        match tokio::time::timeout(std::time::Duration::from_millis(200), client.response()).await {
+            Ok(answer) => {
+                assert_eq!(answer.status, 201);
+                answered += 1;
+            }
+            Err(_) => waiting.push(client),
+        }
+    }
+    assert_eq!((waiting.len(), answered), (MOST, MOST + 20));
+    let seen = proxy.exchanges();
+    let moved = seen.iter().filter(|seen| seen.attempts.len() == 2).collect::<Vec<_>>();
+    assert_eq!(moved.len(), 20, "{seen:?}");
+    assert!(moved.iter().all(|seen| seen.attempts[0].1 == "upstream_busy" && seen.status == 201), "{moved:?}");
+    for upstream in proxy.server().pools()[0].members().iter() {
+        assert_eq!(upstream.health.state(), State::Ready);
+    }
+    freed.add_permits(MOST);
+    for mut client in waiting {
+        assert_eq!(client.response().await.status, 200);
+    }
+}

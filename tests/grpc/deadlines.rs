@@ -97,3 +97,33 @@ async fn a_stream_that_outlasts_its_limit_is_cut() {
     let seen = proxy.exchange(0).await;
     assert_eq!((seen.status, seen.cause), (200, Some("client_timeout")));
 }
+
+/// Neither side is told of a fault: its time is over, and that is all.
+#[tokio::test]
+async fn a_stream_that_is_cut_is_cancelled_on_both_sides() {
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let server = Streams::start(100, move |_, mut answer| {
+        let tell = tell.clone();
+        async move {
+            let response = Response::builder().header("content-type", "application/grpc").body(()).unwrap();
+            let mut send = answer.send_response(response, false).unwrap();
+            send.send_data(Bytes::from_static(b"\0\0\0\0\x01x"), false).unwrap();
+            tell.send(std::future::poll_fn(|cx| send.poll_reset(cx)).await.unwrap()).unwrap();
+        }
+    })
+    .await;
+    let proxy =
+        Proxy::start(&format!("[pool.app]\nupstreams = [\"h2c://{}\"]\nhealth.type = \"off\"\n", server.address()));
+    let stream = tokio::net::TcpStream::connect(proxy.address).await.unwrap();
+    let (mut send, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let request = http::Request::post("http://a/b.C/D").header("content-type", "application/grpc");
+    let request = request.header("te", "trailers").header("grpc-timeout", "100m").body(()).unwrap();
+    let (answer, mut body) = send.send_request(request, false).unwrap();
+    body.send_data(Bytes::from_static(b"\0\0\0\0\0"), true).unwrap();
+    let mut recv = answer.await.unwrap().into_body();
+    assert_eq!(recv.data().await.unwrap().unwrap(), "\0\0\0\0\x01x");
+    let end = recv.data().await.unwrap().unwrap_err();
+    assert!(end.is_reset() && end.reason() == Some(h2::Reason::CANCEL), "{end:?}");
+    assert_eq!(told.recv().await, Some(h2::Reason::CANCEL));
+}

@@ -29,11 +29,40 @@ fn a_grpc_check_is_repeated_with_grpcurl() {
     ] {
         assert_eq!(command(said), format!("{wanted} grpc.health.v1.Health/Check"));
     }
+    let said = "gRPC Health/Check gives NOT_SERVING, wanted SERVING";
+    let command = |authority: &str| row("a:1", authority, Cause::HealthStatus, said).1;
+    assert_eq!(command("h2c://a:1"), "grpcurl -plaintext a:1 grpc.health.v1.Health/Check");
+    assert_eq!(command("https://a:1"), "grpcurl a:1 grpc.health.v1.Health/Check");
     let late = "read_timeout. It gave no answer to gRPC Health/Check of a.B within 2.0 s (limit: health.timeout).";
     let (text, command) = row("a:1", "127.0.0.1:50051", Cause::ReadTimeout, late);
     assert!(text.contains("Health check: it gave no answer to gRPC Health/Check of a.B within 2.0 s"), "{text}");
     assert!(command.starts_with("grpcurl -plaintext -d '{\"service\":\"a.B\"}' "), "{command}");
     assert_eq!(row("a:1", "a:1", Cause::HealthStatus, "gRPC Health/Check of a';b gives X").1, "curl -i http://a:1/");
+}
+
+#[test]
+fn every_curl_to_an_h2c_upstream_speaks_http2_at_once() {
+    let said = "GET /healthz gives 503, wanted 200-399";
+    let command = |upstream: &str, cause| row(upstream, "h2c://a.test:1", cause, said).1;
+    // Not those about another protocol than the one that is written there, and about no upstream.
+    let others = [Cause::SpeaksPlaintext, Cause::SpeaksTls, Cause::NoRoute];
+    for cause in Cause::ALL.iter().copied().filter(|cause| !others.contains(cause)) {
+        for upstream in ["a.test:1", "a.test:1@127.0.0.2"] {
+            let command = Failure::new(cause).command("h2c://a.test:1").map(|_| command(upstream, cause));
+            let curl = command.as_deref().is_some_and(|command| command.starts_with("curl "));
+            let fine = command.as_deref().is_some_and(|command| {
+                command.matches("--http2-prior-knowledge").count() == 1 && command.contains("http://a.test:1")
+            });
+            assert!(!curl || fine, "{cause}: {command:?}");
+        }
+    }
+    assert_eq!(
+        command("a.test:1@127.0.0.2", Cause::HealthStatus),
+        "curl --http2-prior-knowledge -i --connect-to ::127.0.0.2: http://a.test:1/healthz"
+    );
+    assert_eq!(command("a.test:1", Cause::SpeaksTls), "causeway probe https://a.test:1/");
+    let found = command("a.test:1@127.0.0.2", Cause::ClosedWithoutResponse);
+    assert_eq!(found, "curl --http2-prior-knowledge -i --connect-to ::127.0.0.2: http://a.test:1/");
 }
 
 #[test]

@@ -42,6 +42,7 @@ async fn exchange(hook: &Webhook, told: &Told, limit: Duration) -> Result<u16, S
         replayable: false,
         fresh: true,
         expects_continue: false,
+        elsewhere: false,
     };
     // A client of its own: a fresh connection, closed at the end. The body of the answer is nobody's business.
     let answer = Client::<Full<Bytes>>::new().send(order, request, &Arc::new(Progress::default())).await;

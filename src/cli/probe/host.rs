@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
-use crate::cause::{Cause, Failure};
+use crate::cause::{Cause, Failure, command_at};
 use crate::config::model::{Check, Health, HostHeader, HttpCheck};
 use crate::probe::{self, Visit, Visited};
 
@@ -91,7 +91,7 @@ pub(super) enum Of {
 pub(super) async fn of_silence(look: &Look<'_>, of: Of, report: &mut Report) {
     let base = look.visit(look.path());
     let pool = &look.target.pool;
-    let own = &*look.endpoint.authority;
+    let own = look.endpoint.host();
     let literal = match &pool.host_header {
         HostHeader::Literal(host) => host.to_str().ok(),
         HostHeader::Client | HostHeader::Upstream => None,
@@ -142,10 +142,10 @@ pub(super) async fn of_silence(look: &Look<'_>, of: Of, report: &mut Report) {
         report.steps.push(Step::new("host", took, said).failed());
     }
     if literal.is_none() && look.target.host.is_none() {
-        report.notes.push(format!(
-            "If it answers by Host alone, ask it with a name that it serves: curl -i -H 'Host: NAME' http://{own}{}",
-            base.target
-        ));
+        let curl = command_at("curl -i -H 'Host: NAME' http://{address}", &look.endpoint.authority);
+        report
+            .notes
+            .push(format!("If it answers by Host alone, ask it with a name that it serves: {curl}{}", base.target));
     }
 }
 

@@ -220,6 +220,6 @@ where
 
     fn into_tunnel(self: Box<Self>) -> Tunnel {
         let Self { io, input, .. } = *self;
-        Tunnel::new(io, input.freeze())
+        Tunnel::alone(io, input.freeze())
     }
 }

@@ -61,7 +61,7 @@ where
         Ok(response) => {
             let answer = stream.answered(response, order, start.to_head, asked.is_some())?;
             Ok(match asked {
-                Some(asked) => switched(answer, asked),
+                Some(asked) => switched(answer, &asked),
                 None => answer,
             })
         }
@@ -172,15 +172,15 @@ where
 }
 
 /// The answer to an extended CONNECT as that to the Upgrade it stands for, with the proof that is the client's due.
-fn switched(mut answer: Response<Body>, asked: Asked) -> Response<Body> {
+fn switched(mut answer: Response<Body>, asked: &Asked) -> Response<Body> {
     if answer.status().is_success() {
         *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         let fields = answer.headers_mut();
         fields.remove(CONTENT_LENGTH);
         fields.insert(UPGRADE, HeaderValue::from_static(handshake::PROTOCOL));
         fields.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        if let Some(key) = asked.key {
-            fields.insert(SEC_WEBSOCKET_ACCEPT, handshake::accept(&key));
+        if let Ok(key) = asked.key() {
+            fields.insert(SEC_WEBSOCKET_ACCEPT, handshake::accept(key));
         }
     }
     answer

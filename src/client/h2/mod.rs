@@ -45,7 +45,7 @@ use stream::Stream;
 
 /// Connections to one endpoint, of one worker.
 const LINES: usize = 32;
-/// So many endpoints are remembered as speaking HTTP/1.1; then all are forgotten, and asked again.
+/// So many endpoints are remembered as speaking HTTP/1.1, or HTTP/2 alone; then all are forgotten, and asked again.
 const REMEMBERED: usize = 4096;
 /// A connection of this age is as good as a fresh one.
 const FRESH: Duration = Duration::from_secs(1);
@@ -70,6 +70,8 @@ pub(super) struct Lines {
     shelves: Mutex<HashMap<u64, Shelf>>,
     /// Endpoints that have taken HTTP/1.1 when they could choose.
     http1: Mutex<HashSet<u64>>,
+    /// Endpoints that take WebSockets over HTTP/2, and have turned HTTP/1.1 away.
+    http2: Mutex<HashSet<u64>>,
 }
 
 /// The connections to one endpoint.
@@ -143,8 +145,11 @@ impl Lines {
         let (request, asked) = request::request(head, framed, secure)?;
         loop {
             let (read, written) = (seat.line.wire.read(), seat.line.wire.written());
-            if asked.is_some() && !seat.line.tunnels() {
-                return Err(Failure::new(Cause::UpgradeFailed).in_phase(Phase::Queue).seen(NO_WEB_SOCKETS));
+            if let Some(asked) = &asked {
+                if !seat.line.tunnels() {
+                    return Err(Failure::new(Cause::UpgradeFailed).in_phase(Phase::Queue).seen(NO_WEB_SOCKETS));
+                }
+                asked.key()?;
             }
             match seat.line.begin(request.clone(), framed == Framed::Empty && asked.is_none()) {
                 Ok((answer, send)) => {
@@ -204,6 +209,10 @@ impl Lines {
                 }
                 Claim::Full(freed) => {
                     progress.set_phase(Phase::Queue);
+                    if order.elsewhere {
+                        let seen = format!("all HTTP/2 streams of {LINES} connections are taken");
+                        return Err(Failure::new(Cause::UpstreamBusy).seen(seen));
+                    }
                     let busy = |_elapsed| {
                         let seen = format!("no HTTP/2 stream became free on {LINES} connections");
                         Failure::new(Cause::UpstreamBusy).limit(spoken(limit)).seen(seen)
@@ -276,11 +285,26 @@ impl Lines {
     }
 
     fn speaks_http1(&self, key: u64) {
-        let mut known = self.http1();
-        if known.len() >= REMEMBERED {
-            known.clear();
+        remember(&mut self.http1(), key);
+    }
+
+    /// Does it speak HTTP/2 alone, and take WebSockets that way?
+    pub(super) fn speaks_http2_alone(&self, key: u64) -> bool {
+        self.http2().contains(&key)
+    }
+
+    /// It does, or no longer.
+    pub(super) fn spoke_http2_alone(&self, key: u64, does: bool) {
+        let mut known = self.http2();
+        if does {
+            remember(&mut known, key);
+        } else {
+            known.remove(&key);
         }
-        known.insert(key);
+    }
+
+    fn http2(&self) -> MutexGuard<'_, HashSet<u64>> {
+        self.http2.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn http1(&self) -> MutexGuard<'_, HashSet<u64>> {
@@ -291,6 +315,13 @@ impl Lines {
     fn shelves(&self) -> MutexGuard<'_, HashMap<u64, Shelf>> {
         self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn remember(known: &mut HashSet<u64>, key: u64) {
+    if known.len() >= REMEMBERED {
+        known.clear();
+    }
+    known.insert(key);
 }
 
 impl Drop for Lines {

@@ -1,5 +1,6 @@
 //! A request's head for HTTP/2: pseudo-header fields in place of line and Host, and none of the fields that belong to an
-//! HTTP/1.1 connection (RFC 9113 §8.2.2, §8.3.1). An Upgrade to a WebSocket becomes an extended CONNECT (RFC 8441 §5). Pure.
+//! HTTP/1.1 connection (RFC 9113 §8.2.2, §8.3.1). An Upgrade to a WebSocket becomes an extended CONNECT (RFC 8441 §5), any other
+//! is left out: whoever is asked may ignore it (RFC 9110 §7.8). Pure.
 
 use bytes::Bytes;
 use h2::ext::Protocol;
@@ -7,20 +8,41 @@ use http::header::{HOST, TE};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, header, uri};
 
-use crate::cause::{Cause, Failure, Phase};
+use crate::cause::{Cause, Failure};
 use crate::client::head::{Framed, Head};
 use crate::tunnel::handshake;
 
-/// What an upstream that agrees to a WebSocket would have to prove in HTTP/1.1: the key that it never sees.
+/// A WebSocket that was asked for as in HTTP/1.1. The upstream sees nothing of this, so it is judged here (RFC 6455 §4.2.1).
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
-    pub(super) key: Option<HeaderValue>,
+    keys: Vec<HeaderValue>,
+    /// It asks for the version that there is.
+    current: bool,
+}
+
+impl Asked {
+    /// The key, which an upstream that agrees would have to prove that it read.
+    ///
+    /// # Errors
+    /// 400, or 426 for another version.
+    pub(super) fn key(&self) -> Result<&HeaderValue, Failure> {
+        let invalid = |seen: &str| Failure::new(Cause::ClientInvalid).seen(seen);
+        if !self.current {
+            return Err(invalid("it asks for a WebSocket, and its Sec-WebSocket-Version is not 13").status(426));
+        }
+        match self.keys.as_slice() {
+            [] => Err(invalid("it asks for a WebSocket without a Sec-WebSocket-Key")),
+            [key] if handshake::is_key(key) => Ok(key),
+            [_] => Err(invalid("its Sec-WebSocket-Key is not 16 bytes in base64")),
+            _ => Err(invalid("it has more than one Sec-WebSocket-Key")),
+        }
+    }
 }
 
 /// The head for a body of this framing; and what it asks for, if that is a WebSocket. `secure`: behind TLS.
 ///
 /// # Errors
-/// [`Cause::UpgradeFailed`] for a request that asks for another protocol; [`Cause::Bug`] for one that cannot be said.
+/// [`Cause::Bug`] for one that cannot be said.
 pub(super) fn request(head: Head, framed: Framed, secure: bool) -> Result<(Request<()>, Option<Asked>), Failure> {
     let bytes = Bytes::from(head.into_h2(framed));
     let mut lines = Lines(&bytes);
@@ -47,28 +69,27 @@ pub(super) fn request(head: Head, framed: Framed, secure: bool) -> Result<(Reque
     *request.headers_mut() = fields;
     // The library takes a head without an authority only as one that is forwarded from HTTP/1.1.
     *request.version_mut() = Version::HTTP_11;
-    let asked = upgrade.map(|upgrade| connect(&mut request, &upgrade, framed)).transpose()?;
+    let asked = upgrade.and_then(|upgrade| connect(&mut request, &upgrade, framed));
     Ok((request, asked))
 }
 
-/// Makes it the extended CONNECT that means the same as this Upgrade.
-fn connect(request: &mut Request<()>, upgrade: &[u8], framed: Framed) -> Result<Asked, Failure> {
-    let failed = |why: &str| {
-        let seen = format!("HTTP/2 to it, and the client asked for \"{}\"{why}", upgrade.escape_ascii());
-        Failure::new(Cause::UpgradeFailed).in_phase(Phase::Queue).seen(seen)
-    };
+/// Makes it the extended CONNECT that means the same as this Upgrade, if it asks for a WebSocket as one has to.
+fn connect(request: &mut Request<()>, upgrade: &[u8], framed: Framed) -> Option<Asked> {
     let text = std::str::from_utf8(upgrade).unwrap_or_default();
-    if !text.split(',').any(handshake::is_web_socket) {
-        return Err(failed(""));
-    }
-    if framed != Framed::Empty || request.method() != Method::GET || request.uri().authority().is_none() {
-        return Err(failed(" in a way that HTTP/2 has no words for"));
+    let sayable = framed == Framed::Empty && request.method() == Method::GET && request.uri().authority().is_some();
+    if !sayable || !text.split(',').any(handshake::is_web_socket) {
+        return None;
     }
     *request.method_mut() = Method::CONNECT;
     request.extensions_mut().insert(Protocol::from_static(handshake::PROTOCOL));
     *request.version_mut() = Version::HTTP_2;
-    request.headers_mut().remove(header::CONTENT_LENGTH);
-    Ok(Asked { key: request.headers_mut().remove(header::SEC_WEBSOCKET_KEY) })
+    let fields = request.headers_mut();
+    fields.remove(header::CONTENT_LENGTH);
+    let keys = fields.get_all(header::SEC_WEBSOCKET_KEY).iter().cloned().collect();
+    fields.remove(header::SEC_WEBSOCKET_KEY);
+    let mut versions = fields.get_all(header::SEC_WEBSOCKET_VERSION).iter();
+    let current = versions.next().is_some_and(|version| version.as_bytes().trim_ascii() == b"13");
+    Some(Asked { keys, current: current && versions.next().is_none() })
 }
 
 /// All that passes, the Host, and the Upgrade.
@@ -132,6 +153,8 @@ mod tests {
     use super::*;
     use crate::client::head::Outgoing;
 
+    const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+
     fn made(build: http::request::Builder, framed: Framed) -> Result<Request<()>, Failure> {
         request(Outgoing::from(build.body(()).unwrap()).head, framed, false).map(|(request, _)| request)
     }
@@ -167,20 +190,50 @@ mod tests {
     #[test]
     fn a_web_socket_is_an_extended_connect() {
         let build = Request::get("/chat?room=1").header("host", "a").header("upgrade", "x/1, WebSocket");
-        let build = build.header("connection", "upgrade").header("sec-websocket-key", "k").header("origin", "o");
+        let build = build.header("connection", "upgrade").header("sec-websocket-key", KEY).header("origin", "o");
+        let build = build.header("sec-websocket-version", "13");
         let head = Outgoing::from(build.body(()).unwrap()).head;
         let (made, asked) = request(head, Framed::Empty, true).unwrap();
         assert_eq!((made.method(), made.uri().to_string().as_str()), (&Method::CONNECT, "https://a/chat?room=1"));
         assert_eq!(made.extensions().get::<Protocol>().unwrap().as_str(), "websocket");
-        assert_eq!(made.headers().keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["origin"]);
-        assert_eq!(asked.unwrap().key.unwrap(), "k");
+        let mut left: Vec<_> = made.headers().keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["origin", "sec-websocket-version"]);
+        assert_eq!(asked.unwrap().key().unwrap(), KEY);
     }
 
     #[test]
-    fn other_upgrades_are_refused_before_anything_is_dialled() {
-        for (upgrade, framed) in [("echo", Framed::Empty), ("websocket", Framed::Length(5))] {
-            let failure = made(Request::get("/").header("host", "a").header("upgrade", upgrade), framed).unwrap_err();
-            assert_eq!((failure.cause, failure.sent), (Cause::UpgradeFailed, false));
+    fn a_handshake_is_judged() {
+        let judged = |fields: &[(&str, &str)]| {
+            let mut build = Request::get("/").header("host", "a").header("upgrade", "websocket");
+            for (name, value) in fields {
+                build = build.header(*name, *value);
+            }
+            let head = Outgoing::from(build.body(()).unwrap()).head;
+            let (_, asked) = request(head, Framed::Empty, false).unwrap();
+            asked.unwrap().key().map(drop).map_err(|failure| failure.own_status())
+        };
+        let (key, version) = (("sec-websocket-key", KEY), ("sec-websocket-version", "13"));
+        assert_eq!(judged(&[key, version]), Ok(()));
+        assert_eq!((judged(&[version]), judged(&[key, key, version])), (Err(400), Err(400)));
+        assert_eq!(judged(&[("sec-websocket-key", "c2hvcnQ="), version]), Err(400));
+        assert_eq!((judged(&[key]), judged(&[key, ("sec-websocket-version", "8")])), (Err(426), Err(426)));
+        assert_eq!(judged(&[key, version, version]), Err(426));
+    }
+
+    #[test]
+    fn what_http2_cannot_carry_of_upgrades_is_left_out() {
+        let all = [
+            ("GET", "echo", Framed::Empty),
+            ("GET", "websocket", Framed::Length(5)),
+            ("POST", "websocket", Framed::Empty),
+        ];
+        for (method, upgrade, framed) in all {
+            let build = Request::builder().method(method).uri("/").header("host", "a").header("upgrade", upgrade);
+            let head = Outgoing::from(build.header("connection", "upgrade").body(()).unwrap()).head;
+            let (made, asked) = request(head, framed, false).unwrap();
+            assert!(asked.is_none() && !made.headers().contains_key("upgrade"), "{method} {upgrade}: {made:?}");
+            assert_eq!(made.method(), method);
         }
     }
 }

@@ -21,11 +21,11 @@ use super::exchange::Start;
 use super::fault::{self, Known};
 use super::upload::{Facts, Failed, Upload};
 use crate::cause::{Cause, Failure, Phase, spoken};
-use crate::client::body::{Got, Streaming, Tunnel};
+use crate::client::body::{Carrier, Got, Streaming, Tunnel};
 use crate::client::classify::CROSSING;
 use crate::client::h1::may_trail;
 use crate::client::{Order, Progress};
-use crate::tunnel::Duplex;
+use crate::tunnel::{Duplex, Peer};
 
 /// One exchange's stream. Dropping it resets it, unless it has ended.
 pub(super) struct Stream<B> {
@@ -218,9 +218,9 @@ where
         match (self.recv.take(), self.upload.take()) {
             (Some(recv), Some(upload)) => {
                 let io = Duplex::new(recv, upload.into_send());
-                Tunnel::new(Seated { io, _stream: self }, Bytes::new())
+                Tunnel::over(Seated { io, _stream: self }, Bytes::new())
             }
-            _ => Tunnel::new(tokio::io::join(tokio::io::empty(), tokio::io::sink()), Bytes::new()),
+            _ => Tunnel::alone(tokio::io::join(tokio::io::empty(), tokio::io::sink()), Bytes::new()),
         }
     }
 }
@@ -229,6 +229,17 @@ where
 struct Seated<B> {
     io: Duplex,
     _stream: Box<Stream<B>>,
+}
+
+impl<B: Send + Unpin> Carrier for Seated<B> {
+    /// One that has not ended is reset in any case.
+    fn reset_at_end(&self) {}
+}
+
+impl<B: Send + Unpin> Peer for Seated<B> {
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.io.poll_gone(cx)
+    }
 }
 
 impl<B: Unpin> AsyncRead for Seated<B> {

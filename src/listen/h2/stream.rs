@@ -4,6 +4,7 @@
 //! A WebSocket's stream goes to whoever asks for its [`Switch`](crate::listen::Switch) once its 200 is out.
 
 use std::cell::RefCell;
+use std::error::Error;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
 use super::{Shared, request};
+use crate::cause::{Cause, Failure};
 use crate::listen::tunnel::OnStream;
 use crate::listen::{Handler, RequestBody};
 use crate::tunnel::Duplex;
@@ -130,8 +132,8 @@ async fn wait<B>(
 
 /// What broke an answer off.
 enum Broke {
-    /// Its body.
-    Body,
+    /// Its body. The client hears this.
+    Body(Reason),
     /// The client took nothing of it for too long.
     Stalled,
     /// The client wants no more of it.
@@ -139,7 +141,11 @@ enum Broke {
 }
 
 /// Sends the body, to its end or to where it breaks off.
-async fn pass<B: Body<Data = Bytes>>(shared: &Shared, mut body: Pin<&mut Option<B>>, mut stream: SendStream<Bytes>) {
+async fn pass<B: Body<Data = Bytes, Error: Error + 'static>>(
+    shared: &Shared,
+    mut body: Pin<&mut Option<B>>,
+    mut stream: SendStream<Bytes>,
+) {
     let broke = loop {
         let Some(mut source) = body.as_mut().as_pin_mut() else { return };
         let frame = poll_fn(|cx| match source.as_mut().poll_frame(cx) {
@@ -148,7 +154,7 @@ async fn pass<B: Body<Data = Bytes>>(shared: &Shared, mut body: Pin<&mut Option<
         });
         let frame = match frame.await {
             None => break Broke::Gone,
-            Some(Some(Err(_))) => break Broke::Body,
+            Some(Some(Err(error))) => break Broke::Body(reason(&error)),
             Some(Some(Ok(frame))) => frame,
             Some(None) => {
                 let _ = stream.send_data(Bytes::new(), true);
@@ -179,7 +185,7 @@ async fn pass<B: Body<Data = Bytes>>(shared: &Shared, mut body: Pin<&mut Option<
     };
     match broke {
         // It has been told of it. What came before is to come out, so that the client sees how far it got.
-        Broke::Body => {
+        Broke::Body(reason) => {
             // Nothing moves where all of it is out already: an empty frame makes a round of the driver, and costs the client nothing.
             // A stream that takes none any more is reset in any case.
             let _ = stream.send_data(Bytes::new(), false);
@@ -189,7 +195,7 @@ async fn pass<B: Body<Data = Bytes>>(shared: &Shared, mut body: Pin<&mut Option<
                 Poll::Pending => stream.poll_reset(cx).map(drop),
             })
             .await;
-            stream.send_reset(Reason::INTERNAL_ERROR);
+            stream.send_reset(reason);
         }
         Broke::Stalled => {
             // The record ends with the body, here and now; other streams of the connection are as they were.
@@ -199,6 +205,14 @@ async fn pass<B: Body<Data = Bytes>>(shared: &Shared, mut body: Pin<&mut Option<
             stream.send_reset(Reason::CANCEL);
         }
         Broke::Gone => {}
+    }
+}
+
+/// A client whose own limit is over has no need of the rest: nothing is wrong.
+fn reason(error: &(dyn Error + 'static)) -> Reason {
+    match error.downcast_ref::<Failure>() {
+        Some(failure) if failure.cause == Cause::ClientTimeout => Reason::CANCEL,
+        _ => Reason::INTERNAL_ERROR,
     }
 }
 

@@ -66,8 +66,14 @@ fn of_cause(failure: &Failure, upstream: &str, authority: &str, target: &str) ->
         IpAddr::V4(ip) => format!(" --connect-to ::{ip}:"),
         IpAddr::V6(ip) => format!(" --connect-to '::[{ip}]:'"),
     });
-    let words = if there.is_some() && !words.starts_with("curl ") { "curl -i" } else { words };
-    Some(asks(&format!("{words}{}", there.unwrap_or_default()), url.trim_end_matches('/'), target))
+    let (mut words, mut url) = (words, Cow::Borrowed(url.trim_end_matches('/')));
+    if there.is_some() && !words.starts_with("curl ") {
+        words = "curl -i";
+        if let Some(bare) = url.strip_prefix("h2c://") {
+            (words, url) = ("curl --http2-prior-knowledge -i", Cow::Owned(format!("http://{bare}")));
+        }
+    }
+    Some(asks(&format!("{words}{}", there.unwrap_or_default()), &url, target))
 }
 
 /// `causeway check FILE --url …` for this request, where host and path can go into a shell as they are.
@@ -134,7 +140,8 @@ fn grpcurl(skip: &NotTried, sentence: &str) -> Option<String> {
     };
     let address = dialled(&skip.upstream, &skip.authority);
     let address = at_port(&address, checked_port(sentence, &skip.authority));
-    Some(format!("grpcurl -plaintext {data}{address} grpc.health.v1.Health/Check"))
+    let plaintext = if address.starts_with("https://") { "" } else { "-plaintext " };
+    Some(format!("grpcurl {plaintext}{data}{} grpc.health.v1.Health/Check", bare(&address)))
 }
 
 /// Quoted for the shell, and guarded from curl's own patterns, where the target has something for them.

@@ -28,7 +28,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::header::{
     ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, DATE, HeaderName,
-    RETRY_AFTER as RETRY_AFTER_FIELD, VARY, X_CONTENT_TYPE_OPTIONS,
+    RETRY_AFTER as RETRY_AFTER_FIELD, SEC_WEBSOCKET_VERSION, UPGRADE, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderValue, Method, Response, StatusCode};
 use serde_json::{Map, Value};
@@ -141,6 +141,12 @@ impl Annotator {
         fields.insert(VARY, HeaderValue::from_static("Accept"));
         if may_come_back(verdict.status) {
             fields.insert(RETRY_AFTER_FIELD, HeaderValue::from(story.retry_after));
+        }
+        if verdict.status == StatusCode::UPGRADE_REQUIRED {
+            // RFC 6455 §4.4, RFC 9110 §15.5.22
+            fields.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+            fields.insert(UPGRADE, HeaderValue::from_static("websocket"));
+            fields.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         }
         if verdict.status == StatusCode::METHOD_NOT_ALLOWED
             && let Ok(allow) = HeaderValue::from_str(telling.allow)

@@ -79,6 +79,7 @@ impl Rules {
             replayable: true,
             fresh: false,
             expects_continue: self.expects_continue,
+            elsewhere: false,
         }
     }
 }
