@@ -103,7 +103,8 @@ pub struct Row {
     pub short: &'static str,
     /// A bare fact for `message` and log (`connection refused`), filled in like `hint`.
     pub message: &'static str,
-    /// What is the matter, then what to do: sentences for the operator, `{address}` `{limit}` `{seen}` filled in; see [`Failure::hint`].
+    /// What is the matter, then what to do: sentences for the operator, `{address}` `{limit}` `{seen}` filled in; see
+    /// [`Failure::hint`].
     pub hint: &'static str,
     /// The command to type next, `{address}` filled in; empty when there is none.
     pub command: &'static str,

@@ -37,10 +37,10 @@
 //! # Where state lives
 //!
 //! Health lives in [`pool::Upstream`], in three lanes with one writer each: `probe` writes the verdict of checks, a
-//! [`pool::pick::Pick`] what traffic shows (and it counts what is in flight), [`pool::Pool::switch`] the operator's word.
-//! The health machine is pure: events and `now` in, a transition out. Readers load one atomic word. Every worker thread
-//! has its own listening socket, its own kept upstream connections ([`client::Client`]); what workers share is read
-//! through atomics.
+//! [`pool::pick::Pick`] what traffic shows (and it counts what is in flight), [`pool::Pool::switch`] the operator's
+//! word. The health machine is pure: events and `now` in, a transition out. Readers load one atomic word. Every worker
+//! thread has its own listening socket, its own kept upstream connections ([`client::Client`]); what workers share is
+//! read through atomics.
 
 pub mod admin;
 pub mod app;

@@ -359,7 +359,8 @@ fn the_reference_tells_the_true_defaults() {
 fn the_reference_has_every_key_and_no_other() {
     let mut written = BTreeSet::new();
     walk("", &uncommented().parse().unwrap(), &mut written);
-    // The examples: `#   redirect = "…"` stands in the route above it, others below the table that is part of the example.
+    // The examples: `#   redirect = "…"` stands in the route above it, others below the table that is part of the
+    // example.
     let mut home = "route.NAME".to_owned();
     for line in REFERENCE.lines() {
         let example = line.strip_prefix("#   ").and_then(|line| Some((line, line.parse::<toml::Table>().ok()?)));

@@ -1,5 +1,6 @@
-//! The dashboard, as a person uses it: a real proxy, a real browser, real clicks and keys. Chromium is needed, so these are
-//! ignored unless they are asked for; what needs no browser is tested where the page is put together (`src/admin/dashboard.rs`).
+//! The dashboard, as a person uses it: a real proxy, a real browser, real clicks and keys. Chromium is needed, so these
+//! are ignored unless they are asked for; what needs no browser is tested where the page is put together
+//! (`src/admin/dashboard.rs`).
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;

@@ -1,4 +1,5 @@
-//! What `config/deploy/` gives to Prometheus and Grafana asks for what `/metrics` has, and says what a person can do next.
+//! What `config/deploy/` gives to Prometheus and Grafana asks for what `/metrics` has, and says what a person can do
+//! next.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -83,7 +84,8 @@ fn is_sign(word: &str) -> bool {
     !word.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
 }
 
-/// Every metric of a query is on the page, and has the labels that it is chosen by; what it is grouped by, one of them has.
+/// Every metric of a query is on the page, and has the labels that it is chosen by; what it is grouped by, one of them
+/// has.
 fn holds(query: &str, known: &Known) {
     let words = words(query);
     let mut there: BTreeSet<String> = ADDED.iter().map(|label| (*label).to_owned()).collect();

@@ -59,3 +59,33 @@ fn the_build_gets_what_it_needs_and_no_more() {
         assert!(rules.contains(&needed), "{needed}");
     }
 }
+
+/// The build stage names a profile and a binary of Cargo.toml, and what is compiled in lies among what it gets.
+#[test]
+fn the_build_names_what_there_is() {
+    let (docker, manifest) = (source::read("Dockerfile"), source::read("Cargo.toml"));
+    assert!(docker.contains("--profile dist") && manifest.contains("\n[profile.dist]\n"));
+    assert!(docker.contains("--bin causeway") && manifest.contains("[[bin]]\nname = \"causeway\"\n"));
+    let version = manifest.lines().find_map(|line| line.strip_prefix("version = ")).unwrap();
+    assert!(docker.contains(&format!("org.opencontainers.image.version={version}")), "{version}");
+    // A target without a path is looked for, and benches and tests are not there.
+    for target in manifest.split("\n[[").skip(1) {
+        let lines = target.lines().take_while(|line| !line.is_empty());
+        assert!(lines.filter(|line| line.starts_with("path = ")).count() == 1, "[[{target}");
+    }
+    for path in source::rust_files("src") {
+        let text = source::read(&path);
+        for file in text.split("include_str!(\"").skip(1).filter_map(|rest| rest.split('"').next()) {
+            let folder = path.parent().unwrap().join(file);
+            let mut there = std::path::PathBuf::new();
+            for part in folder.components() {
+                if part.as_os_str() == ".." {
+                    there.pop();
+                } else {
+                    there.push(part);
+                }
+            }
+            assert!(there.starts_with("src") || there.starts_with("config"), "{}: {file}", path.display());
+        }
+    }
+}

@@ -1,4 +1,7 @@
-//! What happens is told as it happens: `/api/events` has what the log has, and `[notify]` hands changes on, one after another.
+//! What happens is told as it happens: `/api/events` has what the log has, and `[notify]` hands changes on, one after
+//! another.
+
+mod webhook;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -9,11 +12,17 @@ use serde_json::Value;
 
 use crate::support::process::{Causeway, PATIENCE};
 
-/// One upstream that nobody checks and where nobody listens, and the admin's address. `more`: keys for the end of the file.
+/// One upstream that nobody checks and where nobody listens, and the admin's address. `more`: keys for the end of the
+/// file.
 fn run(more: &str) -> (Causeway, SocketAddr, SocketAddr) {
+    run_with_env(&[], more)
+}
+
+/// The same, with these in its environment.
+fn run_with_env(env: &[(&str, &str)], more: &str) -> (Causeway, SocketAddr, SocketAddr) {
     let config = "listen = \"127.0.0.1:0\"\nlog.access = \"off\"\nadmin.address = \"127.0.0.1:0\"\n\
                   [pool.app]\nupstreams = [\"127.0.0.1:9\"]\nhealth.type = \"off\"\npassive.connect_failures = \"off\"\n";
-    let (mut causeway, listen) = Causeway::run(&format!("{config}{more}"));
+    let (mut causeway, listen) = Causeway::run_with_env(env, &format!("{config}{more}"));
     let admin = causeway.address("health on http://");
     (causeway, listen, admin)
 }
@@ -246,32 +255,4 @@ fn a_command_that_fails_is_a_line_of_the_log() {
     switch(admin, "draining");
     let line = causeway.event("notify_failed");
     assert!(line.contains("notify.command was not told of upstream_switched: exit status: 7"), "{line}");
-}
-
-#[test]
-fn a_webhook_gets_a_post_and_traffic_does_not_wait_for_it() {
-    let hook = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = hook.local_addr().unwrap();
-    let (mut causeway, listen, admin) = run(&format!("[notify]\nurl = \"http://{address}/hooks/a?b=c\"\n"));
-    switch(admin, "draining");
-    switch(admin, "enabled");
-    let (first, _) = hook.accept().unwrap();
-    fail(listen); // while the first has no answer
-    for (stream, status) in [(Some(first), "204 No Content"), (None, "500 Oops")] {
-        let mut stream = BufReader::new(stream.unwrap_or_else(|| hook.accept().unwrap().0));
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            assert!(stream.read_line(&mut head).unwrap() > 0, "{head}");
-        }
-        assert!(head.starts_with("POST /hooks/a?b=c HTTP/1.1\r\n"), "{head}");
-        let lower = head.to_ascii_lowercase();
-        assert!(
-            lower.contains(&format!("host: {address}\r\n")) && lower.contains("content-type: application/json\r\n")
-        );
-        let mut body = String::new();
-        stream.read_line(&mut body).unwrap();
-        assert_eq!(body.trim_end(), causeway.event("upstream_switched"));
-        write!(stream.get_mut(), "HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").unwrap();
-    }
-    assert!(causeway.event("notify_failed").contains("notify.url was not told of upstream_switched: it answered 500"));
 }

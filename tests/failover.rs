@@ -267,7 +267,8 @@ async fn retry_rules_of_the_route_hold() {
     }
 }
 
-/// The app's idle clock costs a GET nothing, even with one upstream and `attempts = 1`; a POST that was sent is not repeated.
+/// The app's idle clock costs a GET nothing, even with one upstream and `attempts = 1`; a POST that was sent is not
+/// repeated.
 #[tokio::test]
 async fn a_kept_connection_that_dies_is_no_attempt() {
     let app = Origin::start(Behaviour::StaleOnNext).await;

@@ -1,5 +1,5 @@
-//! gRPC from end to end: a real client and real servers (Debian's python3-grpcio, `tests/grpc/app.py`) with causeway between
-//! them; and the deadlines of calls, for everybody.
+//! gRPC from end to end: a real client and real servers (Debian's python3-grpcio, `tests/grpc/app.py`) with causeway
+//! between them; and the deadlines of calls, for everybody.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -165,7 +165,8 @@ async fn a_server_that_is_killed_in_mid_stream_ends_the_call() {
     assert!(killed.elapsed() < Duration::from_secs(10), "{:?}", killed.elapsed());
 }
 
-/// Calls that may be sent again (the client says so with an idempotency key) lose nothing when one of two servers is killed.
+/// Calls that may be sent again (the client says so with an idempotency key) lose nothing when one of two servers is
+/// killed.
 #[tokio::test]
 #[ignore = "needs python3-grpcio"]
 async fn a_server_that_is_killed_under_load_loses_no_call_that_may_be_sent_again() {

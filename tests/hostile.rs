@@ -1,5 +1,5 @@
-//! Bytes that mean harm: HTML, terminal control, line ends, no UTF-8, very long; from clients and from upstreams. None of
-//! it comes out raw, in any form of any error, in any field, in any line of a log.
+//! Bytes that mean harm: HTML, terminal control, line ends, no UTF-8, very long; from clients and from upstreams. None
+//! of it comes out raw, in any form of any error, in any field, in any line of a log.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};

@@ -229,3 +229,21 @@ fn a_wrong_or_missing_config_is_78() {
     let (status, said) = Causeway::words(&["rum"]).end();
     assert_eq!(status.code(), Some(2), "{said}");
 }
+
+/// Not every connection is one of TCP.
+#[test]
+fn the_start_line_says_what_the_checks_open() {
+    for (upstreams, said) in [
+        ("\"unix:/run/nobody/app.sock\"", "socket checks every 5 s"),
+        ("\"https://127.0.0.1:9\"", "TLS checks every 5 s"),
+        ("\"127.0.0.1:9\", \"h2c://127.0.0.1:10\"", "TCP checks every 5 s"),
+        ("\"127.0.0.1:9\", \"https://127.0.0.1:10\"", "connection checks every 5 s"),
+    ] {
+        let config = format!(
+            "listen = \"127.0.0.1:0\"\nadmin.address = \"off\"\n[pool.app]\nupstreams = [{upstreams}]\nhost_header = \"client\"\n"
+        );
+        let (mut causeway, _) = Causeway::run(&config);
+        let line = causeway.event("serving: ");
+        assert!(line.contains(said), "{line}");
+    }
+}

@@ -1,5 +1,5 @@
-//! Connections over real loopback sockets: refusals, clocks, closing, tunnels, the drain. The handler is a toy; the client
-//! is a raw socket.
+//! Connections over real loopback sockets: refusals, clocks, closing, tunnels, the drain. The handler is a toy; the
+//! client is a raw socket.
 
 use std::collections::VecDeque;
 use std::future::Future;

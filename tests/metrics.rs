@@ -1,4 +1,5 @@
-//! What is counted is what happened: faults are driven through a real proxy, and the page is held against what clients saw.
+//! What is counted is what happened: faults are driven through a real proxy, and the page is held against what clients
+//! saw.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;

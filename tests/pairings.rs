@@ -1,5 +1,5 @@
-//! Every pairing of HTTP/1.1 and HTTP/2, with TLS and without, in and out, with every way that an exchange can go: over real
-//! sockets, and each cell by its name.
+//! Every pairing of HTTP/1.1 and HTTP/2, with TLS and without, in and out, with every way that an exchange can go: over
+//! real sockets, and each cell by its name.
 
 use std::time::Duration;
 

@@ -42,7 +42,8 @@ fn its_config_files_load() {
     }
 }
 
-/// Each line of a text as a command that starts with `causeway `, if it is one, held against what the binary says of itself.
+/// Each line of a text as a command that starts with `causeway `, if it is one, held against what the binary says of
+/// itself.
 struct Commands {
     listed: Vec<String>,
     checked: usize,

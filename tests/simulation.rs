@@ -1,5 +1,5 @@
-//! A seeded simulation: thousands of histories of checks, requests, operators, name changes and reloads over one pool, held against
-//! a model that is too simple to be wrong, and against the invariants of the house.
+//! A seeded simulation: thousands of histories of checks, requests, operators, name changes and reloads over one pool,
+//! held against a model that is too simple to be wrong, and against the invariants of the house.
 //!
 //! A failure prints its seed; `CAUSEWAY_SEED=n cargo test simulation` runs that history alone.
 

@@ -1,5 +1,5 @@
-//! The main promise under trouble at random: three upstreams are killed, stalled, slowed, reset and restarted, or take connections
-//! and answer nonsense; one is always alive, and no GET fails; no POST is delivered twice.
+//! The main promise under trouble at random: three upstreams are killed, stalled, slowed, reset and restarted, or take
+//! connections and answer nonsense; one is always alive, and no GET fails; no POST is delivered twice.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! Server-sent events and the streams of language models: nothing is held, silence is allowed, and an end is seen as what it is.
+//! Server-sent events and the streams of language models: nothing is held, silence is allowed, and an end is seen as
+//! what it is.
 
 use std::sync::Arc;
 use std::time::Duration;

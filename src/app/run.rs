@@ -213,7 +213,7 @@ fn checks_of(pool: &Pool) -> String {
         Some(health) => {
             let every = spoken(health.interval).replace(".0 s", " s");
             match &health.check {
-                Check::Tcp => format!("TCP checks every {every}"),
+                Check::Tcp => format!("{} every {every}", opened(pool)),
                 Check::Http(check) => format!("checks {} {} every {every}", check.method, check.path),
                 Check::Grpc(check) if check.service.is_empty() => format!("gRPC checks every {every}"),
                 Check::Grpc(check) => format!("gRPC checks of {} every {every}", check.service),
@@ -223,6 +223,21 @@ fn checks_of(pool: &Pool) -> String {
     match pool.balance {
         Balance::P2c => checks,
         ref balance => format!("{checks}, balance {balance}"),
+    }
+}
+
+/// What such a check opens: a connection, a session of TLS on it, or a socket of this machine.
+fn opened(pool: &Pool) -> &'static str {
+    use crate::config::address::{Address, Host, Scheme};
+    let all = |is: fn(&Address) -> bool| pool.upstreams.iter().all(|entry| is(&entry.address));
+    if all(|address| matches!(address.host, Host::Unix(_))) {
+        "socket checks"
+    } else if all(|address| address.scheme == Scheme::Https) {
+        "TLS checks"
+    } else if all(|address| address.scheme != Scheme::Https && !matches!(address.host, Host::Unix(_))) {
+        "TCP checks"
+    } else {
+        "connection checks"
     }
 }
 

@@ -68,8 +68,8 @@ pub(super) const fn hint(id: u8) -> Option<&'static str> {
     })
 }
 
-/// Is it our certificate that the other side refuses? In TLS 1.3 this is said only after the handshake (RFC 8446 §4.4.2.4),
-/// by one that has read nothing yet.
+/// Is it our certificate that the other side refuses? In TLS 1.3 this is said only after the handshake (RFC 8446
+/// §4.4.2.4), by one that has read nothing yet.
 #[must_use]
 pub const fn refuses_certificate(id: u8) -> bool {
     matches!(id, 41..=46 | 48 | 49 | 116)

@@ -5,8 +5,8 @@ pub const WIDTH: usize = 80;
 /// Where the text behind a label begins.
 const LABEL: usize = 12;
 
-/// Appends `lead` and the words of `text`; lines behind the first begin at column `indent`. A word longer than a line stays
-/// whole.
+/// Appends `lead` and the words of `text`; lines behind the first begin at column `indent`. A word longer than a line
+/// stays whole.
 pub fn wrap(out: &mut String, lead: &str, indent: usize, text: &str) {
     wrap_to(out, lead, indent, text, WIDTH);
 }

@@ -334,7 +334,8 @@ pub fn command_at(command: &str, address: &str) -> String {
     addressed(command.to_owned(), address)
 }
 
-/// With the address in its place: `host:port`, one with a scheme, or `unix:/path`, which stand in URLs each in its own way.
+/// With the address in its place: `host:port`, one with a scheme, or `unix:/path`, which stand in URLs each in its own
+/// way.
 fn addressed(text: String, address: &str) -> String {
     let bare = bare(address);
     let host = bare.rsplit_once(':').map_or(bare, |(host, _)| host).trim_matches(['[', ']']);
@@ -378,8 +379,8 @@ impl Error for Failure {
     }
 }
 
-/// Can these be members of a list (RFC 9651 §4.2.1), so that one more may stand behind them? Not every fault is seen: only
-/// those that would swallow what follows.
+/// Can these be members of a list (RFC 9651 §4.2.1), so that one more may stand behind them? Not every fault is seen:
+/// only those that would swallow what follows.
 fn is_a_list(members: &str) -> bool {
     let (mut quoted, mut escaped, mut empty) = (false, false, true);
     for byte in members.bytes() {

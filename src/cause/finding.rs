@@ -1,4 +1,5 @@
-//! What a closer look has found about a failure: the sentence that makes a hint specific, and what to do. It looks at nothing itself.
+//! What a closer look has found about a failure: the sentence that makes a hint specific, and what to do. It looks at
+//! nothing itself.
 
 use super::Cause;
 
@@ -45,8 +46,8 @@ impl Finding {
         self
     }
 
-    /// Behind the sentence that says what is the `matter`, or behind the `whole` of what is said of the failure. Where the one ends
-    /// in the other only a template can tell: what an upstream sent may look like the end of a sentence.
+    /// Behind the sentence that says what is the `matter`, or behind the `whole` of what is said of the failure. Where
+    /// the one ends in the other only a template can tell: what an upstream sent may look like the end of a sentence.
     #[must_use]
     pub fn behind(&self, matter: &str, whole: &str) -> String {
         let before = if self.answers { matter } else { whole }.trim_end_matches(['.', ' ']);

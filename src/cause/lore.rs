@@ -1,7 +1,8 @@
-//! What people know of each cause besides its row: usual reasons, what to do, the limits that matter, and the words that
-//! other proxies have for it.
+//! What people know of each cause besides its row: usual reasons, what to do, the limits that matter, and the words
+//! that other proxies have for it.
 //!
-//! What the row says (status, failover, type) is not said here again. Names in capitals are to be filled in by the reader.
+//! What the row says (status, failover, type) is not said here again. Names in capitals are to be filled in by the
+//! reader.
 
 mod answering;
 mod connecting;

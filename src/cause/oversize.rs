@@ -9,7 +9,8 @@ pub struct Oversize {
     pub size: u64,
     /// It was read to its end: `size` is its size.
     pub whole: bool,
-    /// Its largest field: the name, printable ASCII, and the bytes that this field and others of its name take together.
+    /// Its largest field: the name, printable ASCII, and the bytes that this field and others of its name take
+    /// together.
     pub largest: Option<(String, u64)>,
 }
 

@@ -1,5 +1,5 @@
-//! Which protocol somebody speaks who does not speak HTTP/1, by the first bytes: for the name of the failure, and for a closer look.
-//! Pure: the bytes are a stranger's.
+//! Which protocol somebody speaks who does not speak HTTP/1, by the first bytes: for the name of the failure, and for a
+//! closer look. Pure: the bytes are a stranger's.
 
 /// What follows the empty lines that may stand before a status line.
 #[must_use]

@@ -150,7 +150,7 @@ impl Progress {
         }
     }
 
-    /// Bytes of the latest response head that was read whole; 0 before there is one.
+    /// Bytes of the latest response head, as far as it was read; 0 before it has begun.
     #[must_use]
     pub fn head_bytes(&self) -> u64 {
         self.head_bytes.load(Relaxed)

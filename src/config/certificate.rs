@@ -62,8 +62,8 @@ impl fmt::Debug for Pair {
     }
 }
 
-/// Which file a name stands for, and which writing of it: its place on the disk, its size, its time. So a link that is turned
-/// to another file is seen. `None`: there is none.
+/// Which file a name stands for, and which writing of it: its place on the disk, its size, its time. So a link that is
+/// turned to another file is seen. `None`: there is none.
 pub type Stamp = Option<(u64, u64, u64, i64, i64)>;
 
 /// The file as it is now.

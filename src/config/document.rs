@@ -18,7 +18,7 @@ use super::certificate::{Authorities, Pair};
 use super::model::{
     AccessFormat, Action, Check, Config, Detail, Entry, Errors, FieldRules, FieldValue, Health, HostHeader,
     HostPattern, Layers, Level, Listener, ListenerTls, Log, LogTarget, Networks, Notify, Part, Piece, Pool, PoolTls,
-    Redirect, Respond, Retry, Route, Statuses, Timeouts,
+    Redirect, Respond, Retry, Route, Statuses, Timeouts, Webhook,
 };
 use super::units::{duration_text, size_text};
 
@@ -86,9 +86,11 @@ pub(super) fn marked(config: &Config) -> Value {
 fn notify(notify: &Notify) -> Value {
     let word = |(index, word): (usize, &String)| if index == 0 { word.clone() } else { mark(MASK, word) };
     let command: Vec<String> = notify.command.iter().enumerate().map(word).collect();
+    let scheme = |url: &Webhook| if url.tls.is_some() { "" } else { "http://" }; // https:// stands in the address
     let url = notify.url.as_ref();
-    let url =
-        url.map(|url| mark(format_args!("http://{}/{MASK}", url.address), url.target.as_str())).unwrap_or_default();
+    let url = url
+        .map(|url| mark(format_args!("{}{}/{MASK}", scheme(url), url.address), url.target.as_str()))
+        .unwrap_or_default();
     json!({ "command": command, "url": url })
 }
 

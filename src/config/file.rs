@@ -27,8 +27,8 @@ fn regular(kind: FileType) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::InvalidInput, what))
 }
 
-/// The same; and a pipe that was handed to this process, which ends with whoever writes it: `/dev/stdin`, and what a shell
-/// puts in the place of `<(command)`.
+/// The same; and a pipe that was handed to this process, which ends with whoever writes it: `/dev/stdin`, and what a
+/// shell puts in the place of `<(command)`.
 ///
 /// # Errors
 /// As of [`read`].

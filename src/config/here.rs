@@ -1,5 +1,5 @@
-//! Which addresses are this machine's, and which lead to a socket of causeway's own: the one answer that `check` and a closer
-//! look at an upstream share. Asks the kernel which way a packet would go; sends none.
+//! Which addresses are this machine's, and which lead to a socket of causeway's own: the one answer that `check` and a
+//! closer look at an upstream share. Asks the kernel which way a packet would go; sends none.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
@@ -16,8 +16,8 @@ pub fn sockets(listener: &ListenAddress, port: u16) -> Vec<SocketAddr> {
     }
 }
 
-/// Would a connection to this address, made on this machine, end at a socket that listens on `bound`? `0.0.0.0` takes no IPv6,
-/// and `[::]` no IPv4: see [`sockets`].
+/// Would a connection to this address, made on this machine, end at a socket that listens on `bound`? `0.0.0.0` takes
+/// no IPv6, and `[::]` no IPv4: see [`sockets`].
 #[must_use]
 pub fn takes(bound: SocketAddr, address: SocketAddr) -> bool {
     takes_if(bound, address, is_here)
@@ -30,8 +30,8 @@ fn takes_if(bound: SocketAddr, address: SocketAddr, is_here: impl Fn(IpAddr) -> 
     bound.port() == address.port() && (own == ip || any())
 }
 
-/// Whether this machine has the address: to its own addresses it goes out from the very same one. Sends nothing. (To bind a socket
-/// to it would be no proof where net.ipv4.ip_nonlocal_bind is set.)
+/// Whether this machine has the address: to its own addresses it goes out from the very same one. Sends nothing. (To
+/// bind a socket to it would be no proof where net.ipv4.ip_nonlocal_bind is set.)
 #[must_use]
 pub fn is_here(ip: IpAddr) -> bool {
     let any: IpAddr = if ip.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };

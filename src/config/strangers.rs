@@ -26,9 +26,9 @@ const KNOWN: [(&str, &[&str]); 9] = [
 pub const NOTIFIED: [&str; 5] =
     ["CAUSEWAY_EVENT", "CAUSEWAY_POOL", "CAUSEWAY_UPSTREAM", "CAUSEWAY_CAUSE", "CAUSEWAY_MESSAGE"];
 
-/// A warning for each variable that starts with `CAUSEWAY_` and is not read. `asked`: was it asked for all the same, as in
-/// `${CAUSEWAY_REGION}`? An empty one counts as unset, and what Kubernetes and Docker put there for a service that is called
-/// causeway is theirs.
+/// A warning for each variable that starts with `CAUSEWAY_` and is not read. `asked`: was it asked for all the same, as
+/// in `${CAUSEWAY_REGION}`? An empty one counts as unset, and what Kubernetes and Docker put there for a service that
+/// is called causeway is theirs.
 #[must_use]
 pub fn strangers(env: impl IntoIterator<Item = (String, String)>, asked: &dyn Fn(&str) -> bool) -> Vec<Problem> {
     let env: Vec<_> = env.into_iter().collect();

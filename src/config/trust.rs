@@ -1,5 +1,5 @@
-//! Which certificates of upstreams are believed, and what is wrong with one that is not: kept with the certificate's own words, so
-//! that the failure can name them. It opens nothing.
+//! Which certificates of upstreams are believed, and what is wrong with one that is not: kept with the certificate's
+//! own words, so that the failure can name them. It opens nothing.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -41,8 +41,8 @@ impl fmt::Display for Rejected {
 
 impl StdError for Rejected {}
 
-/// Believes what a chain of signatures leads to one of the roots, for the name that was asked for; and a certificate that stands
-/// among them itself, as a self-signed one does.
+/// Believes what a chain of signatures leads to one of the roots, for the name that was asked for; and a certificate
+/// that stands among them itself, as a self-signed one does.
 #[derive(Debug)]
 pub(super) struct Chains {
     roots: Arc<WebPkiServerVerifier>,

@@ -1,8 +1,9 @@
 //! The age at which an upstream closes idle connections, learnt from those that it closed: most apps do not say it.
 //!
-//! One value for each upstream, shared by all workers. Whoever keeps connections tells of closes in order ([`IdleAge::closed`])
-//! and of connections that are still open ([`IdleAge::outlived`]); whoever uses one asks how long it may have been idle
-//! ([`IdleAge::within`], one load). Pure: the time is an argument. It opens, closes and chooses no connection.
+//! One value for each upstream, shared by all workers. Whoever keeps connections tells of closes in order
+//! ([`IdleAge::closed`]) and of connections that are still open ([`IdleAge::outlived`]); whoever uses one asks how long
+//! it may have been idle ([`IdleAge::within`], one load). Pure: the time is an argument. It opens, closes and chooses
+//! no connection.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,7 +21,8 @@ const YOUNGEST: Duration = Duration::from_millis(250);
 const OLDEST: Duration = Duration::from_secs(3600);
 /// What is closed within so much was closed at one moment.
 const MOMENT: Duration = Duration::from_millis(250);
-/// Without a close that confirms it, what was learnt is raised by half after so long: the app may have another clock by now.
+/// Without a close that confirms it, what was learnt is raised by half after so long: the app may have another clock by
+/// now.
 const DOUBT: Duration = Duration::from_secs(600);
 /// What is closed within so much of a sign that the upstream is down or comes up again was closed by that.
 const UNREST: Duration = Duration::from_secs(10);
@@ -73,7 +75,8 @@ struct Moment {
 }
 
 impl Moment {
-    /// The age that an idle clock has then. Connections of many ages at once are a restart, or an app that wants rid of them.
+    /// The age that an idle clock has then. Connections of many ages at once are a restart, or an app that wants rid of
+    /// them.
     fn clock(&self) -> Option<Duration> {
         (self.youngest >= YOUNGEST && self.oldest <= self.youngest.mul_f32(1.5) + MARGIN / 2).then_some(self.youngest)
     }
@@ -101,8 +104,8 @@ impl IdleAge {
         self.lock().learnt()
     }
 
-    /// The upstream closed a kept connection that had not failed, in order, at this moment, after it was idle for `age`; if
-    /// nothing were learnt it would have been kept for `idle`. Some: that is news, and less than `idle`.
+    /// The upstream closed a kept connection that had not failed, in order, at this moment, after it was idle for
+    /// `age`; if nothing were learnt it would have been kept for `idle`. Some: that is news, and less than `idle`.
     pub fn closed(&self, age: Duration, at: Instant, idle: Duration) -> Option<Learnt> {
         let mut seen = self.lock();
         if seen.unrest.is_some_and(|unrest| apart(unrest, at) < UNREST) {
@@ -123,8 +126,8 @@ impl IdleAge {
         Some(learnt)
     }
 
-    /// A request has failed like this. Who refuses or resets connections has crashed or is restarted, perhaps again and again: what
-    /// it closes then says nothing of an idle clock.
+    /// A request has failed like this. Who refuses or resets connections has crashed or is restarted, perhaps again and
+    /// again: what it closes then says nothing of an idle clock.
     pub fn failed(&self, cause: Cause, now: Instant) {
         if matches!(cause, Cause::ConnectionRefused | Cause::ConnectReset | Cause::ResetBeforeHead) {
             self.unrest(now);
@@ -329,8 +332,8 @@ mod tests {
         assert_eq!(age.learnt(), None, "longer than anybody's");
     }
 
-    /// An app and a proxy, in steps of 20 ms: so many connections, taken and given back at random; restarts; a clock that the app
-    /// looks at now and then. The limit that is learnt, and how many connections that clock has ended.
+    /// An app and a proxy, in steps of 20 ms: so many connections, taken and given back at random; restarts; a clock
+    /// that the app looks at now and then. The limit that is learnt, and how many connections that clock has ended.
     fn run(clock: Duration, idle: Duration, traffic: (usize, u64), restarts: &[u64], seed: u64) -> (Duration, u32) {
         const STEP: u64 = 20;
         let (age, start, mut rng) = (nobody(), Instant::now(), Rng::with_seed(seed));

@@ -1,8 +1,8 @@
 //! The health machine of one upstream: pure, with time as an argument.
 //!
-//! Three lanes, one writer each: checks, traffic, the operator. The state is computed from all three, so that no lane can
-//! overwrite another. An eviction by traffic ends at a time that is data, compared, never a timer. Nothing here waits,
-//! locks or logs.
+//! Three lanes, one writer each: checks, traffic, the operator. The state is computed from all three, so that no lane
+//! can overwrite another. An eviction by traffic ends at a time that is data, compared, never a timer. Nothing here
+//! waits, locks or logs.
 use std::time::{Duration, Instant};
 
 use crate::cause::Cause;
@@ -21,8 +21,8 @@ pub enum State {
     Ready,
     /// Gets none but on probation, or as a last resort.
     Evicted,
-    /// By the operator's word, on its way out: no new requests but those of clients that stay by a sticky cookie; those it has go
-    /// on. Its checks go on too.
+    /// By the operator's word, on its way out: no new requests but those of clients that stay by a sticky cookie; those
+    /// it has go on. Its checks go on too.
     Draining,
     /// By the operator's word, out of service: the same, and nobody stays.
     Disabled,
@@ -276,8 +276,8 @@ impl Machine {
         self.traffic.times()
     }
 
-    /// Would a check that passes be good news, if no change of state? So after one that failed, or after requests that found
-    /// nobody there.
+    /// Would a check that passes be good news, if no change of state? So after one that failed, or after requests that
+    /// found nobody there.
     pub(super) const fn hopes(&self) -> bool {
         self.checks.contradicted() && !self.checks.fail() || self.traffic.hopes()
     }

@@ -1,8 +1,8 @@
 //! One upstream's health, shared: one atomic word for readers, one lock for writers.
 //!
 //! The request path calls [`Health::look`] (one atomic load) and, for an answer, [`Health::answered`] (one more, unless
-//! there is something to clear up). [`Health::evicted`] wakes attempts that wait for this upstream when checks evict it.
-//! The lock is held for a few assignments, never across an await.
+//! there is something to clear up). [`Health::evicted`] wakes attempts that wait for this upstream when checks evict
+//! it. The lock is held for a few assignments, never across an await.
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -255,8 +255,8 @@ impl Health {
         self.checks_wanted.notify_one();
     }
 
-    /// Resolves when a check is wanted before its time. For one caller: the one that checks. Traffic that fails again and
-    /// again wishes again and again; what is too soon after the last check is the caller's to judge.
+    /// Resolves when a check is wanted before its time. For one caller: the one that checks. Traffic that fails again
+    /// and again wishes again and again; what is too soon after the last check is the caller's to judge.
     pub fn check_wanted(&self) -> Notified<'_> {
         self.checks_wanted.notified()
     }

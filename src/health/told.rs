@@ -17,7 +17,8 @@ pub struct Snapshot {
     pub held_for: Duration,
     /// The failure that explains the state: traffic's where traffic alone has evicted it, else that of checks.
     pub last_failure: Option<(Cause, String)>,
-    /// The last failure of a check, or of resolving its name, with its sentence: `GET /healthz gives 503, wanted 200-399`.
+    /// The last failure of a check, or of resolving its name, with its sentence:
+    /// `GET /healthz gives 503, wanted 200-399`.
     pub check_failure: Option<(Cause, String)>,
     /// The last failure of an attempt that counted against it, with its sentence.
     pub traffic_failure: Option<(Cause, String)>,

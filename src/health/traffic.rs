@@ -50,8 +50,8 @@ pub(super) struct Traffic {
     /// In a row; an answer makes this 0.
     gateways: u32,
     away: Option<Away>,
-    /// A check has failed since the failures began: one that passes then proves something. One that passed all along looks at
-    /// something else than what requests meet.
+    /// A check has failed since the failures began: one that passes then proves something. One that passed all along
+    /// looks at something else than what requests meet.
     doubted: bool,
     /// Evictions without `evict_max` of good health between them: the next one is `evict` doubled so often.
     times: u32,
@@ -139,8 +139,8 @@ impl Traffic {
         }
     }
 
-    /// A check that passed: that ends an eviction if it proves what had failed. A check that gets its answers all along while
-    /// requests get none looks at something else, and proves nothing.
+    /// A check that passed: that ends an eviction if it proves what had failed. A check that gets its answers all along
+    /// while requests get none looks at something else, and proves nothing.
     pub(super) fn proved(&mut self, proof: Proof) {
         let proves = |away: Away| proof.covers(away.blame) && (away.blame == Blame::Connect || self.doubted);
         if self.away.is_some_and(proves) {

@@ -102,7 +102,8 @@ fn dress<B: Body>(answer: Response<B>, asked: Asked, turn: Arc<Turn>) -> Respons
 }
 
 pin_project_lite::pin_project! {
-    /// The body of an answer. An error waits until the bytes before it are out, so that the client sees how far it came.
+    /// The body of an answer. An error waits until the bytes before it are out, so that the client sees how far it
+    /// came.
     pub(super) struct AnswerBody<B: Body> {
         #[pin]
         body: B,

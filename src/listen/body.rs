@@ -1,8 +1,8 @@
 //! The request body as a [`Handler`](super::Handler) sees it: under the client's silence clock, its failures named.
 //!
 //! It remembers whether it was read to its end, so that the connection knows whether an answer must carry
-//! `Connection: close`. It reads nothing before it is polled: no `100 Continue` goes out until then. It comes over HTTP/1 or HTTP/2,
-//! and its reader need not know which.
+//! `Connection: close`. It reads nothing before it is polled: no `100 Continue` goes out until then. It comes over
+//! HTTP/1 or HTTP/2, and its reader need not know which.
 
 use std::error::Error;
 use std::io;
@@ -150,8 +150,8 @@ impl Source {
         let Some(incoming) = body else { return Poll::Ready(None) };
         match ready!(Pin::new(&mut *incoming).poll_frame(cx)) {
             Some(Ok(frame)) => {
-                // hyper ends trailers by other rules than it reads them: what came behind them may be lost, and with it the place
-                // where the next request begins.
+                // hyper ends trailers by other rules than it reads them: what came behind them may be lost, and with it
+                // the place where the next request begins.
                 if frame.is_trailers() {
                     turn.ends_after();
                 }

@@ -128,7 +128,8 @@ impl<'a> Clocks<'a> {
                 Phase::Answer if stall_ends(self.stalled, self.info) == Some(deadline) => {
                     let this = self.as_mut().project();
                     match this.weighed.take() {
-                        // The kernel takes more only when much of what it holds is gone: some may be, and that is no stall.
+                        // The kernel takes more only when much of what it holds is gone: some may be, and that is no
+                        // stall.
                         None => {
                             *this.weighed = Some(turn.held());
                             turn.look();
@@ -161,8 +162,8 @@ impl<'a> Clocks<'a> {
         }
     }
 
-    /// When an idle connection is to be taken from hyper: only where hyper holds nothing that would be lost. It waits for
-    /// the first byte of a head, all answers are out to the socket, and no tunnel has the socket.
+    /// When an idle connection is to be taken from hyper: only where hyper holds nothing that would be lost. It waits
+    /// for the first byte of a head, all answers are out to the socket, and no tunnel has the socket.
     fn quiet(&self, turn: &Turn) -> Option<Instant> {
         (self.phase == Phase::Idle && !turn.blind() && !turn.tunnel()).then(|| self.since + QUIET)
     }

@@ -1,9 +1,9 @@
-//! One connection: HTTP/2 is handed to `h2`, and one of HTTP/1.1 is driven here, from its first byte to its last: clocks, refusals, `Connection: close` and what comes after
-//! it, a client that left, the drain.
+//! One connection: HTTP/2 is handed to `h2`, and one of HTTP/1.1 is driven here, from its first byte to its last:
+//! clocks, refusals, `Connection: close` and what comes after it, a client that left, the drain.
 //!
-//! hyper parses and writes; this drives it over a [`Wire`] and takes the socket back when hyper cannot go on, so that every
-//! end is ours: a complete answer and a lingering close, a cut that is seen, or silence. It knows nothing of what is
-//! answered. Needs the task it was spawned on to itself (see [`drain`](super::drain)).
+//! hyper parses and writes; this drives it over a [`Wire`] and takes the socket back when hyper cannot go on, so that
+//! every end is ours: a complete answer and a lingering close, a cut that is seen, or silence. It knows nothing of what
+//! is answered. Needs the task it was spawned on to itself (see [`drain`](super::drain)).
 
 use std::future::poll_fn;
 use std::pin::pin;

@@ -1,8 +1,9 @@
-//! Connections of a proxy in front that must say first who the client is (`proxy_protocol` of a listener): their header is read,
-//! and what follows is served as the client's own.
+//! Connections of a proxy in front that must say first who the client is (`proxy_protocol` of a listener): their header
+//! is read, and what follows is served as the client's own.
 //!
-//! From then on the addresses of the header are those of the connection, for everything: logs, fields, limits, `allow` and
-//! `deny`, and `trusted_proxies` too. So a proxy that speaks HTTP between the client and the one in front is what is named there.
+//! From then on the addresses of the header are those of the connection, for everything: logs, fields, limits, `allow`
+//! and `deny`, and `trusted_proxies` too. So a proxy that speaks HTTP between the client and the one in front is what
+//! is named there.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -48,8 +49,8 @@ pub(super) async fn serve<H: Handler>(
     }
 }
 
-/// Reads the header within `timeouts.head`, and nothing behind it. `false`: this connection ends here; an event has told why,
-/// unless nothing came at all.
+/// Reads the header within `timeouts.head`, and nothing behind it. `false`: this connection ends here; an event has
+/// told why, unless nothing came at all.
 async fn introduce(socket: &mut Socket, info: &mut ConnInfo) -> bool {
     let limit = info.listener.head_timeout;
     let read = timeout(limit, Box::pin(header(socket))).await;

@@ -1,13 +1,13 @@
 //! Inbound I/O: sockets, connections, and the server side of each, HTTP/1.1 or HTTP/2.
 //!
-//! [`mod@bind`] opens a listener's sockets, or asks [`handed`] for them; [`accept`] takes connections for a [`stand`] under its
-//! limit ([`permits`]), and by
-//! [`spread`] for other workers too; [`proxy_protocol`] reads who the client behind a proxy is; [`conn`] drives one connection (clocks,
-//! refusals with a full answer, lingering close, client gone, hibernation) by its [`clocks`] and over a [`wire`], which is a
-//! plain [`stream`] or one of [`tls`]; [`answer`] and [`body`] are the two sides of an exchange, [`turn`] what these tell each
-//! other; [`mod@tunnel`] is what is left of a request that switched protocols; [`sniff`] tells the protocols apart, and [`mod@h2`] drives a connection of HTTP/2; [`refusal`] names what was wrong
-//! with a head; [`drain`] is the word
-//! that everything must come to an end. Nothing here knows routes or upstreams: what to answer is asked of a [`Handler`].
+//! [`mod@bind`] opens a listener's sockets, or asks [`handed`] for them; [`accept`] takes connections for a [`stand`]
+//! under its limit ([`permits`]), and by [`spread`] for other workers too; [`proxy_protocol`] reads who the client
+//! behind a proxy is; [`conn`] drives one connection (clocks, refusals with a full answer, lingering close, client gone,
+//! hibernation) by its [`clocks`] and over a [`wire`], which is a plain [`stream`] or one of [`tls`]; [`answer`] and
+//! [`body`] are the two sides of an exchange, [`turn`] what these tell each other; [`mod@tunnel`] is what is left of a
+//! request that switched protocols; [`sniff`] tells the protocols apart, and [`mod@h2`] drives a connection of HTTP/2;
+//! [`refusal`] names what was wrong with a head; [`drain`] is the word that everything must come to an end. Nothing here
+//! knows routes or upstreams: what to answer is asked of a [`Handler`].
 
 pub mod accept;
 mod answer;
@@ -57,8 +57,8 @@ pub use tunnel::{Switch, Tunnel};
 
 /// What a connection asks of the floor above.
 pub trait Handler: Clone + Send + Sync + 'static {
-    /// The body of its answers. An error ends the message visibly: the connection is closed without the last chunk, or by
-    /// RST where the end of the connection would be the end of the message.
+    /// The body of its answers. An error ends the message visibly: the connection is closed without the last chunk, or
+    /// by RST where the end of the connection would be the end of the message.
     type Body: http_body::Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Send + 'static;
 
     /// Answers one request. The future is dropped when the client goes away.
@@ -68,9 +68,9 @@ pub trait Handler: Clone + Send + Sync + 'static {
         conn: &Arc<ConnInfo>,
     ) -> impl Future<Output = Response<Self::Body>> + Send + use<Self>;
 
-    /// The complete bytes (status line, fields, body) that answer a head which could not be read: `failure` says why (400, 408, 414,
-    /// 431 as its status), `raw` is what was read of the head (for Accept and method, as far as they can be found).
-    /// `Connection: close` is part of it. It also goes to the access log from here.
+    /// The complete bytes (status line, fields, body) that answer a head which could not be read: `failure` says why
+    /// (400, 408, 414, 431 as its status), `raw` is what was read of the head (for Accept and method, as far as they
+    /// can be found). `Connection: close` is part of it. It also goes to the access log from here.
     fn refuse(&self, failure: Failure, raw: &[u8], conn: &Arc<ConnInfo>) -> Bytes;
 }
 
@@ -79,8 +79,8 @@ pub trait Handler: Clone + Send + Sync + 'static {
 pub struct ConnInfo {
     /// The listener it came in by.
     pub listener: Arc<Listener>,
-    /// The other side, or whom a PROXY header named in its place; IPv4-mapped addresses are IPv4 here already. 127.0.0.1 where
-    /// the connection came by a socket of this machine.
+    /// The other side, or whom a PROXY header named in its place; IPv4-mapped addresses are IPv4 here already.
+    /// 127.0.0.1 where the connection came by a socket of this machine.
     pub peer: SocketAddr,
     /// Its address as fields have it, without the port: written once for all requests of the connection.
     pub peer_text: HeaderValue,

@@ -1,8 +1,8 @@
-//! The header of the PROXY protocol, version 1 or 2, that a proxy in front puts before everything else on a connection: who the
-//! client is. Reads it from its bytes, however they come; pure. It never judges who may send one.
+//! The header of the PROXY protocol, version 1 or 2, that a proxy in front puts before everything else on a connection:
+//! who the client is. Reads it from its bytes, however they come; pure. It never judges who may send one.
 //!
-//! <https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt>, sections 2.1 and 2.2. What stands behind the addresses (TLVs) is
-//! stepped over.
+//! <https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt>, sections 2.1 and 2.2. What stands behind the
+//! addresses (TLVs) is stepped over.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -34,7 +34,8 @@ pub enum Progress {
 /// What a header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Said {
-    /// The addresses are those of the socket: LOCAL (a check by the proxy itself), UNKNOWN, or a family that HTTP does not come by.
+    /// The addresses are those of the socket: LOCAL (a check by the proxy itself), UNKNOWN, or a family that HTTP does
+    /// not come by.
     Socket,
     /// Both ends of the client's connection; IPv4-mapped addresses are IPv4 here already.
     Client {
@@ -52,8 +53,8 @@ pub struct Broken(pub &'static str);
 /// What came in place of a header.
 pub const MISSING: Broken = Broken("what came first is no PROXY header");
 
-/// Reads a header from the first bytes of a connection: all that have come, from the first one on. Never asks for more than
-/// [`LONGEST`] bytes.
+/// Reads a header from the first bytes of a connection: all that have come, from the first one on. Never asks for more
+/// than [`LONGEST`] bytes.
 ///
 /// # Errors
 /// They are no header, and cannot become one.
@@ -67,8 +68,8 @@ pub fn read(bytes: &[u8]) -> Result<Progress, Broken> {
     }
 }
 
-/// Are these the first bytes of a connection that begins with a header? Empty lines in front may be gone: hyper steps over
-/// them, and version 2 begins with two.
+/// Are these the first bytes of a connection that begins with a header? Empty lines in front may be gone: hyper steps
+/// over them, and version 2 begins with two.
 #[must_use]
 pub fn is_header(bytes: &[u8]) -> bool {
     let behind = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(bytes.len());

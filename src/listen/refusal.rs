@@ -107,7 +107,8 @@ mod tests {
     }
 
     proptest! {
-        /// To the letter: which of the two it is depends on where the target's end stands, not on how much was read behind it.
+        /// To the letter: which of the two it is depends on where the target's end stands, not on how much was read
+        /// behind it.
         #[test]
         fn the_line_is_too_long_when_its_target_does_not_end_in_time(
             method in "[A-Z]{1,30}", target in 0..300_usize, fields in 0..300_usize, limit in 16..200_usize, read in 16..700_usize

@@ -1,8 +1,8 @@
 //! Which protocol a connection speaks, where nothing has said so: HTTP/2 by prior knowledge begins with its preface
 //! (RFC 9113 §3.4), next to HTTP/1 on one port.
 //!
-//! It costs HTTP/1 nothing: hyper reads the first head as ever, and what it cannot parse is looked at here. Only a listener
-//! without HTTP/1 is read before.
+//! It costs HTTP/1 nothing: hyper reads the first head as ever, and what it cannot parse is looked at here. Only a
+//! listener without HTTP/1 is read before.
 
 use std::io;
 

@@ -1,5 +1,5 @@
-//! The socket under a connection: TCP, or one of this machine (unix(7)). Everything that is asked of the kernel about it is asked
-//! here.
+//! The socket under a connection: TCP, or one of this machine (unix(7)). Everything that is asked of the kernel about
+//! it is asked here.
 
 use std::future::Future as _;
 use std::io::{self, IoSlice};
@@ -50,8 +50,8 @@ impl Socket {
         }
     }
 
-    /// Would reading find bytes now (`Some(true)`), the end (`Some(false)`), or nothing (`None`)? The kernel is asked, not the
-    /// runtime: it may not have heard yet of what waits.
+    /// Would reading find bytes now (`Some(true)`), the end (`Some(false)`), or nothing (`None`)? The kernel is asked,
+    /// not the runtime: it may not have heard yet of what waits.
     pub(super) fn waits(&self) -> Option<bool> {
         let mut byte = [MaybeUninit::uninit()];
         match SockRef::from(self).peek(&mut byte) {
@@ -89,8 +89,8 @@ impl Socket {
         }
     }
 
-    /// Bytes that were written and that the other side has not taken. (The kernel counts its own room for them on a socket of
-    /// this machine, where it is 0 as well when all is taken.)
+    /// Bytes that were written and that the other side has not taken. (The kernel counts its own room for them on a
+    /// socket of this machine, where it is 0 as well when all is taken.)
     pub(super) fn unconfirmed(&self) -> usize {
         sys::unacknowledged(self).unwrap_or(0)
     }

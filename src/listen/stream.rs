@@ -21,8 +21,8 @@ impl Stream {
         matches!(self, Self::Tls(_))
     }
 
-    /// Would reading find bytes of the client's now (`Some(true)`), its end (`Some(false)`), or nothing (`None`)? Under TLS,
-    /// what waits may be of TLS alone.
+    /// Would reading find bytes of the client's now (`Some(true)`), its end (`Some(false)`), or nothing (`None`)? Under
+    /// TLS, what waits may be of TLS alone.
     pub(super) fn waits(&self) -> Option<bool> {
         self.socket().waits()
     }
@@ -32,7 +32,8 @@ impl Stream {
         self.socket().poll_readable(cx)
     }
 
-    /// Has the client closed its side, be there bytes to read before that or not? Leaves no waker that is to be counted on.
+    /// Has the client closed its side, be there bytes to read before that or not? Leaves no waker that is to be counted
+    /// on.
     pub(super) fn closed_by_client(&self, cx: &mut Context<'_>) -> bool {
         self.socket().closed(cx)
     }

@@ -1,5 +1,5 @@
-//! Whose turn it is on a connection: the few facts that hyper's pieces (the socket below it, the body of the request, the
-//! answer above it) and the driver around it tell each other.
+//! Whose turn it is on a connection: the few facts that hyper's pieces (the socket below it, the body of the request,
+//! the answer above it) and the driver around it tell each other.
 //!
 //! One task drives a connection, but a request body may be read in another; so these are atomics. None guards other
 //! memory, so all are relaxed.
@@ -108,8 +108,8 @@ impl Turn {
 
     // --- the answer, told by `answer`
 
-    /// The head of the answer is known. `closing`: nothing is read after it; `until_close`: the end of the connection is
-    /// the end of the message.
+    /// The head of the answer is known. `closing`: nothing is read after it; `until_close`: the end of the connection
+    /// is the end of the message.
     pub(super) fn answer(&self, closing: bool, until_close: bool) {
         self.closing.store(closing, Relaxed);
         self.until_close.store(until_close, Relaxed);

@@ -28,8 +28,8 @@ const LINGER_SILENCE: Duration = Duration::from_secs(2);
 /// After the last answer, nobody is listened to for longer.
 const LINGER_TOTAL: Duration = Duration::from_secs(10);
 
-/// Head and body of a short answer go out in one piece: up to so many bytes, a copy is cheaper than what the kernel does for
-/// a list of pieces.
+/// Head and body of a short answer go out in one piece: up to so many bytes, a copy is cheaper than what the kernel
+/// does for a list of pieces.
 const JOINED: usize = 2048;
 
 /// See the module.
@@ -78,8 +78,8 @@ impl Wire {
     }
 
     /// Would a plain close do? That is: it cannot reset away what was written. A client that has closed its side sends
-    /// nothing more; one that asked for the close is trusted with that, if nothing waits to be read. Under TLS it never does:
-    /// a last record is to be written, and what waits may be one of theirs.
+    /// nothing more; one that asked for the close is trusted with that, if nothing waits to be read. Under TLS it never
+    /// does: a last record is to be written, and what waits may be one of theirs.
     pub(super) fn may_close(&self) -> bool {
         let stream = self.io.inner();
         self.first.is_empty()
@@ -219,7 +219,8 @@ impl Write for Wire {
             self.look(cx);
         }
         let flushed = Pin::new(&mut self.io).poll_flush(cx);
-        // A plain socket is always flushed; TLS keeps what the socket did not take, and a client that takes nothing is found out.
+        // A plain socket is always flushed; TLS keeps what the socket did not take, and a client that takes nothing is
+        // found out.
         if self.io.inner().is_tls() && self.turn.took(flushed.is_ready()) {
             self.weigh();
         }

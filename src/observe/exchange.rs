@@ -76,7 +76,8 @@ pub struct Exchange {
     pub waited: Duration,
     /// What else it waited for before an attempt.
     pub waits: Waits,
-    /// The answer that the client got counted as a failure (`retry.on_status`); it passed because nobody had a better one.
+    /// The answer that the client got counted as a failure (`retry.on_status`); it passed because nobody had a better
+    /// one.
     pub kept: bool,
     /// `route.access_log`.
     pub logged: bool,
@@ -91,8 +92,8 @@ pub struct RequestId(HeaderValue);
 impl RequestId {
     /// Of an id in its alphabet, without a copy; of anything that no field can hold it makes `unknown`.
     ///
-    /// No two are the same, so HTTP/2 must not keep them for the next (RFC 7541 §7.1.3, "never indexed"): h2 would look through
-    /// all that it has kept with each answer, which was a tenth of the work.
+    /// No two are the same, so HTTP/2 must not keep them for the next (RFC 7541 §7.1.3, "never indexed"): h2 would look
+    /// through all that it has kept with each answer, which was a tenth of the work.
     #[must_use]
     pub fn of(id: Bytes) -> Self {
         let mut value = HeaderValue::from_maybe_shared(id).unwrap_or(HeaderValue::from_static("unknown"));
@@ -319,7 +320,8 @@ impl Exchange {
         self.answering().map(|attempt| &attempt.upstream)
     }
 
-    /// The attempt whose answer the client got (or began to get): the last one, or one that was kept while later ones failed.
+    /// The attempt whose answer the client got (or began to get): the last one, or one that was kept while later ones
+    /// failed.
     #[must_use]
     pub fn answering(&self) -> Option<&Attempt> {
         let answered = |attempt: &&Attempt| matches!(attempt.outcome, Outcome::Answered(_));

@@ -1,8 +1,10 @@
-//! The failed requests of late, whole, for whoever asks afterwards: the last 1,000 that causeway or its upstreams failed,
-//! and apart from them the last 200 that were the client's own fault or had no route, so that a scanner pushes out nobody.
+//! The failed requests of late, whole, for whoever asks afterwards: the last 1,000 that causeway or its upstreams
+//! failed, and apart from them the last 200 that were the client's own fault or had no route, so that a scanner pushes
+//! out nobody.
 //!
-//! A worker that keeps one makes a copy that is bounded and holds no buffer of a connection, and takes a short lock: half a
-//! microsecond, no I/O, no wait. What is kept never exceeds [`MEMORY`], whatever clients and upstreams send. Nothing here is written anywhere.
+//! A worker that keeps one makes a copy that is bounded and holds no buffer of a connection, and takes a short lock:
+//! half a microsecond, no I/O, no wait. What is kept never exceeds [`MEMORY`], whatever clients and upstreams send.
+//! Nothing here is written anywhere.
 
 mod copy;
 
@@ -19,8 +21,8 @@ use super::exchange::Exchange;
 pub const MOST: usize = 1000;
 /// So many of the clients' own faults.
 pub const MOST_OF_CLIENTS: usize = 200;
-/// All of them together take no more bytes than this. A usual one takes 2 to 3 KiB; only pools of dozens of upstreams, or
-/// clients with the longest targets, make it fewer than [`MOST`].
+/// All of them together take no more bytes than this. A usual one takes 2 to 3 KiB; only pools of dozens of upstreams,
+/// or clients with the longest targets, make it fewer than [`MOST`].
 pub const MEMORY: usize = 18 << 20;
 const MEMORY_OF_CLIENTS: usize = 2 << 20;
 

@@ -1,7 +1,7 @@
 //! JSON strings and small numbers, written straight into a buffer, ASCII only.
 //!
-//! What comes out can neither end its string nor speak to a terminal. Documents with a layout of their own are put together by
-//! those who know it (`access_log`, `proxy::respond`); others are values, written by [`document`].
+//! What comes out can neither end its string nor speak to a terminal. Documents with a layout of their own are put
+//! together by those who know it (`access_log`, `proxy::respond`); others are values, written by [`document`].
 
 use std::io;
 use std::time::Duration;
@@ -89,7 +89,8 @@ fn tenths(duration: Duration) -> u64 {
     duration.as_secs().saturating_mul(10_000).saturating_add(u64::from(duration.subsec_micros() + 50) / 100)
 }
 
-/// Appends a number. By hand: an access log line has a dozen of them, most of few digits, and `fmt` costs more than the digits.
+/// Appends a number. By hand: an access log line has a dozen of them, most of few digits, and `fmt` costs more than the
+/// digits.
 #[inline]
 pub fn number(out: &mut impl Out, number: u64) {
     match number {
@@ -135,8 +136,8 @@ fn is_short_plain(bytes: &[u8]) -> bool {
     oddities(word) == 0
 }
 
-/// Each term sets the highest bit of a byte that is not `' '..='~'`, or is `"` or `\`. A borrow leaves only a byte that is
-/// found anyway, so it hides nothing and accuses nobody.
+/// Each term sets the highest bit of a byte that is not `' '..='~'`, or is `"` or `\`. A borrow leaves only a byte that
+/// is found anyway, so it hides nothing and accuses nobody.
 #[inline]
 const fn oddities(word: [u8; 8]) -> u64 {
     const fn all(byte: u8) -> u64 {

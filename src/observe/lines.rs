@@ -65,8 +65,8 @@ struct Slot {
 }
 
 impl Lines {
-    /// Opens the target and starts the writer. `slots`: 1 keeps the lines of all threads in order, more keep threads out
-    /// of each other's way. `linger`: how long a line may wait for company, so that one write serves many.
+    /// Opens the target and starts the writer. `slots`: 1 keeps the lines of all threads in order, more keep threads
+    /// out of each other's way. `linger`: how long a line may wait for company, so that one write serves many.
     ///
     /// # Errors
     /// When the file cannot be opened, or the thread not started.
@@ -112,7 +112,8 @@ impl Lines {
             shared.woken.store(true, SeqCst);
             self.handle.writer.unpark();
         } else if !shared.woken.load(SeqCst) && !shared.woken.swap(true, SeqCst) {
-            // Looked at first: nearly always somebody has woken the writer, and a write would take the flag from the others.
+            // Looked at first: nearly always somebody has woken the writer, and a write would take the flag from the
+            // others.
             self.handle.writer.unpark();
         }
     }
@@ -135,7 +136,8 @@ impl Lines {
         let mine = shared.asked.fetch_add(1, SeqCst) + 1;
         self.handle.rouse();
         let done = lock(&shared.done);
-        // A reader that takes nothing must not hold up the end of the process: the time is bounded, the result is not needed.
+        // A reader that takes nothing must not hold up the end of the process: the time is bounded, the result is not
+        // needed.
         let _ = shared.flushed.wait_timeout_while(done, at_most, |done| *done < mine);
     }
 }
@@ -206,8 +208,8 @@ impl Shared {
         }
     }
 
-    /// Writes everything, or says how many lines were lost and why. A pipe that is full is waited for, seldom and less so; who
-    /// has put something else in its place meanwhile gets the rest there.
+    /// Writes everything, or says how many lines were lost and why. A pipe that is full is waited for, seldom and less
+    /// so; who has put something else in its place meanwhile gets the rest there.
     fn write_out(&self, target: &LogTarget, out: &mut File, mut text: &[u8]) -> Result<(), (u64, io::Error)> {
         let mut pause = PAUSE;
         while !text.is_empty() {
@@ -264,8 +266,9 @@ fn is_pipe(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|there| there.file_type().is_fifo())
 }
 
-/// Neither to open it nor to write to it may wait for a reader: a start would hang without a word, and a reader that is gone for
-/// good could not be replaced (USR1). Where nobody reads yet, it is held open for both ways, so that lines can gather in it.
+/// Neither to open it nor to write to it may wait for a reader: a start would hang without a word, and a reader that is
+/// gone for good could not be replaced (USR1). Where nobody reads yet, it is held open for both ways, so that lines can
+/// gather in it.
 fn open_pipe(path: &Path) -> io::Result<File> {
     let open = |read| OpenOptions::new().read(read).write(true).custom_flags(libc::O_NONBLOCK).open(path);
     open(false).or_else(|error| if error.raw_os_error() == Some(libc::ENXIO) { open(true) } else { Err(error) })

@@ -1,5 +1,5 @@
-//! A Basic login (RFC 7617), read: once for the combined log and for the door (`route.NAME.basic_auth`), so that both see
-//! the same user. It checks nobody, and shows no password.
+//! A Basic login (RFC 7617), read: once for the combined log and for the door (`route.NAME.basic_auth`), so that both
+//! see the same user. It checks nobody, and shows no password.
 
 use http::HeaderValue;
 

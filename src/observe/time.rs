@@ -6,7 +6,8 @@ use std::cell::Cell;
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Appends `2026-11-20T14:01:12.318Z`, as [`Utc::millis`] has it. All but the last digits is made once a second on each thread.
+/// Appends `2026-11-20T14:01:12.318Z`, as [`Utc::millis`] has it. All but the last digits is made once a second on each
+/// thread.
 pub fn stamp(out: &mut Vec<u8>, at: SystemTime) {
     thread_local!(static SECOND: Cell<(u64, [u8; 20])> = const { Cell::new((u64::MAX, [0; 20])) });
     let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();

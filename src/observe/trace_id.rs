@@ -1,4 +1,5 @@
-//! The trace that a request belongs to, as its client says it (W3C Trace Context, `traceparent`). It is read, never made or changed.
+//! The trace that a request belongs to, as its client says it (W3C Trace Context, `traceparent`). It is read, never
+//! made or changed.
 
 use std::num::NonZeroU128;
 

@@ -1,8 +1,8 @@
 //! The retry budget: how many requests of a pool may be sent once more (CONTRACT §2 `retry.budget`).
 //!
-//! When a whole pool is in trouble, every request is sent again, and the trouble doubles: so resends are held to a share of
-//! the requests of the last 10 s, and 10 a second besides. Pure: the time is an argument. Counting a request is one atomic
-//! addition; two that count at the very same moment may both take the last one.
+//! When a whole pool is in trouble, every request is sent again, and the trouble doubles: so resends are held to a
+//! share of the requests of the last 10 s, and 10 a second besides. Pure: the time is an argument. Counting a request
+//! is one atomic addition; two that count at the very same moment may both take the last one.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -85,7 +85,8 @@ impl Seconds {
         if before & !COUNT == tag {
             return;
         }
-        // The first one of its second finds the count of an older one (and has added to it, which is nothing to anybody).
+        // The first one of its second finds the count of an older one (and has added to it, which is nothing to
+        // anybody).
         let mut found = before + 1;
         while found & !COUNT < tag {
             match place.compare_exchange_weak(found, tag | 1, Ordering::Relaxed, Ordering::Relaxed) {

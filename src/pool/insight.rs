@@ -1,7 +1,8 @@
 //! What a closer look at an upstream has found, and the wish for one.
 //!
-//! Who meets a failure asks ([`Insight::ask`]); `probe::diagnose` looks, off the request path, and tells; whoever explains a
-//! failure reads. Asked as often as anybody likes, a look is wanted only now and then. Nothing here opens a socket or reads a clock.
+//! Who meets a failure asks ([`Insight::ask`]); `probe::diagnose` looks, off the request path, and tells; whoever
+//! explains a failure reads. Asked as often as anybody likes, a look is wanted only now and then. Nothing here opens a
+//! socket or reads a clock.
 
 mod asker;
 
@@ -18,7 +19,8 @@ pub use asker::Asker;
 
 /// A failure that goes on is looked at again so much later, at the earliest.
 const AGAIN: Duration = Duration::from_secs(10);
-/// While looks find the same and nothing has worked, the pauses double, up to this one: who stays dead is nobody's news.
+/// While looks find the same and nothing has worked, the pauses double, up to this one: who stays dead is nobody's
+/// news.
 const SELDOM: Duration = Duration::from_secs(300);
 /// What was found explains failures for so long: then it may have changed.
 const HOLDS: Duration = Duration::from_secs(60);
@@ -60,7 +62,8 @@ struct Inner {
     answers: u32,
 }
 
-/// What is known of one kind of failure. It stays when it is over: how seldom to look, and what was said, is not forgotten.
+/// What is known of one kind of failure. It stays when it is over: how seldom to look, and what was said, is not
+/// forgotten.
 #[derive(Debug)]
 struct Kind {
     asker: Asker,
@@ -93,7 +96,8 @@ pub struct Found {
     pub finding: Finding,
     /// The same without figures that change from look to look.
     pub gist: String,
-    /// What shows that it holds no longer: of an app that is gone, a connection. `None`: it may be as true when it works.
+    /// What shows that it holds no longer: of an app that is gone, a connection. `None`: it may be as true when it
+    /// works.
     pub until: Option<Proof>,
 }
 
@@ -237,8 +241,8 @@ impl Insight {
         Question { asker, cause, host: None, connects: inner.connects, answers: inner.answers }
     }
 
-    /// The look has ended with this; with nothing, what was found before is gone. What has been disproved in the meantime is
-    /// put aside. Says whether it is news to people; from now on they know.
+    /// The look has ended with this; with nothing, what was found before is gone. What has been disproved in the
+    /// meantime is put aside. Says whether it is news to people; from now on they know.
     pub fn tell(&self, question: &Question, found: Option<Found>, now: Instant) -> bool {
         let news = self.told(question, found, now).unwrap_or(false);
         self.changes.send_modify(|looks| *looks += 1);
@@ -272,8 +276,8 @@ impl Insight {
         (now.saturating_duration_since(known.when) < holds).then(|| Arc::clone(&known.finding))
     }
 
-    /// It has given an answer of this status. Where each one is 400, that is a port of TLS perhaps, which says so in plain HTTP:
-    /// so much is no proof that it works, and a look is wanted. One atomic load while nothing is amiss.
+    /// It has given an answer of this status. Where each one is 400, that is a port of TLS perhaps, which says so in
+    /// plain HTTP: so much is no proof that it works, and a look is wanted. One atomic load while nothing is amiss.
     pub fn answers(&self, status: u16, now: Instant) {
         if matches!(status, 400 | 497) && self.flags.load(Ordering::Relaxed) & ANSWERED == 0 {
             self.works(Proof::Connects);
@@ -283,7 +287,8 @@ impl Insight {
         }
     }
 
-    /// It works, as far as that: what was found holds no longer, where that disproves it. One atomic load while nothing is amiss.
+    /// It works, as far as that: what was found holds no longer, where that disproves it. One atomic load while nothing
+    /// is amiss.
     pub fn works(&self, proof: Proof) {
         let proven = match proof {
             Proof::Connects => CONNECTED,

@@ -1,9 +1,9 @@
 //! The choice of the next upstream for a request: tiers, then balance; each upstream once.
 //!
-//! Tiers: on probation (if the request can be sent again) → ready → backups on probation and ready → on probation (if it
-//! cannot) → unknown (those without an address last) → evicted (only as a last resort, where the pool allows it). Of
-//! equals in all else, backups come last. Never one that is disabled; one that is draining only for a client whose sticky cookie
-//! names it. A [`Pick`] is a guard: while it lives,
+//! Tiers: on probation (if the request can be sent again) → ready → backups on probation and ready → on probation (if
+//! it cannot) → unknown (those without an address last) → evicted (only as a last resort, where the pool allows it). Of
+//! equals in all else, backups come last. Never one that is disabled; one that is draining only for a client whose
+//! sticky cookie names it. A [`Pick`] is a guard: while it lives,
 //! it counts as in flight on its upstream. Nothing here judges whether another try is allowed.
 use std::cell::{Cell, LazyCell};
 use std::sync::atomic::Ordering;
@@ -57,17 +57,18 @@ pub struct Ask {
 pub enum Next {
     /// Try this one.
     Try(Pick),
-    /// Nobody is ready and somebody is unknown, who may yet have a result: wait for a change ([`Pool::changes`]), at most [`Pool::patience`], then
-    /// [`Choice::renew`] and ask again; once the patience is over, with `unknown_too`.
+    /// Nobody is ready and somebody is unknown, who may yet have a result: wait for a change ([`Pool::changes`]), at
+    /// most [`Pool::patience`], then [`Choice::renew`] and ask again; once the patience is over, with `unknown_too`.
     Wait,
-    /// Those that are left are at their limit (`in_flight`), or come after such ones: a slot would have to be waited for.
+    /// Those that are left are at their limit (`in_flight`), or come after such ones: a slot would have to be waited
+    /// for.
     Busy,
     /// Every upstream that may be tried was tried.
     None,
 }
 
-/// One upstream, taken for one attempt. Only a choice makes one: the count of attempts goes up with it and down with its
-/// end, and [`Pick::report`] tells health what came of it.
+/// One upstream, taken for one attempt. Only a choice makes one: the count of attempts goes up with it and down with
+/// its end, and [`Pick::report`] tells health what came of it.
 #[derive(Debug)]
 pub struct Pick {
     /// Who.

@@ -1,8 +1,9 @@
-//! How long an upstream's answers took lately, from the start of an attempt to the head: counts by length, of about the last two
-//! minutes. For hints, the dashboard and metrics; no request is sent by it (that is [`balance`](super::balance)).
+//! How long an upstream's answers took lately, from the start of an attempt to the head: counts by length, of about the
+//! last two minutes. For hints, the dashboard and metrics; no request is sent by it (that is
+//! [`balance`](super::balance)).
 //!
-//! Two windows of a minute take turns. Counting is one load and one add; now and then, and always while there are few, whoever
-//! counts or reads sees whether a new minute has begun, and clears a window. The time is an argument.
+//! Two windows of a minute take turns. Counting is one load and one add; now and then, and always while there are few,
+//! whoever counts or reads sees whether a new minute has begun, and clears a window. The time is an argument.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};

@@ -43,10 +43,11 @@ pub(super) enum Told {
 
 /// Whether, and for what, a failed attempt blames its upstream (CAUSES).
 ///
-/// A failure that forbids another attempt would have happened at every other upstream as well (a head that is too large)
-/// or is our own limit (`timeouts.request`): it says nothing of this one. So does a kept connection that died, which is
-/// how an app with a short keep-alive looks. So does a stream that was refused: that is how an upstream says that it is at
-/// its limit, or leaves in order. And a name without an address has nobody behind it who could be evicted.
+/// A failure that forbids another attempt would have happened at every other upstream as well (a head that is too
+/// large) or is our own limit (`timeouts.request`): it says nothing of this one. So does a kept connection that died,
+/// which is how an app with a short keep-alive looks. So does a stream that was refused: that is how an upstream says
+/// that it is at its limit, or leaves in order. And a name without an address has nobody behind it who could be
+/// evicted.
 #[must_use]
 pub fn blame(cause: Cause) -> Option<Blame> {
     let row = cause.row();
@@ -66,8 +67,8 @@ const fn is_gateway_failure(status: u16) -> bool {
 }
 
 impl Pick {
-    /// Tells health what came of the attempt; tells what that changed. The first whole outcome counts, and a pick that is
-    /// dropped without one blames nobody.
+    /// Tells health what came of the attempt; tells what that changed. The first whole outcome counts, and a pick that
+    /// is dropped without one blames nobody.
     ///
     /// In good health this costs one atomic load.
     pub fn report(&mut self, pool: &Pool, outcome: Outcome<'_>, now: Instant) -> Option<Transition> {
@@ -115,8 +116,8 @@ impl Pick {
 }
 
 impl Pool {
-    /// Leave for traffic to evict this upstream, which is not evicted yet: `max_evicted` is kept with it, and another one
-    /// stays ready. While the leave is held, nobody else gets one.
+    /// Leave for traffic to evict this upstream, which is not evicted yet: `max_evicted` is kept with it, and another
+    /// one stays ready. While the leave is held, nobody else gets one.
     fn may_evict(&self, upstream: &Upstream, now: Instant) -> Option<MutexGuard<'_, ()>> {
         let leave = self.evictions.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut all, mut out, mut others, mut member) = (0_u64, 1_u64, false, false);

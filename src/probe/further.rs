@@ -62,8 +62,8 @@ impl Shelf {
     }
 }
 
-/// Asks twice on one connection, then leaves it idle for `quiet` at the most. `None`: the first answer is too long to be
-/// read to its end.
+/// Asks twice on one connection, then leaves it idle for `quiet` at the most. `None`: the first answer is too long to
+/// be read to its end.
 ///
 /// # Errors
 /// The failure of the first request.

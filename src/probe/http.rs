@@ -144,7 +144,14 @@ pub(super) async fn ask(
     seen.tls = progress.session().map(TlsSeen::of);
     let stood = started + seen.connect.unwrap_or_default() + seen.tls.as_ref().map(|tls| tls.took).unwrap_or_default();
     seen.request = out.map(|out| out.saturating_duration_since(stood));
-    let response = answered.map_err(|_elapsed| late(progress.phase(), progress.sent(), limit))??;
+    let late = |_elapsed| {
+        let failure = late(progress.phase(), progress.sent(), limit);
+        match progress.head_bytes() {
+            begun @ 1.. if failure.cause == Cause::ReadTimeout => failure.seen(format!("{begun} bytes")),
+            _ => failure,
+        }
+    };
+    let response = answered.map_err(late)??;
     let fields = response.headers();
     seen.head = Some(HeadSeen {
         took: out.map_or(Duration::ZERO, |out| out.elapsed()),

@@ -2,8 +2,8 @@
 //!
 //! [`once`] asks one endpoint once: open a connection (`tcp`), or send a request and judge its answer (`http`, `grpc`).
 //! [`visit()`] and [`kept`] ask in the same way, without a judgement, for `causeway probe`.
-//! [`watch()`] has one task for each upstream of a pool and writes what it learns into the upstream's health. Causes are those of
-//! traffic. Nothing here carries a client's request, and nothing here decides what a result means: that is
+//! [`watch()`] has one task for each upstream of a pool and writes what it learns into the upstream's health. Causes
+//! are those of traffic. Nothing here carries a client's request, and nothing here decides what a result means: that is
 //! [`crate::health::machine`].
 
 pub mod diagnose;

@@ -31,7 +31,8 @@ pub(super) fn jitter(pace: Duration, rng: &mut Rng) -> Duration {
     pace.mul_f64(0.8 + 0.4 * rng.f64())
 }
 
-/// When a check that is wanted now may begin: before `next`, its time, and not too soon after `started`, the last one's.
+/// When a check that is wanted now may begin: before `next`, its time, and not too soon after `started`, the last
+/// one's.
 pub(super) fn wanted(started: Instant, next: Instant) -> Instant {
     (started + GAP).min(next)
 }

@@ -1,6 +1,7 @@
 //! A request as traffic sends it, asked once and judged by nobody: `causeway probe` shows what it met.
 //!
-//! It goes the way of a check: the same client, a connection of its own, at most 64 KiB of the body, a limit for all of it.
+//! It goes the way of a check: the same client, a connection of its own, at most 64 KiB of the body, a limit for all of
+//! it.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! Which upstream a request belongs to, if any: the key that `balance = "hash:…"` goes by, and the cookie of `sticky`.
 //!
-//! Pure: reads a head, writes one field. What it reads came from anybody: a cookie that causeway did not write is none. The
-//! cookie names its upstream by a token that tells no address and stays the same over restarts.
+//! Pure: reads a head, writes one field. What it reads came from anybody: a cookie that causeway did not write is none.
+//! The cookie names its upstream by a token that tells no address and stays the same over restarts.
 
 use std::net::IpAddr;
 
@@ -28,8 +28,8 @@ pub(super) fn token(fields: &HeaderMap, name: &str) -> Option<u64> {
     cookies(fields, name).find_map(from_hex)
 }
 
-/// Does the answer owe the client a cookie? `said`: whom its cookie names, `served`: who answered. A client stays with its
-/// upstream while that is usable, also when another one had to help out.
+/// Does the answer owe the client a cookie? `said`: whom its cookie names, `served`: who answered. A client stays with
+/// its upstream while that is usable, also when another one had to help out.
 pub(super) fn owed(said: Option<u64>, served: u64, usable: impl FnOnce(u64) -> bool) -> bool {
     said.is_none_or(|said| said != served && !usable(said))
 }

@@ -1,5 +1,5 @@
-//! One try at one upstream: send, wait for the head, hold a short body; ended early by eviction or by the whole exchange's
-//! clock. It never chooses an upstream and never judges what follows.
+//! One try at one upstream: send, wait for the head, hold a short body; ended early by eviction or by the whole
+//! exchange's clock. It never chooses an upstream and never judges what follows.
 
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -135,8 +135,8 @@ impl Setting<'_> {
         introduction::Client { from, to: conn.local }
     }
 
-    /// A kept connection that died is no attempt and blames nobody: the request goes out again on a fresh one, if nothing was
-    /// sent; or if it may be resent and there is nobody else to take it.
+    /// A kept connection that died is no attempt and blames nobody: the request goes out again on a fresh one, if
+    /// nothing was sent; or if it may be resent and there is nobody else to take it.
     fn replaces(&self, failure: &Failure, choice: &Choice, tally: Tally) -> bool {
         let no_attempt = Tally { attempts: 0, ..tally };
         failure.cause == Cause::StaleConnection
@@ -151,8 +151,8 @@ impl Setting<'_> {
         self.end.map_or_else(unsaid, |end| end.failure(phase, sent))
     }
 
-    /// The fields of a gRPC call that waited, or that others have failed: it has less time left than its client gave it. On the
-    /// heap: few requests have them.
+    /// The fields of a gRPC call that waited, or that others have failed: it has less time left than its client gave
+    /// it. On the heap: few requests have them.
     fn later(&self, running: &Running) -> Option<Box<HeaderMap>> {
         self.end?;
         let gone = running.started.saturating_duration_since(self.started);
@@ -224,8 +224,8 @@ impl Setting<'_> {
         Ok(Answer::Held(Response::from_parts(head, body)))
     }
 
-    /// Is it our own word that this very request has been here before? Then the upstream is causeway itself, or leads back to it;
-    /// of another causeway's loop the token is another one's.
+    /// Is it our own word that this very request has been here before? Then the upstream is causeway itself, or leads
+    /// back to it; of another causeway's loop the token is another one's.
     fn came_round(&self, response: &Response<client::Body>) -> bool {
         let token = &self.service.proxy.via_token;
         let is_ours = |line: &HeaderValue| {
@@ -234,8 +234,8 @@ impl Setting<'_> {
         response.status() == StatusCode::BAD_GATEWAY && response.headers().get_all(&PROXY_STATUS).iter().any(is_ours)
     }
 
-    /// A tunnel opens only after a 101 with a protocol that was asked for (RFC 9110 §7.8), and a request body read to its
-    /// end.
+    /// A tunnel opens only after a 101 with a protocol that was asked for (RFC 9110 §7.8), and a request body read to
+    /// its end.
     fn switched(&self, response: Response<client::Body>) -> Result<Answer, Failure> {
         let asked = self.asked.passed.upgrade.as_ref().and_then(|value| value.to_str().ok()).unwrap_or_default();
         let failed = |seen: String| Failure::new(Cause::UpgradeFailed).in_phase(Phase::Head).sent(true).seen(seen);
@@ -273,8 +273,8 @@ impl Setting<'_> {
         }
     }
 
-    /// Resolves when checks evict this upstream while the request waits for its head, the request may be resent, and there is
-    /// somebody ready to take it (CONTRACT §9 "Rescue on eviction"). Others wait on.
+    /// Resolves when checks evict this upstream while the request waits for its head, the request may be resent, and
+    /// there is somebody ready to take it (CONTRACT §9 "Rescue on eviction"). Others wait on.
     async fn evicted(&self, running: &Running, choice: &Choice, tally: Tally) {
         let Running { pick: Pick { upstream, last_resort, .. }, progress, .. } = running;
         if *last_resort || choice.untried().next().is_none() {
@@ -344,8 +344,8 @@ impl Setting<'_> {
         may
     }
 
-    /// Does this answer count as a failure, and may another upstream be asked for a better one (`retry.on_status`)? It can be
-    /// kept meanwhile: whole, or as a body that nobody reads yet.
+    /// Does this answer count as a failure, and may another upstream be asked for a better one (`retry.on_status`)? It
+    /// can be kept meanwhile: whole, or as a body that nobody reads yet.
     pub(super) fn sends_on(&self, answer: &Answer, choice: &Choice, tally: Tally) -> bool {
         let whole = matches!(answer, Answer::Held(_));
         let tally = Tally { sent: true, ..tally };

@@ -1,7 +1,7 @@
 //! The response body as the client gets it: counted, timed, and at its end the record's end.
 //!
-//! A short body of known length ([`holdable`]) is complete before the client sees its status, so that a cut one still fails over.
-//! A body that breaks later ends in an error, which `listen` turns into a visible end; never a clean one.
+//! A short body of known length ([`holdable`]) is complete before the client sees its status, so that a cut one still
+//! fails over. A body that breaks later ends in an error, which `listen` turns into a visible end; never a clean one.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};

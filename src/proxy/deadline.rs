@@ -1,5 +1,5 @@
-//! How long an exchange may take: `timeouts.request`, or what a gRPC client gives it (`grpc-timeout`), whichever ends first.
-//! It says when, and whose limit that was; it ends nothing itself.
+//! How long an exchange may take: `timeouts.request`, or what a gRPC client gives it (`grpc-timeout`), whichever ends
+//! first. It says when, and whose limit that was; it ends nothing itself.
 
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ static GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 /// What a client gives beyond this is no limit: nothing is waited for so long.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// An answer that has begun is cut so long after the client's limit. A client that is there has ended it by then, as its own
-/// clock has it.
+/// An answer that has begun is cut so long after the client's limit. A client that is there has ended it by then, as
+/// its own clock has it.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// The end of an exchange.

@@ -1,5 +1,5 @@
-//! The whole trail of a failed request, for whoever asks afterwards: the annotated error as the client had it with full detail,
-//! and all that it had no room for.
+//! The whole trail of a failed request, for whoever asks afterwards: the annotated error as the client had it with full
+//! detail, and all that it had no room for.
 //!
 //! It is made here alone, from the incident and from what is known of its upstreams by now; `admin` only hands it out.
 //! Nothing here asks an upstream anything.

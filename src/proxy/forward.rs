@@ -1,7 +1,8 @@
 //! The attempt loop: pick, attempt, report, judge.
 //!
-//! While nothing was sent, every upstream gets its turn; after that, only what may be resent. The loop holds no lock and
-//! buffers no body ([`replay`](super::replay) keeps what was taken); what it waits for is in [`waiting`](super::waiting).
+//! While nothing was sent, every upstream gets its turn; after that, only what may be resent. The loop holds no lock
+//! and buffers no body ([`replay`](super::replay) keeps what was taken); what it waits for is in
+//! [`waiting`](super::waiting).
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -119,7 +120,8 @@ pub(super) async fn forward(
         if paid && !failure.sent && forward.retry.budget.is_some() {
             pool.budget.give_back(now);
         }
-        // Who refuses our certificate has read nothing of what followed it. Other alerts may come in the midst of the work.
+        // Who refuses our certificate has read nothing of what followed it. Other alerts may come in the midst of the
+        // work.
         tally.sent |= failure.sent && !failure.alert.is_some_and(cause::alert::refuses_certificate);
         patience.failed(now);
 

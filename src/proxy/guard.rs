@@ -83,8 +83,8 @@ pub(super) fn at_home<'a>(session: &Session, passed: Passed<'a>) -> Result<Passe
     }
 }
 
-/// What must hold of a request of HTTP/2 besides (RFC 9113 §8.2.1, §8.3.1), and the bounds that h2 does not keep to the letter.
-/// `listen` has made its Host of its `:authority` where the two agree.
+/// What must hold of a request of HTTP/2 besides (RFC 9113 §8.2.1, §8.3.1), and the bounds that h2 does not keep to the
+/// letter. `listen` has made its Host of its `:authority` where the two agree.
 ///
 /// # Errors
 /// As [`check`].
@@ -140,8 +140,8 @@ fn host<'a>(parts: &request::Parts, notes: &Notes<'a>) -> Result<Option<Cow<'a, 
         (_, true) => return invalid("it has more than one Host field"),
         (field, false) => field,
     };
-    // Authority form is for CONNECT and the asterisk for OPTIONS alone (RFC 9112 §3.2.3, §3.2.4); of absolute targets, those
-    // of HTTP are ours to serve.
+    // Authority form is for CONNECT and the asterisk for OPTIONS alone (RFC 9112 §3.2.3, §3.2.4); of absolute targets,
+    // those of HTTP are ours to serve.
     match (parts.uri.authority(), parts.uri.scheme_str()) {
         (None, _) if parts.uri.path() == "*" && parts.method != Method::OPTIONS => {
             return invalid("its target is no path");

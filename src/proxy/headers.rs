@@ -54,7 +54,8 @@ impl<'a> Ours<'a> {
         proto.as_bytes().eq_ignore_ascii_case(b"https")
     }
 
-    /// From the request's fields, its peer (also as text, and whether it speaks TLS), the host it asks for, and whom we trust.
+    /// From the request's fields, its peer (also as text, and whether it speaks TLS), the host it asks for, and whom we
+    /// trust.
     pub(super) fn new(
         headers: &'a HeaderMap,
         (peer, text, tls): (IpAddr, &'a HeaderValue, bool),
@@ -108,8 +109,8 @@ pub(super) struct Shape<'a> {
     pub(super) parent: Option<&'a Parent>,
 }
 
-/// The fields as the upstream gets them, each given to `put` once and for good. How the body is framed is the codec's to say:
-/// Content-Length goes along only as a word that there was one.
+/// The fields as the upstream gets them, each given to `put` once and for good. How the body is framed is the codec's
+/// to say: Content-Length goes along only as a word that there was one.
 pub(super) fn to_upstream(
     original: &HeaderMap,
     notes: &Notes<'_>,
@@ -226,8 +227,8 @@ fn port_of(host: Option<&HeaderValue>) -> Option<HeaderValue> {
     })
 }
 
-/// The members of a list field, over all its lines, trimmed, without empty ones (RFC 9110 §5.6.1). One that is no text stands as
-/// `unknown`: it is told from every word that means something, and hides none beside it.
+/// The members of a list field, over all its lines, trimmed, without empty ones (RFC 9110 §5.6.1). One that is no text
+/// stands as `unknown`: it is told from every word that means something, and hides none beside it.
 pub(super) fn values<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
     let members = headers.get_all(name).iter().flat_map(|line| line.as_bytes().split(|b| *b == b','));
     members.map(|member| std::str::from_utf8(member).unwrap_or("unknown").trim()).filter(|member| !member.is_empty())
@@ -250,8 +251,8 @@ fn hop_by_hop(name: &str) -> bool {
     )
 }
 
-/// May a field of this name come behind a request's body? Nothing that a field of the head is replaced or removed for: an app
-/// that adds trailers to the head would believe it.
+/// May a field of this name come behind a request's body? Nothing that a field of the head is replaced or removed for:
+/// an app that adds trailers to the head would believe it.
 pub(super) fn trailer_passes(name: &str) -> bool {
     !hop_by_hop(name) && !is_ours(name) && !poses_as_another(name) && !matches!(name, "forwarded" | "via")
 }
@@ -270,8 +271,8 @@ fn is_ours(name: &str) -> bool {
     )
 }
 
-/// A name that becomes another one where `_` and `-` are the same (CGI, WSGI, PHP, Rack), and the other one is framing, ours or
-/// ends here: `X_Forwarded_For` would be read beside the one that causeway sets.
+/// A name that becomes another one where `_` and `-` are the same (CGI, WSGI, PHP, Rack), and the other one is framing,
+/// ours or ends here: `X_Forwarded_For` would be read beside the one that causeway sets.
 fn poses_as_another(name: &str) -> bool {
     if !name.as_bytes().contains(&b'_') {
         return false;

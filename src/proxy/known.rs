@@ -1,5 +1,5 @@
-//! What is known of a failed attempt beyond the failure: learnt from what this upstream did before, and found by a closer look.
-//! What was learnt is certain, so it comes first. It looks at nothing itself; a look is only asked for.
+//! What is known of a failed attempt beyond the failure: learnt from what this upstream did before, and found by a
+//! closer look. What was learnt is certain, so it comes first. It looks at nothing itself; a look is only asked for.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,8 +29,8 @@ pub(super) struct Waits<'a> {
     pub(super) read: Duration,
 }
 
-/// What is known of such a failure there; and the wish to know more. What the client or causeway itself did wrong needs no
-/// look at an upstream.
+/// What is known of such a failure there; and the wish to know more. What the client or causeway itself did wrong needs
+/// no look at an upstream.
 pub(super) fn of(upstream: &Upstream, cause: Cause, asked: Asked<'_>, now: Instant) -> Option<Arc<Finding>> {
     if !matches!(cause.row().fault, Fault::Upstream | Fault::Network) {
         return None;

@@ -1,5 +1,5 @@
-//! What the fields of a request hold that means something to causeway, found in one pass: whoever asks for a field then knows
-//! whether it is there, and nobody looks for what is not. Reads the head, judges nothing.
+//! What the fields of a request hold that means something to causeway, found in one pass: whoever asks for a field then
+//! knows whether it is there, and nobody looks for what is not. Reads the head, judges nothing.
 
 use http::header::{HeaderMap, HeaderValue};
 

@@ -1,5 +1,5 @@
-//! The answers of causeway's own: refusals, errors, redirects, what a route says itself. Off the path of those that an upstream
-//! answers: nothing is looked at here before there is such an answer to give.
+//! The answers of causeway's own: refusals, errors, redirects, what a route says itself. Off the path of those that an
+//! upstream answers: nothing is looked at here before there is such an answer to give.
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};

@@ -1,7 +1,7 @@
 //! The open record of a request: filled on the way, finished exactly once, whatever happens.
 //!
-//! It travels with the request and then with its response body. Dropped before its end was told, it says that the client
-//! went away: so a future that hyper drops still leaves its line in the log.
+//! It travels with the request and then with its response body. Dropped before its end was told, it says that the
+//! client went away: so a future that hyper drops still leaves its line in the log.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -105,8 +105,8 @@ impl Open {
         }
     }
 
-    /// The attempt has an answer that is kept while others are asked for a better one. One that is complete lets go of its
-    /// upstream.
+    /// The attempt has an answer that is kept while others are asked for a better one. One that is complete lets go of
+    /// its upstream.
     pub(super) fn keep(&mut self, answer: Answer, now: Instant) -> Box<Kept> {
         self.answered(&answer, now);
         let running = self.running.take().filter(|_| !matches!(answer, Answer::Held(_)));
@@ -277,6 +277,8 @@ impl Drop for Open {
             self.exchange.bytes_in = body.taken();
         }
         self.exchange.elapsed = now.saturating_duration_since(self.exchange.started);
+        // Whoever hears that this one has ended finds its place free.
+        self.place = None;
         self.proxy.finish(&self.exchange);
         if self.exchange.attempts.len() > 1 {
             events::request_suspect(&self.exchange, now);

@@ -40,8 +40,8 @@ struct Source {
     turn: u64,
 }
 
-/// What was taken so far, while it fits. Small pieces are gathered, so that a body of many tiny chunks costs no more than its
-/// bytes; large ones are shared with the reader's buffer.
+/// What was taken so far, while it fits. Small pieces are gathered, so that a body of many tiny chunks costs no more
+/// than its bytes; large ones are shared with the reader's buffer.
 #[derive(Debug, Default)]
 struct Kept {
     pieces: Vec<Bytes>,

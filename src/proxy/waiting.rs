@@ -1,5 +1,5 @@
-//! What a request waits for when there is nobody to try at once: a first check result, a slot, an upstream that comes back
-//! (CONTRACT §9). Each wait has its end, and a bound on how many wait. Nothing here sends anything.
+//! What a request waits for when there is nobody to try at once: a first check result, a slot, an upstream that comes
+//! back (CONTRACT §9). Each wait has its end, and a bound on how many wait. Nothing here sends anything.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,7 +19,8 @@ use super::attempt::Setting;
 use super::deadline::Deadline;
 use super::retry::{Tally, Verdict, judge};
 
-/// So many requests of a pool may wait for an upstream to come back; the next gets its 502 at once (CONTRACT §9 `wait`).
+/// So many requests of a pool may wait for an upstream to come back; the next gets its 502 at once (CONTRACT §9
+/// `wait`).
 const MOST_WAITING: usize = 1000;
 
 /// Why nobody else is asked.

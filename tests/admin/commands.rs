@@ -98,3 +98,47 @@ async fn the_token_is_read_from_its_file() {
     let out = causeway(admin, &["drain", &name, "--token-file", &file(&folder.path().join("none"))]).await;
     assert!(out.status.code() == Some(1) && text(&out.stderr).contains("cannot read the token file"), "{out:?}");
 }
+
+/// Schemes, sockets and brackets are parts of names, for the commands, the path and whoever looks.
+#[tokio::test]
+async fn names_with_slashes_and_brackets_are_taken_as_they_are_told() {
+    let ids = ["https://127.0.0.1:9", "unix:/run/nobody/app.sock", "h2c://127.0.0.1:10", "[::1]:3000", "localhost:9"];
+    let list = ids.map(|id| format!("\"{id}\"")).join(", ");
+    let (_proxy, admin) = looked_into(&format!("[pool.app]\nupstreams = [{list}]\nhealth.type = \"off\"\n"));
+    let states = async || {
+        let out = causeway(admin, &["status", "--json"]).await;
+        let status: Value = serde_json::from_slice(&out.stdout).unwrap();
+        let of = |one: &Value| [&one["upstream"], &one["state"]].map(|word| word.as_str().unwrap().to_owned());
+        status["pools"][0]["upstreams"].as_array().unwrap().iter().map(of).collect::<Vec<_>>()
+    };
+    for (word, state) in [("drain", "draining"), ("disable", "disabled"), ("enable", "ready")] {
+        for id in ids {
+            let out = causeway(admin, &[word, &format!("app/{id}")]).await;
+            let said = text(&out.stdout);
+            assert!(out.status.success() && said.starts_with(&format!("app/{id} is {state} (it was ")), "{out:?}");
+        }
+        assert_eq!(states().await, ids.map(|id| [id.to_owned(), state.to_owned()]));
+    }
+    // As a file takes them, too.
+    for typed in ["HTTPS://127.0.0.1:9", "http://[::1]:3000", "9"] {
+        let out = causeway(admin, &["drain", &format!("app/{typed}")]).await;
+        assert!(out.status.success() && text(&out.stdout).contains(" is draining (it was ready)"), "{typed}: {out:?}");
+    }
+    let out = causeway(admin, &["drain", "app/https://127.0.0.1:11"]).await;
+    assert!(
+        text(&out.stderr).starts_with("causeway drain: there is no upstream app/https://127.0.0.1:11. "),
+        "{out:?}"
+    );
+    // In the path, escaped or not.
+    for (id, body) in [(ids[0], "draining"), (ids[1], "disabled"), (ids[3], "enabled")] {
+        let escaped: String = id.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        for id in [id, &escaped] {
+            let target = format!("/api/pools/%61pp/upstreams/{id}/state");
+            let answer = ask(admin, "PUT", &target, "", &format!("{{\"state\":\"{body}\"}}")).await;
+            assert_eq!(answer.status, 200, "{target} {answer:?}");
+        }
+    }
+    let wanted = ["draining", "disabled", "ready", "ready", "draining"];
+    assert_eq!(states().await.iter().map(|[_, state]| &**state).collect::<Vec<_>>(), wanted);
+    assert_eq!(ask(admin, "GET", "/readyz?pool=%61pp", "", "").await.status, 200);
+}

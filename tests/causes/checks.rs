@@ -1,4 +1,5 @@
-//! The same fault has the same name, whether traffic meets it or a health check: the upstreams of [`table`], asked by a check.
+//! The same fault has the same name, whether traffic meets it or a health check: the upstreams of [`table`], asked by a
+//! check.
 
 use std::sync::Arc;
 use std::time::Duration;

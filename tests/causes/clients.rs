@@ -1,4 +1,5 @@
-//! What a client did wrong: each status of CONTRACT §3 with its cause, its one type of RFC 9209 and that type's parameters.
+//! What a client did wrong: each status of CONTRACT §3 with its cause, its one type of RFC 9209 and that type's
+//! parameters.
 
 use super::*;
 use crate::support::origin::{Behaviour, Origin};

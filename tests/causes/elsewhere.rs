@@ -109,7 +109,8 @@ async fn a_client_that_left_is_499_in_the_log() {
     assert_eq!((seen.status, seen.cause), (499, Some("client_closed")));
 }
 
-/// The cut of a drain is no answer: what the client sees is the end of its connection, and the log has no status for it.
+/// The cut of a drain is no answer: what the client sees is the end of its connection, and the log has no status for
+/// it.
 #[tokio::test]
 async fn a_request_that_the_drain_cuts_has_no_status() {
     let origin = Origin::start(Behaviour::Silent).await;
@@ -165,7 +166,8 @@ async fn a_reset_at_once_is_told_by_whether_anything_was_sent() {
     }
 }
 
-/// A process of its own that may open few files: kept clients take the last of them, then an upstream cannot be dialled.
+/// A process of its own that may open few files: kept clients take the last of them, then an upstream cannot be
+/// dialled.
 #[tokio::test]
 async fn out_of_files_is_503_and_says_so() {
     let config = format!(

@@ -80,8 +80,8 @@ async fn the_operators_word_is_the_reason() {
     assert!(origin.record().requests.len() == 4, "only those before the operator's word");
 }
 
-/// The port of the first is closed while it has the request: its checks fail, and the request goes to the second, which fails
-/// in its own way.
+/// The port of the first is closed while it has the request: its checks fail, and the request goes to the second, which
+/// fails in its own way.
 #[tokio::test]
 async fn evicted_while_it_had_the_request() {
     let stalled = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -1,5 +1,5 @@
-//! Every cause, produced by a real fault through the whole proxy: status, row, Proxy-Status, the three forms, and nothing
-//! secret where detail is public. [`spec`] says what each must be, and where it is met.
+//! Every cause, produced by a real fault through the whole proxy: status, row, Proxy-Status, the three forms, and
+//! nothing secret where detail is public. [`spec`] says what each must be, and where it is met.
 
 mod behind;
 mod checks;

@@ -1,5 +1,5 @@
-//! The causes that the whole machine brings about, in a network of their own: local ports that run out, a name server that
-//! says no or nothing. Each test runs itself again inside `unshare` (util-linux), where it may do as it likes.
+//! The causes that the whole machine brings about, in a network of their own: local ports that run out, a name server
+//! that says no or nothing. Each test runs itself again inside `unshare` (util-linux), where it may do as it likes.
 
 use std::process::Command;
 

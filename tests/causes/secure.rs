@@ -106,8 +106,8 @@ async fn a_post_that_met_an_alert_goes_to_the_next() {
     }
 }
 
-/// An alert that refuses no certificate may come in the midst of the work: what was sent stays sent. Here the request is
-/// damaged on its way, and the upstream says so (bad_record_mac).
+/// An alert that refuses no certificate may come in the midst of the work: what was sent stays sent. Here the request
+/// is damaged on its way, and the upstream says so (bad_record_mac).
 #[tokio::test]
 async fn a_post_that_met_another_alert_is_not_sent_again() {
     let authority = Authority::new();
@@ -159,7 +159,8 @@ async fn a_socket_that_is_not_there() {
     meets(Cause::SocketMissing, &upstream, "", "error=connection_refused").await;
 }
 
-/// An upstream of which nobody knows anything is tried only when `health.timeout` (2 s) is over: this one is known before.
+/// An upstream of which nobody knows anything is tried only when `health.timeout` (2 s) is over: this one is known
+/// before.
 #[tokio::test]
 async fn a_socket_is_checked() {
     let folder = tempfile::tempdir().unwrap();

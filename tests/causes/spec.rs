@@ -16,7 +16,8 @@ enum Met {
     Test(&'static str, &'static str),
 }
 
-/// Token, RFC 9209 type, status alone, phase, whose fault, another upstream?, a timeout, whom it blames, where it is met.
+/// Token, RFC 9209 type, status alone, phase, whose fault, another upstream?, a timeout, whom it blames, where it is
+/// met.
 type Spec = (&'static str, &'static str, u16, Phase, Fault, Retry, bool, Option<Blame>, Met);
 
 #[rustfmt::skip]

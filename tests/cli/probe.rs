@@ -374,3 +374,35 @@ fn a_thousand_dead_upstreams_take_no_longer_than_a_few() {
     assert!(code == 1 && said.ends_with("0 of 1000 usable. Next: causeway explain connection_refused\n"), "{code}");
     assert!(begun.elapsed() < 3 * PATIENCE, "{:?}", begun.elapsed());
 }
+
+/// Its head comes byte by byte, and never to its end: that is no silence.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_that_was_begun_is_no_silence() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let _ = stream.read(&mut [0; 4096]).await;
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nServer: slow\r\n").await;
+                let _ = stream.read(&mut [0; 1]).await;
+            });
+        }
+    });
+    let (code, said) = probe(&[&at, "--timeout", "500ms"], None);
+    let line =
+        "read_timeout: it took the request, then sent 31 bytes of a response head, and not the rest within 500.0 ms";
+    let flat = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(code == 1 && flat.contains(line) && !flat.contains("silent"), "{said}");
+}
+
+/// An upgrade that nobody asked for does not fail.
+#[tokio::test(flavor = "multi_thread")]
+async fn http2_alone_has_no_failed_upgrade() {
+    let origin = crate::support::h2::Streams::echo().await;
+    let at = format!("h2c://{}", origin.address());
+    let (code, said) = probe(&[&at, "--deep"], None);
+    assert!(code == 0 && !said.contains("upgrade_failed"), "{said}");
+    assert!(shape(&said).contains("\nupgrade T ms speaks HTTP/2, and takes no WebSocket over it\n"), "{said}");
+}

@@ -224,7 +224,8 @@ async fn what_may_not_be_resent_takes_no_connection_that_was_idle_for_long() {
     assert_eq!(origin.record().connections, 2);
 }
 
-/// An upstream that leaves in order (RFC 9113 §6.8), again and again: what it takes it answers, the rest goes elsewhere.
+/// An upstream that leaves in order (RFC 9113 §6.8), again and again: what it takes it answers, the rest goes
+/// elsewhere.
 #[tokio::test]
 async fn a_goaway_in_the_midst_of_things_loses_nothing() {
     let turns = Arc::new(Semaphore::new(1000));

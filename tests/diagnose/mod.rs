@@ -1,5 +1,5 @@
-//! A failure is looked at more closely: through the whole proxy, against real sockets, what explains it stands in the hint from then
-//! on. A look is seldom, short, and bothers nobody but the upstream and its neighbours.
+//! A failure is looked at more closely: through the whole proxy, against real sockets, what explains it stands in the
+//! hint from then on. A look is seldom, short, and bothers nobody but the upstream and its neighbours.
 
 mod around;
 mod checks;

@@ -1,4 +1,5 @@
-//! A port that speaks TLS or HTTP/2 is the right one, spoken to in the wrong way: that is the cure, whatever else answers nearby.
+//! A port that speaks TLS or HTTP/2 is the right one, spoken to in the wrong way: that is the cure, whatever else
+//! answers nearby.
 
 use super::*;
 

@@ -1,4 +1,5 @@
-//! `explain`: requests that failed are kept, the admin address tells the whole trail of each, and the command prints it.
+//! `explain`: requests that failed are kept, the admin address tells the whole trail of each, and the command prints
+//! it.
 
 mod lore;
 mod trails;

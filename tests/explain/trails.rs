@@ -198,8 +198,8 @@ async fn the_same_id_twice_is_two_incidents_the_newest_first() {
     assert!(text.contains("---- 10 of 12 with this id") && text.contains("---- earlier still ----"), "{text}");
 }
 
-/// A request that comes before the first result of a check waits for it: the trail says so, or nobody could tell where the time
-/// went.
+/// A request that comes before the first result of a check waits for it: the trail says so, or nobody could tell where
+/// the time went.
 #[tokio::test]
 async fn a_wait_for_the_first_check_is_named() {
     let silent = Origin::start(Behaviour::Silent).await;
@@ -219,8 +219,8 @@ async fn a_wait_for_the_first_check_is_named() {
     assert!(words.contains("for the first result of a health check (health.timeout at the most) Bytes"), "{text}");
 }
 
-/// An id is whatever a trusted peer sent (CONTRACT §4): each can be asked for, as it is, in part, or percent-encoded, and none of
-/// them is taken for something else.
+/// An id is whatever a trusted peer sent (CONTRACT §4): each can be asked for, as it is, in part, or percent-encoded,
+/// and none of them is taken for something else.
 #[tokio::test]
 async fn ids_of_trusted_peers_can_be_asked_for() {
     let text = format!(

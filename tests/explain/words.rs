@@ -147,6 +147,26 @@ fn names_that_others_give_are_known() {
         (&["Gateway Timeout"], &["connect_timeout", "read_timeout"]),
         (&["service unavailable"], &["upstream_busy", "proxy_busy", "shutting_down"]),
         (&["L4CON"], &["connection_refused"]),
+        (&["URX"], &["connection_refused", "connect_timeout", "reset_before_head"]),
+        (&["DR"], &["client_closed"]),
+        (&["DT"], &["request_timeout"]),
+        (&["NC"], &["no_route"]),
+        (&["DO"], &["proxy_busy"]),
+        (&["CQ--"], &["client_closed"]),
+        (&["cH--"], &["client_timeout"]),
+        (&["target_connection_error"], &["connection_refused", "connect_timeout", "unreachable"]),
+        (
+            &[
+                "2026/11/20 14:02:51 [error] 31#31: *7 connect() failed (110: Connection timed out) while connecting to upstream",
+            ],
+            &["connect_timeout"],
+        ),
+        (&["writev() failed (32: Broken pipe) while sending request to upstream"], &["reset_before_head"]),
+        (&["no resolver defined to resolve app"], &["dns_failure"]),
+        (&["upstream rejected request with error 7"], &["h2_stream_refused"]),
+        (&["upstream server temporarily disabled while connecting to upstream"], &["evicted"]),
+        (&["client sent HTTP/1.1 request without \"Host\" header"], &["client_invalid"]),
+        (&["user \"x\" was not found in \"/etc/nginx/.htpasswd\""], &["unauthorized"]),
         (&["L7TOUT"], &["read_timeout"]),
     ] {
         let out = explain(words);

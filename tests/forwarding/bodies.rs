@@ -192,8 +192,8 @@ async fn an_early_refusal_is_delivered() {
     }
 }
 
-/// hyper finds the end of trailers by other rules than it reads them, so what comes behind them may be lost: the connection
-/// ends, and nobody takes a later answer for that of a request that was swallowed.
+/// hyper finds the end of trailers by other rules than it reads them, so what comes behind them may be lost: the
+/// connection ends, and nobody takes a later answer for that of a request that was swallowed.
 #[tokio::test]
 async fn nothing_is_read_behind_trailers() {
     let origin = Origin::start(Behaviour::Echo).await;

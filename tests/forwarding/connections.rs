@@ -113,8 +113,8 @@ async fn no_post_is_lost_to_the_apps_idle_clock_once_it_is_known() {
     }
 }
 
-/// It closes its kept connections each time at the same age, and each time it is gone for a moment: known by a request that is
-/// refused, or by a check.
+/// It closes its kept connections each time at the same age, and each time it is gone for a moment: known by a request
+/// that is refused, or by a check.
 #[tokio::test]
 async fn an_app_in_a_crash_loop_teaches_no_idle_clock() {
     let checks = "health = { type = \"tcp\", interval = \"50ms\", timeout = \"50ms\", healthy_after = 1, unhealthy_after = 1 }\n";

@@ -35,7 +35,8 @@ async fn requests_of_http_1_reach_an_upstream_of_http_2() {
     assert!(answer.trailers.to_ascii_lowercase().contains("x-sum: 7"), "{answer:?}");
 }
 
-/// gRPC as a client of HTTP/1.1 can see it: the message, and the status in the trailers of the chunks, where they are announced.
+/// gRPC as a client of HTTP/1.1 can see it: the message, and the status in the trailers of the chunks, where they are
+/// announced.
 #[tokio::test]
 async fn grpc_has_its_status_behind_the_message() {
     let origin = Streams::start(100, |request, mut answer| async move {

@@ -1,4 +1,5 @@
-//! Any bytes as a PROXY header: the reader never panics, never takes more than it may, and says the same however they come.
+//! Any bytes as a PROXY header: the reader never panics, never takes more than it may, and says the same however they
+//! come.
 
 #![no_main]
 

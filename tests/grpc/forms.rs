@@ -28,8 +28,8 @@ async fn grpc_web_passes_as_it_is() {
     assert!(sent.head.to_ascii_lowercase().contains("\r\nx-grpc-web: 1\r\n") && sent.body == b"\0\0\0\0\0");
 }
 
-/// An error of causeway's own has its status in the head, in the client's own type: that is where a client of gRPC-Web looks
-/// when there is no body.
+/// An error of causeway's own has its status in the head, in the client's own type: that is where a client of gRPC-Web
+/// looks when there is no body.
 #[tokio::test]
 async fn errors_come_in_the_clients_own_type() {
     let proxy = Proxy::unchecked(&[Origin::nobody()], "");

@@ -84,7 +84,8 @@ async fn a_flood_of_malformed_requests_ends_the_connection() {
     assert!(origin.record().raw.is_empty());
 }
 
-/// PINGs, SETTINGS and empty DATA without end: the client must read what they bring about, and what is kept of it is bounded.
+/// PINGs, SETTINGS and empty DATA without end: the client must read what they bring about, and what is kept of it is
+/// bounded.
 #[tokio::test]
 async fn floods_of_small_frames_hold_nothing() {
     let origin = Origin::start(Behaviour::Silent).await;

@@ -3,7 +3,8 @@
 use super::wire::*;
 use super::*;
 
-/// Where RFC 9113 has a code of its own, FRAME_SIZE_ERROR or another, and h2 does not: the connection ends all the same.
+/// Where RFC 9113 has a code of its own, FRAME_SIZE_ERROR or another, and h2 does not: the connection ends all the
+/// same.
 const H2_SAYS: Reason = Reason::PROTOCOL_ERROR;
 
 async fn proxy() -> (Proxy, Origin) {
@@ -26,7 +27,8 @@ async fn settings_are_acknowledged_and_pings_answered() {
     let ack = peer.until(SETTINGS).await;
     assert_eq!((ack.flags, ack.payload.len()), (ACK, 0)); // §6.5.3
     peer.lives().await;
-    // §4.1: of unknown kind. §5.5. §6.3: a stream that does not exist. §6.5.2: an unknown setting. §6.7: nobody's answer.
+    // §4.1: of unknown kind. §5.5. §6.3: a stream that does not exist. §6.5.2: an unknown setting. §6.7: nobody's
+    // answer.
     peer.send(0x42, 0xff, 0, b"anything").await;
     peer.send(PRIORITY, 0, 9, &[0, 0, 0, 0, 16]).await;
     peer.send(SETTINGS, 0, 0, &[0xff, 0xff, 0, 0, 0, 1]).await;
@@ -126,7 +128,8 @@ async fn what_is_wrong_with_a_stream_ends_the_stream() {
         };
         assert_eq!(all.await, reason, "{why}"); // a stream error, or the connection's: both are allowed
     }
-    // §5.1: half-closed (remote) takes no more DATA. RFC 9113 would have the stream end; h2 ends the connection, as it may.
+    // §5.1: half-closed (remote) takes no more DATA. RFC 9113 would have the stream end; h2 ends the connection, as it
+    // may.
     let mut peer = Peer::connect(proxy.address).await;
     peer.get(1, "/").await;
     peer.send(DATA, END_STREAM, 1, b"more").await;

@@ -1,5 +1,5 @@
-//! What a route asks for around its answer, through real sockets: who comes in, what is done to fields and bodies, and in which
-//! order.
+//! What a route asks for around its answer, through real sockets: who comes in, what is done to fields and bodies, and
+//! in which order.
 
 mod compress;
 mod entry;

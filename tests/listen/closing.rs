@@ -136,8 +136,8 @@ pub(super) async fn a_close_of_our_own_lingers() {
     }
 }
 
-/// hyper takes a connection that it is done with for upgraded, if a request had asked for it, and whether or not the answer
-/// is out. Java's HttpClient asks on every new connection.
+/// hyper takes a connection that it is done with for upgraded, if a request had asked for it, and whether or not the
+/// answer is out. Java's HttpClient asks on every new connection.
 #[tokio::test]
 pub(super) async fn an_answer_in_place_of_an_upgrade_is_whole() {
     let server = start(listener()).await;

@@ -358,7 +358,8 @@ async fn large_bodies_go_both_ways() {
     assert_eq!(text.split_once("\r\n\r\n").unwrap().1.matches('y').count(), body.len());
 }
 
-/// What does not arrive is not kept for ever, however short it is: TLS takes it from hyper, and the socket does not from TLS.
+/// What does not arrive is not kept for ever, however short it is: TLS takes it from hyper, and the socket does not
+/// from TLS.
 #[tokio::test]
 async fn a_client_that_takes_nothing_is_cut_also_when_all_is_written() {
     let mut server = start(secure(Listener { body_timeout: 2 * SHORT, ..listener() })).await;

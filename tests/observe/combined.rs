@@ -1,5 +1,5 @@
-//! The combined access log against nginx's own, byte for byte: the same requests to both, the same app behind both. It needs the
-//! Debian package `nginx-light`, so this runs with `cargo test -- --ignored`.
+//! The combined access log against nginx's own, byte for byte: the same requests to both, the same app behind both. It
+//! needs the Debian package `nginx-light`, so this runs with `cargo test -- --ignored`.
 
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};

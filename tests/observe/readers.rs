@@ -56,8 +56,8 @@ fn a_closed_reader_costs_lines_and_nothing_else() {
     assert_eq!(access.dropped(), 2);
 }
 
-/// A named pipe without a reader: the start does not hang on it, lines that it cannot hold are dropped and counted, and USR1 opens
-/// what was put in its place.
+/// A named pipe without a reader: the start does not hang on it, lines that it cannot hold are dropped and counted, and
+/// USR1 opens what was put in its place.
 #[test]
 fn a_pipe_that_nobody_reads_holds_up_nobody() {
     let dir = tempfile::tempdir().unwrap();

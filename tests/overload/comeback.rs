@@ -153,7 +153,8 @@ async fn who_has_an_answer_does_not_wait() {
     panic!("the sick one was never the first");
 }
 
-/// With the thresholds as they are by default, a short restart changes no state: that the checks pass again is the news.
+/// With the thresholds as they are by default, a short restart changes no state: that the checks pass again is the
+/// news.
 #[tokio::test]
 async fn a_restart_that_evicted_nobody_is_a_comeback_too() {
     let mut app = Origin::start(Behaviour::Ok(b"back".to_vec())).await;

@@ -111,8 +111,8 @@ async fn one_at_its_limit_is_passed_over_while_another_has_a_slot() {
     assert_eq!(Raw::connect(proxy.address).await.get("/").await.status, 503);
 }
 
-/// A pool of one slow worker under many times its load: whoever is served is served in bounded time, the rest knows at once,
-/// and the app never sees more than its limit.
+/// A pool of one slow worker under many times its load: whoever is served is served in bounded time, the rest knows at
+/// once, and the app never sees more than its limit.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn under_overload_what_fits_is_served_and_the_rest_is_told_at_once() {
     let app = Origin::start(Behaviour::Slow(Duration::from_millis(20))).await;

@@ -1,4 +1,5 @@
-//! The README's picture of a 502: the text that the code makes, as a terminal, light and dark. `UPDATE=1` draws it anew.
+//! The README's picture of a 502: the text that the code makes, as a terminal, light and dark. `UPDATE=1` draws it
+//! anew.
 
 use std::fmt::Write;
 

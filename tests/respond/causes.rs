@@ -129,8 +129,8 @@ fn hints_name_only_keys_and_commands_that_exist() {
     }
 }
 
-/// Whoever reads a hint learns where: of an upstream, its address in the hint or in the command, or a sentence about `it` in
-/// its row. What a limit has ended names the limit.
+/// Whoever reads a hint learns where: of an upstream, its address in the hint or in the command, or a sentence about
+/// `it` in its row. What a limit has ended names the limit.
 #[test]
 fn a_hint_says_where_which_limit_and_what_next() {
     for &cause in Cause::ALL {

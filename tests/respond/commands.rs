@@ -1,4 +1,5 @@
-//! The command to type next, where it is none of the simple ones: gRPC checks, names with several addresses, ports of checks.
+//! The command to type next, where it is none of the simple ones: gRPC checks, names with several addresses, ports of
+//! checks.
 
 use causeway::cause::Finding;
 

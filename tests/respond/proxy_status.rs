@@ -1,5 +1,5 @@
-//! Proxy-Status (RFC 9209): the one type of each cause and its parameters, and that it is a structured field whatever names
-//! and bytes stand in it.
+//! Proxy-Status (RFC 9209): the one type of each cause and its parameters, and that it is a structured field whatever
+//! names and bytes stand in it.
 
 use super::*;
 

@@ -12,8 +12,8 @@ use super::Seen;
 use super::history::{History, Request};
 use super::model::Shown;
 
-/// Why an attempt may end, and what that shows of its upstream: nothing, where the client, our own limits or the request
-/// itself did it.
+/// Why an attempt may end, and what that shows of its upstream: nothing, where the client, our own limits or the
+/// request itself did it.
 const ENDS: &[(Cause, Option<Shown>)] = &[
     (Cause::ConnectionRefused, Some(Shown::NoConnection)),
     (Cause::ConnectTimeout, Some(Shown::NoConnection)),

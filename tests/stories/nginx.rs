@@ -1,5 +1,5 @@
-//! nginx with the same faults behind it, configured as its tutorials do: what it answers, and what its log says. It needs
-//! the Debian package `nginx-light`, so this runs with `cargo test -- --ignored`.
+//! nginx with the same faults behind it, configured as its tutorials do: what it answers, and what its log says. It
+//! needs the Debian package `nginx-light`, so this runs with `cargo test -- --ignored`.
 
 use std::process::{Child, Stdio};
 

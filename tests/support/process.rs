@@ -1,7 +1,8 @@
 //! The real binary as a child: started with a file of its own, watched by its lines, ended by its id.
 //!
 //! Waiting is for lines, never for a time; a line that does not come within [`PATIENCE`] is a failure that shows what
-//! was said instead. Everything here blocks: in an async test that also runs an upstream, use the multi-threaded flavour.
+//! was said instead. Everything here blocks: in an async test that also runs an upstream, use the multi-threaded
+//! flavour.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -59,7 +60,6 @@ impl Causeway {
     }
 
     /// The same, with these in its environment.
-    #[cfg(feature = "otlp")]
     pub fn run_with_env(env: &[(&str, &str)], config: &str) -> (Self, SocketAddr) {
         let folder = TempDir::new().unwrap();
         let file = folder.path().join("causeway.toml");

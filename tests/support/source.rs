@@ -18,7 +18,8 @@ pub fn read(path: impl AsRef<Path>) -> String {
     String::from_utf8_lossy(&fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))).into_owned()
 }
 
-/// A file that tests write: with `UPDATE` in the environment it becomes `text(what it is)`, without it must be that already.
+/// A file that tests write: with `UPDATE` in the environment it becomes `text(what it is)`, without it must be that
+/// already.
 pub fn kept(path: &str, text: impl FnOnce(&str) -> String) {
     // Several tests keep parts of one file.
     static TURN: Mutex<()> = Mutex::new(());

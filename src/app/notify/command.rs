@@ -1,7 +1,9 @@
-//! One run of `notify.command`: the event on stdin and in the environment, the end awaited, and made where it does not come.
+//! One run of `notify.command`: the event on stdin and in the environment, the end awaited, and made where it does not
+//! come.
 //!
-//! Not by `tokio::process`: that puts a lock in front of every sleep of every worker. The end of the child is an event of its pidfd
-//! all the same. Of what it says on stderr the beginning is told: a script that loops there would fill the disk with our log.
+//! Not by `tokio::process`: that puts a lock in front of every sleep of every worker. The end of the child is an event
+//! of its pidfd all the same. Of what it says on stderr the beginning is told: a script that loops there would fill the
+//! disk with our log.
 
 use std::convert::Infallible;
 use std::io;

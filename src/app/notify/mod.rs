@@ -1,9 +1,9 @@
-//! `[notify]`: each change of an upstream is handed to a command or posted to an address, so that a process manager can restart a
-//! dead app.
+//! `[notify]`: each change of an upstream is handed to a command or posted to an address, so that a process manager can
+//! restart a dead app.
 //!
-//! What is told, and in which words, is `observe`'s: the events come from its feed, and each is handed on as the object of its
-//! log line. The work is here, for it starts processes and connections, on the control thread: one at a time and in order, each for
-//! [`LIMIT`] at the most. Traffic never waits for it.
+//! What is told, and in which words, is `observe`'s: the events come from its feed, and each is handed on as the object
+//! of its log line. The work is here, for it starts processes and connections, on the control thread: one at a time and
+//! in order, each for [`LIMIT`] at the most. Traffic never waits for it.
 
 mod command;
 mod post;

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use crate::client::{Client, Order, Progress};
 use crate::config::Endpoint;
 use crate::config::address::Dial;
-use crate::config::model::{Buffers, Connections, Timeouts, Webhook};
+use crate::config::model::{Buffers, Connections, PoolTls, Timeouts, Webhook};
 use crate::observe::events::Told;
 use crate::observe::told::whole;
 use crate::pool::resolve;
@@ -28,9 +28,10 @@ pub(super) async fn post(hook: &Webhook, told: &Told, limit: Duration) -> Result
 }
 
 async fn exchange(hook: &Webhook, told: &Told, limit: Duration) -> Result<u16, String> {
-    let endpoint = Arc::new(endpoint(hook, limit).await?);
-    let request = request(hook, told).map_err(|error| error.to_string())?;
-    let timeouts = Timeouts { connect: limit, write: limit, read: limit, body: limit, ..Timeouts::default() };
+    let endpoint = Arc::new(endpoint(hook, limit).await?.with_tls(hook.tls.as_ref().map(http1)));
+    let request = request(hook, &endpoint, told).map_err(|error| error.to_string())?;
+    let timeouts =
+        Timeouts { connect: limit, tls: limit, write: limit, read: limit, body: limit, ..Timeouts::default() };
     let order = Order {
         endpoint: &endpoint,
         timeouts: &timeouts,
@@ -59,13 +60,18 @@ async fn endpoint(hook: &Webhook, limit: Duration) -> Result<Endpoint, String> {
         .await
         .map_err(|(cause, said)| format!("{cause}: {said}"))?;
     let found = found.places.iter().map(|place| place.at).collect();
-    Ok(Endpoint::new(address.to_string().into(), Dial::Addresses(found)))
+    Ok(Endpoint::new(address.to_string().into(), Dial::Addresses(found)).speaking(address.scheme))
 }
 
-fn request(hook: &Webhook, told: &Told) -> Result<Request<Full<Bytes>>, http::Error> {
+/// One request, and then the connection is closed: nothing for HTTP/2 to share.
+fn http1(tls: &Arc<PoolTls>) -> Arc<PoolTls> {
+    Arc::new(PoolTls { traffic: Arc::clone(&tls.http1), ..PoolTls::clone(tls) })
+}
+
+fn request(hook: &Webhook, endpoint: &Endpoint, told: &Told) -> Result<Request<Full<Bytes>>, http::Error> {
     let request = Request::builder().method(Method::POST).uri(hook.target.as_str());
     let request = request
-        .header(HOST, hook.address.to_string())
+        .header(HOST, endpoint.host())
         .header(USER_AGENT, HeaderValue::from_static(concat!("causeway/", env!("CARGO_PKG_VERSION"))))
         .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
         .header(CONNECTION, HeaderValue::from_static("close"));

@@ -41,7 +41,7 @@ pub(super) const LORE: &[Lore] = &[
         ],
         nginx: &["upstream prematurely closed connection while reading response header from upstream"],
         haproxy: &["SH"],
-        envoy: &["UC"],
+        envoy: &["UC", "URX"],
         cloudflare: &["520"],
         also: &[
             "Error reading from remote server",
@@ -67,9 +67,10 @@ pub(super) const LORE: &[Lore] = &[
         nginx: &[
             "recv() failed Connection reset by peer while reading response header from upstream",
             "writev() failed Connection reset by peer while sending request to upstream",
+            "writev() failed Broken pipe while sending request to upstream",
         ],
         haproxy: &["SH"],
-        envoy: &["UR", "UC"],
+        envoy: &["UR", "UC", "URX"],
         cloudflare: &["520"],
         also: &["ECONNRESET", "connection reset by peer"],
         ..NOTHING
@@ -153,6 +154,8 @@ pub(super) const LORE: &[Lore] = &[
         nginx: &[
             "upstream sent invalid header while reading response header from upstream",
             "upstream sent duplicate header line",
+            "upstream sent both Transfer-Encoding and Content-Length headers",
+            "upstream sent invalid Content-Length header",
         ],
         haproxy: &["PH", "L7RSP"],
         envoy: &["UPE"],
@@ -176,7 +179,7 @@ pub(super) const LORE: &[Lore] = &[
         haproxy: &["PH"],
         envoy: &["UPE"],
         cloudflare: &["520"],
-        also: &["HPE_HEADER_OVERFLOW", "proxy_buffer_size"],
+        also: &["HPE_HEADER_OVERFLOW", "proxy_buffer_size", "http_response_header_size"],
         ..NOTHING
     },
     Lore {
@@ -204,6 +207,7 @@ pub(super) const LORE: &[Lore] = &[
         envoy: &["UR"],
         cloudflare: &["520"],
         also: &["REFUSED_STREAM", "GOAWAY", "server sent GOAWAY and closed the connection"],
+        nginx: &["upstream rejected request with error", "upstream sent goaway with error"],
         ..NOTHING
     },
     Lore {
@@ -219,6 +223,12 @@ pub(super) const LORE: &[Lore] = &[
         envoy: &["UPE"],
         cloudflare: &["520"],
         also: &["PROTOCOL_ERROR", "ERR_HTTP2_PROTOCOL_ERROR"],
+        nginx: &[
+            "upstream rejected request with error",
+            "upstream sent goaway with error",
+            "upstream sent frame for unknown stream",
+            "upstream sent frame for closed stream",
+        ],
         ..NOTHING
     },
     Lore {
@@ -275,7 +285,7 @@ pub(super) const LORE: &[Lore] = &[
             ("Long answers on one route?", "[route.NAME.timeouts] request = \"off\""),
         ],
         haproxy: &[],
-        envoy: &["UT", "UMSDR"],
+        envoy: &["UT", "UMSDR", "DT"],
         also: &["context deadline exceeded"],
         ..NOTHING
     },

@@ -35,7 +35,7 @@ pub(super) const LORE: &[Lore] = &[
             ("Which name server is asked?", "cat /etc/resolv.conf"),
             ("Known addresses stay in use", ""),
         ],
-        nginx: &["could not be resolved Server failure"],
+        nginx: &["could not be resolved Server failure", "no resolver defined to resolve"],
         haproxy: &["SC"],
         envoy: &["DF"],
         cloudflare: &["530"],
@@ -77,7 +77,7 @@ pub(super) const LORE: &[Lore] = &[
         haproxy: &["SC", "L4CON"],
         envoy: &["UF"],
         cloudflare: &["523"],
-        also: &["EHOSTUNREACH", "ENETUNREACH"],
+        also: &["EHOSTUNREACH", "ENETUNREACH", "target_connection_error"],
         ..NOTHING
     },
     Lore {
@@ -97,13 +97,14 @@ pub(super) const LORE: &[Lore] = &[
         ],
         nginx: &["connect() failed Connection refused while connecting to upstream"],
         haproxy: &["SC", "L4CON"],
-        envoy: &["UF"],
+        envoy: &["UF", "URX"],
         cloudflare: &["521"],
         also: &[
             "AH01114 failed to make connection to backend",
             "ECONNREFUSED",
             "connect: connection refused",
             "upstream connect error or disconnect/reset before headers",
+            "target_connection_error",
         ],
         ..NOTHING
     },
@@ -120,11 +121,14 @@ pub(super) const LORE: &[Lore] = &[
             ("On its host: is the queue full?", "ss -ltn"),
             ("Find out sooner", "timeouts.connect = \"1s\""),
         ],
-        nginx: &["upstream timed out while connecting to upstream"],
+        nginx: &[
+            "upstream timed out while connecting to upstream",
+            "connect() failed Connection timed out while connecting to upstream",
+        ],
         haproxy: &["sC", "L4TOUT"],
-        envoy: &["UF", "LR"],
+        envoy: &["UF", "LR", "URX"],
         cloudflare: &["522"],
-        also: &["ETIMEDOUT", "dial tcp i/o timeout"],
+        also: &["ETIMEDOUT", "dial tcp i/o timeout", "target_connection_error"],
         ..NOTHING
     },
     Lore {
@@ -144,9 +148,9 @@ pub(super) const LORE: &[Lore] = &[
             "recv() failed Connection reset by peer while connecting",
         ],
         haproxy: &["SC", "L4CON"],
-        envoy: &["UF"],
+        envoy: &["UF", "URX"],
         cloudflare: &["522"],
-        also: &["ECONNRESET"],
+        also: &["ECONNRESET", "target_connection_error"],
         ..NOTHING
     },
     Lore {

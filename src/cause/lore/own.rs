@@ -55,7 +55,7 @@ pub(super) const LORE: &[Lore] = &[
         limits: &[],
         reasons: &["an upstream is causeway's own address", "an upstream is a proxy that sends requests back here"],
         steps: &[("Compare listen and upstreams", "causeway check"), ("Where does it lead?", "causeway probe")],
-        nginx: &["worker_connections are not enough"],
+        nginx: &["worker_connections are not enough", "rewrite or internal redirection cycle"],
         also: &["ERR_TOO_MANY_REDIRECTS", "forwarding loop"],
         ..NOTHING
     },
@@ -110,9 +110,9 @@ pub(super) const LORE: &[Lore] = &[
             ("Try evicted ones before a 502", "when_all_evicted = \"try\""),
             ("Let requests wait for a return", "wait = \"5s\""),
         ],
-        nginx: &["no live upstreams while connecting to upstream"],
+        nginx: &["no live upstreams while connecting to upstream", "upstream server temporarily disabled"],
         haproxy: &["<NOSRV>", "SC"],
-        envoy: &["UH"],
+        envoy: &["UH", "LH"],
         also: &["no healthy upstream", "no upstreams available", "no server is available to handle this request"],
         ..NOTHING
     },
@@ -148,9 +148,9 @@ pub(super) const LORE: &[Lore] = &[
             ("How long did they wait?", "look at elapsed_ms in the access log"),
             ("Is the app slow?", "causeway probe http://ADDRESS:PORT/PATH"),
         ],
-        nginx: &["client prematurely closed connection", "client closed connection"],
-        haproxy: &["CC", "CH", "CD"],
-        envoy: &["DC"],
+        nginx: &["client prematurely closed connection", "client closed connection", "client canceled stream"],
+        haproxy: &["CC", "CH", "CD", "CQ", "CR", "CT"],
+        envoy: &["DC", "DR"],
         also: &["context canceled", "ECONNABORTED"],
         ..NOTHING
     },
@@ -173,7 +173,7 @@ pub(super) const LORE: &[Lore] = &[
             ("Who is it?", "look at client in the access log"),
         ],
         nginx: &["client timed out"],
-        haproxy: &["cR", "cD"],
+        haproxy: &["cR", "cD", "cH"],
         envoy: &["SI"],
         also: &["Request Timeout"],
         ..NOTHING
@@ -189,9 +189,15 @@ pub(super) const LORE: &[Lore] = &[
             ("What was wrong with it?", "causeway explain REQUEST-ID"),
             ("See what the client sends", "curl -v http://CAUSEWAY/PATH"),
         ],
-        nginx: &["client sent invalid request", "client sent invalid header line", "client sent invalid method"],
+        nginx: &[
+            "client sent invalid request",
+            "client sent invalid header line",
+            "client sent invalid method",
+            "client sent HTTP/1.1 request without Host header",
+            "client sent plain HTTP request to HTTPS port",
+        ],
         haproxy: &["PR"],
-        envoy: &["DPE"],
+        envoy: &["DPE", "IH"],
         also: &["Bad Request", "417", "421", "497", "501"],
         ..NOTHING
     },
@@ -240,7 +246,7 @@ pub(super) const LORE: &[Lore] = &[
             ("Where would it go?", "causeway check FILE --url http://HOST/PATH"),
             ("A route for all the rest", "[route.rest] pool = \"POOL\""),
         ],
-        envoy: &["NR"],
+        envoy: &["NR", "NC"],
         also: &["Not Found", "default backend - 404", "405", "Method Not Allowed"],
         ..NOTHING
     },
@@ -261,9 +267,9 @@ pub(super) const LORE: &[Lore] = &[
             ("Is there a proxy in front?", "trusted_proxies = [\"private\"]"),
         ],
         nginx: &["access forbidden by rule"],
-        haproxy: &["PR"],
+        haproxy: &["PR", "PT"],
         envoy: &["RBAC"],
-        also: &["Forbidden", "rbac_access_denied"],
+        also: &["Forbidden", "rbac_access_denied", "destination_ip_prohibited"],
         ..NOTHING
     },
     Lore {
@@ -280,7 +286,11 @@ pub(super) const LORE: &[Lore] = &[
             ("A new password", "htpasswd -B -C 10 FILE NAME"),
             ("Is the file as it should be?", "causeway check"),
         ],
-        nginx: &["no user/password was provided for basic authentication", "password mismatch"],
+        nginx: &[
+            "no user/password was provided for basic authentication",
+            "password mismatch",
+            "was not found in htpasswd",
+        ],
         haproxy: &["PR"],
         envoy: &["UAEX"],
         also: &["Unauthorized", "WWW-Authenticate"],
@@ -305,7 +315,7 @@ pub(super) const LORE: &[Lore] = &[
         ],
         nginx: &["limiting requests"],
         haproxy: &["PR"],
-        envoy: &["RL"],
+        envoy: &["RL", "RLSE"],
         also: &["Too Many Requests", "limit_req"],
         ..NOTHING
     },
@@ -318,7 +328,7 @@ pub(super) const LORE: &[Lore] = &[
             ("Can it take more?", "[listener.main.limits] in_flight = 2000"),
         ],
         nginx: &["limiting connections"],
-        envoy: &["OM", "UO"],
+        envoy: &["OM", "UO", "DO"],
         also: &["Service Unavailable"],
         ..NOTHING
     },

@@ -1,4 +1,5 @@
-//! What the table of causes and the defaults of the config say of a cause, in sentences. Nothing here is known of itself.
+//! What the table of causes and the defaults of the config say of a cause, in sentences. Nothing here is known of
+//! itself.
 
 use crate::cause::{Cause, Fault, Phase, Retry};
 use crate::config::Config;

@@ -1,5 +1,5 @@
-//! What a word means to `explain`: a cause by its name or by the name that others have for it, a status, the id of a request.
-//! Pure: it asks nobody.
+//! What a word means to `explain`: a cause by its name or by the name that others have for it, a status, the id of a
+//! request. Pure: it asks nobody.
 
 use http::StatusCode;
 
@@ -20,8 +20,8 @@ pub(super) enum Meaning {
     Nothing(Option<Cause>),
 }
 
-/// What these words mean. The narrowest sense wins: a cause's own name, a code of others, the digits of an id, a part of a
-/// name, a sentence of others, an id of somebody's choice.
+/// What these words mean. The narrowest sense wins: a cause's own name, a code of others, the digits of an id, a part
+/// of a name, a sentence of others, an id of somebody's choice.
 pub(super) fn meaning(words: &str) -> Meaning {
     let words = words.trim();
     if words.is_empty() {
@@ -73,7 +73,8 @@ fn phrase(words: &str) -> Option<Meaning> {
     among(|cause| cause.row().status == said)
 }
 
-/// What stands in front of a status elsewhere: `error code: 502`, `Error 521: Web server is down`, `HTTP/1.1 502 Bad Gateway`.
+/// What stands in front of a status elsewhere: `error code: 502`, `Error 521: Web server is down`,
+/// `HTTP/1.1 502 Bad Gateway`.
 fn numbered(words: &str) -> Option<Meaning> {
     let words = words.to_ascii_lowercase();
     let behind = ["error code", "error", "status code", "status", "code", "http/1.1", "http/2", "http"];
@@ -98,8 +99,8 @@ fn codes(lore: &Lore) -> impl Iterator<Item = &'static str> {
     lore.haproxy.iter().chain(lore.envoy).chain(lore.cloudflare).copied()
 }
 
-/// What others write into their logs: a whole line of such a log, or a piece of the sentence. Of a line, the longest sentence
-/// in it counts.
+/// What others write into their logs: a whole line of such a log, or a piece of the sentence. Of a line, the longest
+/// sentence in it counts.
 fn said(words: &str) -> Option<Meaning> {
     let said = pieces(words);
     let sentences = |cause: Cause| cause.lore().nginx.iter().chain(cause.lore().also).map(|sentence| pieces(sentence));

@@ -1,8 +1,8 @@
-//! `causeway explain`: what a cause means and what to do, by any word that people have for it; or the whole trail of a failed
-//! request, asked of the running proxy.
+//! `causeway explain`: what a cause means and what to do, by any word that people have for it; or the whole trail of a
+//! failed request, asked of the running proxy.
 //!
-//! [`mod@meaning`] finds out what a word means, `facts` reads the table of causes and the defaults, `page` writes one cause,
-//! `list` several. What comes from the proxy is printed without anything that could speak to a terminal.
+//! [`mod@meaning`] finds out what a word means, `facts` reads the table of causes and the defaults, `page` writes one
+//! cause, `list` several. What comes from the proxy is printed without anything that could speak to a terminal.
 
 mod facts;
 mod list;

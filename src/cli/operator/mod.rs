@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde::Deserialize;
 
-use crate::config;
 use crate::config::model::Token;
 use crate::config::problem::ascii;
 use crate::config::units;
+use crate::config::{self, Address};
 
 use super::ask::{Change, Question, escaped};
 use super::run::variable;
@@ -128,8 +128,14 @@ pub fn drain(args: &DrainArgs) -> ExitCode {
 }
 
 fn done(word: Word, args: &SwitchArgs, wait: Option<Duration>) -> ExitCode {
-    let Some((pool, _)) = args.target.split_once('/') else { return unknown(word, args, "write POOL/UPSTREAM.") };
-    let done = match say(word, args) {
+    let Some((pool, upstream)) = args.target.split_once('/') else {
+        return unknown(word, args, "write POOL/UPSTREAM.");
+    };
+    let done = match (say(word, args, (pool, upstream)), as_told(upstream)) {
+        (Err(Trouble::Unknown(_)), Some(told)) => say(word, args, (pool, &told)),
+        (done, _) => done,
+    };
+    let done = match done {
         Ok(done) => done,
         Err(Trouble::Unknown(why)) => return unknown(word, args, &why),
         Err(Trouble::Failed(why)) => return super::failed(word.command(), &why),
@@ -149,8 +155,14 @@ enum Trouble {
     NoProxy(String),
 }
 
-fn say(word: Word, args: &SwitchArgs) -> Result<Done, Trouble> {
-    let (pool, upstream) = args.target.split_once('/').unwrap_or((&args.target, ""));
+/// An address as `causeway status` tells it, where somebody has written it in another way that the file takes, too:
+/// `https://app`.
+fn as_told(upstream: &str) -> Option<String> {
+    let told = Address::parse(upstream).ok()?.to_string();
+    (told != upstream).then_some(told)
+}
+
+fn say(word: Word, args: &SwitchArgs, (pool, upstream): (&str, &str)) -> Result<Done, Trouble> {
     let token = token(args.token_file.as_deref()).map_err(Trouble::Failed)?;
     let target = format!("/api/pools/{}/upstreams/{}/state", escaped(pool), escaped(upstream));
     let accept = "application/json";

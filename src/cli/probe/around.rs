@@ -1,5 +1,5 @@
-//! What the config says of the addresses around an upstream: where causeway itself listens, and who has an address already.
-//! So a look here suggests what the running proxy would suggest. It opens nothing.
+//! What the config says of the addresses around an upstream: where causeway itself listens, and who has an address
+//! already. So a look here suggests what the running proxy would suggest. It opens nothing.
 
 use std::net::SocketAddr;
 
@@ -67,8 +67,8 @@ impl Around {
         diagnose::look_around(endpoint, seen.cause, around).await.map(|found| found.finding)
     }
 
-    /// The addresses that upstreams of the config have, as far as they can be told without a name server: those with the name
-    /// of this one have its addresses.
+    /// The addresses that upstreams of the config have, as far as they can be told without a name server: those with
+    /// the name of this one have its addresses.
     fn named(&self, endpoint: &Endpoint) -> Vec<SocketAddr> {
         let own_name = endpoint.name();
         let of = |address: &Address| match (&address.host, Endpoint::literal(address)) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::Method;
 
-use crate::cause::Cause;
+use crate::cause::{Cause, Phase};
 use crate::config::units::duration_text;
 use crate::probe::{self, Kept, Quiet, Visit};
 
@@ -15,7 +15,8 @@ use super::look::Look;
 use super::report::{Report, Step, matter};
 use super::text::spoken;
 
-/// An idle connection is watched for `connections.idle` and this much more, so that an app that closes just behind it is seen.
+/// An idle connection is watched for `connections.idle` and this much more, so that an app that closes just behind it
+/// is seen.
 const MARGIN: Duration = Duration::from_secs(1);
 /// But no longer than this.
 const LONGEST: Duration = Duration::from_secs(10);
@@ -37,6 +38,15 @@ pub(super) async fn upgrade(look: &Look<'_>, report: &mut Report) {
             told.fact("status", 101).fact("upgrade", to)
         }
         Ok(status) => step(format!("does not upgrade here ({status})")).fact("status", *status),
+        // Nobody wanted one: that it cannot be had is a fact, and no failure.
+        Err(failure) if failure.cause == Cause::UpgradeFailed && failure.phase == Phase::Queue => {
+            let refused = failure.seen.as_deref().is_some_and(|seen| seen.starts_with("it takes no WebSocket"));
+            step(if refused {
+                "speaks HTTP/2, and takes no WebSocket over it".to_owned()
+            } else {
+                "speaks HTTP/2 alone: causeway asks for no upgrade over it".to_owned()
+            })
+        }
         Err(failure) => step(matter(failure, PATIENCE)).because(failure.cause),
     });
 }

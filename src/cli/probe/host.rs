@@ -24,7 +24,8 @@ pub(super) const fn is_silence(cause: Cause) -> bool {
     matches!(cause, Cause::ClosedWithoutResponse | Cause::ResetBeforeHead)
 }
 
-/// The check failed with the upstream's address as Host: does it pass with the Host of requests? What to set, if it does.
+/// The check failed with the upstream's address as Host: does it pass with the Host of requests? What to set, if it
+/// does.
 pub(super) async fn of_check(look: &Look<'_>, health: &Health, failure: &Failure) -> Option<String> {
     let Check::Http(check) = &health.check else { return None };
     let got = match failure.cause {

@@ -1,8 +1,9 @@
 //! `causeway probe`: one live look at each upstream, phase by phase, with what is wrong and what to change.
 //!
-//! It asks with the code of the running checks (`crate::probe`) under the pool's own settings, so that it finds what they
-//! find. `target` says what is asked, `look` asks, `further` asks on (`--deep`), `host` tries names,
-//! `wrong` is what they find, `around` knows the neighbours, `meaning` explains statuses; a [`Report`] is then written by `text` or `json`. It changes nothing and needs no running proxy.
+//! It asks with the code of the running checks (`crate::probe`) under the pool's own settings, so that it finds what
+//! they find. `target` says what is asked, `look` asks, `further` asks on (`--deep`), `host` tries names,
+//! `wrong` is what they find, `around` knows the neighbours, `meaning` explains statuses; a [`Report`] is then written
+//! by `text` or `json`. It changes nothing and needs no running proxy.
 
 mod around;
 mod further;
@@ -41,7 +42,8 @@ with those, too. Exit code: 0 all usable, 1 not, 2 wrong words, 78 bad config.
   causeway probe http://app:3000/orders     this request
   causeway probe --deep --json              all of the config, for a script")]
 pub struct ProbeArgs {
-    /// What to test: 3000, app:3000, http://app:3000/path, https://, h2c://, unix:/run/app.sock, or a name of the config
+    /// What to test: 3000, app:3000, http://app:3000/path, https://, h2c://, unix:/run/app.sock, or a name of the
+    /// config
     #[arg(value_name = "ADDR|URL")]
     what: Vec<String>,
     /// The config; else CAUSEWAY_CONFIG, ./causeway.toml, /etc/causeway/causeway.toml

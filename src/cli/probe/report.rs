@@ -110,7 +110,8 @@ impl Trouble {
     }
 }
 
-/// What is the matter, behind its cause: `connection_refused: nothing listens on this port`. `limit`: as in [`Trouble::of`].
+/// What is the matter, behind its cause: `connection_refused: nothing listens on this port`. `limit`: as in
+/// [`Trouble::of`].
 pub(super) fn matter(failure: &Failure, limit: &str) -> String {
     let cause = failure.cause;
     let matter = match (cause, &failure.seen) {

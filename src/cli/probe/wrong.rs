@@ -1,5 +1,5 @@
-//! What makes an upstream unusable, as the looks of `probe` find it, and the closer look that says why. It asks nothing of an
-//! upstream itself.
+//! What makes an upstream unusable, as the looks of `probe` find it, and the closer look that says why. It asks nothing
+//! of an upstream itself.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};

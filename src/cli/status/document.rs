@@ -1,4 +1,5 @@
-//! What `GET /api/status` says, as far as the table needs it. What is missing counts as nothing: another version may say less.
+//! What `GET /api/status` says, as far as the table needs it. What is missing counts as nothing: another version may
+//! say less.
 
 use serde::Deserialize;
 

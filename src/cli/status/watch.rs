@@ -1,6 +1,7 @@
 //! `causeway status --watch`: the table, drawn again in place every second until somebody ends it.
 //!
-//! It writes over its own lines and nobody else's, so what stood on the terminal before stays, and what it said last is left there.
+//! It writes over its own lines and nobody else's, so what stood on the terminal before stays, and what it said last is
+//! left there.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -105,7 +106,8 @@ fn one_line(document: &str) -> String {
     out + "\n"
 }
 
-/// No line so long that the terminal breaks it, and not so many that the first one leaves it: else they could not be found again.
+/// No line so long that the terminal breaks it, and not so many that the first one leaves it: else they could not be
+/// found again.
 fn fitted(text: &str, columns: usize, rows: usize) -> String {
     let most = rows.saturating_sub(1).max(2);
     let count = text.lines().count();

@@ -155,7 +155,13 @@ where
                         let over = self.read_on(cx);
                         return Poll::Ready(Err(self.too_large(order, TooLarge::Bytes, over)));
                     }
-                    Ok(None) => {}
+                    Ok(None) => {
+                        if let Some(progress) = &self.facts.progress
+                            && protocol::begins_http1(&self.input)
+                        {
+                            progress.set_head_bytes(before);
+                        }
+                    }
                     Err(refused) => return Poll::Ready(Err(self.refused(order, refused, cx))),
                 }
             }

@@ -190,7 +190,8 @@ const WORDS: &[Word] = &[
     (&["set_real_ip_from"], "", "", "trusted_proxies"),
 ];
 
-/// What to write for a key of another proxy in a table of this kind. `home`: where a table of ours is, as `to [pool.app]`.
+/// What to write for a key of another proxy in a table of this kind. `home`: where a table of ours is, as
+/// `to [pool.app]`.
 pub(super) fn key(kind: &str, key: &str, home: &dyn Fn(&str) -> String) -> Option<String> {
     let key = key.to_ascii_lowercase().replace('-', "_");
     // What a route says of its clocks is what a pool says.
@@ -227,8 +228,8 @@ fn several(text: &str) -> Option<Wrong> {
     addresses.then(|| Wrong::new(format!("\"{text}\" is more than one address"), format!("write {}", each.join(", "))))
 }
 
-/// An upstream's text that says more than its address, as `127.0.0.1:3000 weight=3 backup` does in nginx; `None` where the
-/// address is what is wrong. `pool`: `pool.app`.
+/// An upstream's text that says more than its address, as `127.0.0.1:3000 weight=3 backup` does in nginx; `None` where
+/// the address is what is wrong. `pool`: `pool.app`.
 pub(super) fn entry(text: &str, place: &Place, pool: &str) -> Option<Wrong> {
     if let Some(several) = several(text) {
         return Some(several);

@@ -1,5 +1,5 @@
-//! `route.NAME.basic_auth`: reads an htpasswd file once, and says what is wrong with it, by its lines. Names and hashes stand in no
-//! message.
+//! `route.NAME.basic_auth`: reads an htpasswd file once, and says what is wrong with it, by its lines. Names and hashes
+//! stand in no message.
 
 use std::collections::HashSet;
 use std::ops::Range;

@@ -8,8 +8,8 @@ use super::super::model::{Retry, Timeouts};
 use super::super::read::Section;
 use super::super::units::duration_text;
 
-/// Looks at the tables `timeouts` and `retry` of a pool or a route, and at what holds with them. Only what is said in these
-/// tables gets a word: a route that is stricter than its pool is no mistake.
+/// Looks at the tables `timeouts` and `retry` of a pool or a route, and at what holds with them. Only what is said in
+/// these tables gets a word: a route that is stricter than its pool is no mistake.
 pub(super) fn look(t: &Section<'_>, r: &Section<'_>, timeouts: &Timeouts, retry: &Retry) {
     let beaten = within_the_request(t, timeouts);
     let never = never(retry);

@@ -1,5 +1,5 @@
-//! What a route asks for besides: `compress`, `rate_limit`, `allow`, `deny`, `basic_auth` and the rules for fields. All that could
-//! go wrong with a request is a problem here; only what a placeholder brings is left to be looked at.
+//! What a route asks for besides: `compress`, `rate_limit`, `allow`, `deny`, `basic_auth` and the rules for fields. All
+//! that could go wrong with a request is a problem here; only what a placeholder brings is left to be looked at.
 
 use std::time::Duration;
 

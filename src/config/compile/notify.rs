@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use http::uri::PathAndQuery;
 
-use super::super::address::Address;
+use super::super::address::{Address, Scheme};
 use super::super::model::{Notify, Webhook};
 use super::super::problem::Wrong;
 use super::super::read::Section;
+use super::pool_tls;
 
 /// Reads the table.
 pub(super) fn notify(root: &Section<'_>, name_servers: &Arc<[SocketAddr]>) -> Notify {
@@ -50,30 +51,28 @@ fn command(section: &Section<'_>) -> Vec<String> {
 
 fn url(section: &Section<'_>, name_servers: &Arc<[SocketAddr]>) -> Option<Webhook> {
     let (text, place) = section.text("url", "http://127.0.0.1:9000/hook", "").filter(|(text, _)| !text.is_empty())?;
-    let hook = section.cx.take(place, webhook(text))?;
-    Some(Webhook { name_servers: Arc::clone(name_servers), ..hook })
+    let (address, target) = section.cx.take(place, webhook(text))?;
+    let tls = match address.scheme {
+        Scheme::Https => Some(section.cx.take(place, pool_tls::usual(section.cx.cert_file.as_deref()))?),
+        Scheme::Http | Scheme::H2c => None,
+    };
+    Some(Webhook { address, tls, target, name_servers: Arc::clone(name_servers) })
 }
 
-fn webhook(text: &str) -> Result<Webhook, Wrong> {
+fn webhook(text: &str) -> Result<(Address, PathAndQuery), Wrong> {
     let Some((scheme, rest)) = text.split_once("://") else {
         return Err(Wrong::new("`url` has no scheme", format!("write \"http://{text}\"")));
     };
-    match scheme.to_ascii_lowercase().as_str() {
-        "http" => {}
-        "https" => {
-            let message = "this version does not post to https:// yet";
-            return Err(Wrong::new(message, "curl does: command = [\"curl\", \"--json\", \"@-\", \"https://...\"]"));
-        }
-        other => {
-            let message = format!("there is no posting to {other}://");
-            return Err(Wrong::new(message, "write one like \"http://127.0.0.1:9000/hook\""));
-        }
+    let scheme = scheme.to_ascii_lowercase();
+    if !matches!(&*scheme, "http" | "https") {
+        let message = format!("there is no posting to {scheme}://");
+        return Err(Wrong::new(message, "write one like \"https://hooks.example/a\""));
     }
     let (authority, target) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     if authority.contains('@') {
         return Err(Wrong::new("`url` holds no user", "curl takes one: command = [\"curl\", ...]"));
     }
-    let address = Address::parse(&format!("http://{authority}"))?;
+    let address = Address::parse(&format!("{scheme}://{authority}"))?;
     let fine = |target: &str| target.bytes().all(|byte| byte.is_ascii_graphic()) && !target.contains('#');
     let target = match target {
         "" => "/".to_owned(),
@@ -82,7 +81,7 @@ fn webhook(text: &str) -> Result<Webhook, Wrong> {
     };
     let parsed = PathAndQuery::try_from(target.as_str()).ok().filter(|_| fine(&target));
     let wrong = || Wrong::new("`url` has signs that no address may have", "write them as %20 and such");
-    Ok(Webhook { address, target: parsed.ok_or_else(wrong)?, name_servers: Arc::default() })
+    Ok((address, parsed.ok_or_else(wrong)?))
 }
 
 #[cfg(test)]
@@ -91,14 +90,15 @@ mod tests {
 
     #[test]
     fn a_url_is_an_address_and_what_stands_behind_it() {
-        let read = |text| webhook(text).map(|hook| (hook.address.to_string(), hook.target.to_string()));
+        let read = |text| webhook(text).map(|(address, target)| (address.to_string(), target.to_string()));
         let is = |address: &str, target: &str| Ok((address.to_owned(), target.to_owned()));
         assert_eq!(read("http://hooks"), is("hooks:80", "/"));
         assert_eq!(read("HTTP://[::1]:9000/a/b?c=d"), is("[::1]:9000", "/a/b?c=d"));
         assert_eq!(read("http://localhost:9000?x"), is("localhost:9000", "/?x"));
+        assert_eq!(read("https://hooks.example/T/B?x"), is("https://hooks.example:443", "/T/B?x"));
+        assert_eq!(read("HTTPS://[::1]:9000"), is("https://[::1]:9000", "/"));
         for (text, said) in [
             ("127.0.0.1:9000/hook", "has no scheme"),
-            ("https://hooks/a", "does not post to https://"),
             ("ftp://hooks/a", "no posting to ftp://"),
             ("http://me:secret@hooks/a", "holds no user"),
             ("http://hooks/a b", "signs that no address"),

@@ -1,5 +1,5 @@
-//! `errors.page`: reads the file and cuts it at its placeholders. What could not be filled in safely is a problem here, so
-//! that nothing but escaping is left to do with a request. What is safe where is [`markup`]'s.
+//! `errors.page`: reads the file and cuts it at its placeholders. What could not be filled in safely is a problem here,
+//! so that nothing but escaping is left to do with a request. What is safe where is [`markup`]'s.
 
 mod markup;
 

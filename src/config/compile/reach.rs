@@ -1,9 +1,9 @@
 //! Which requests a route gets, beside the others: routes that no request can reach, and redirects that lead back to
 //! where they came from.
 //!
-//! The order is `route::Table`'s, said in the terms of the config: an exact host beats `*.` beats none, then the longest
-//! path, then `methods` set before unset. So a route is out of reach only where another one is its equal: every other
-//! one leaves it a host, a path or a method (tests/config/reach.rs asks the table itself).
+//! The order is `route::Table`'s, said in the terms of the config: an exact host beats `*.` beats none, then the
+//! longest path, then `methods` set before unset. So a route is out of reach only where another one is its equal: every
+//! other one leaves it a host, a path or a method (tests/config/reach.rs asks the table itself).
 
 use http::Method;
 
@@ -24,7 +24,8 @@ pub(super) struct Said {
     pub sound: bool,
 }
 
-/// Looks at all routes beside one another, behind listeners at these ports. What could not be read is no reason to call two of them equal.
+/// Looks at all routes beside one another, behind listeners at these ports. What could not be read is no reason to call
+/// two of them equal.
 pub(super) fn look(cx: &Context, routes: &[Said], ports: &[u16]) {
     let all: Vec<&Route> = routes.iter().map(|said| &said.route).collect();
     for (index, said) in routes.iter().enumerate().filter(|(_, said)| said.sound) {

@@ -1,7 +1,7 @@
 //! Redirects that lead back to the route they came from: a circle that only the browser ends.
 //!
-//! Said only where it is sure: no other route could come before, for any request. Where a name of the redirect's leads is
-//! not for this file to know; one that the route itself has is taken to lead here.
+//! Said only where it is sure: no other route could come before, for any request. Where a name of the redirect's leads
+//! is not for this file to know; one that the route itself has is taken to lead here.
 
 use super::super::model::{HostPattern, Piece, Redirect, Route};
 
@@ -57,7 +57,8 @@ struct Target {
     pieces: Vec<Piece>,
 }
 
-/// `None`: to another place, or to one that cannot be told before a request. What `https://` leads to is not this listener.
+/// `None`: to another place, or to one that cannot be told before a request. What `https://` leads to is not this
+/// listener.
 fn parted(pieces: &[Piece]) -> Option<Target> {
     let here = |pieces: &[Piece]| Target { start: String::new(), host: None, pieces: pieces.to_vec() };
     let (text, rest) = match pieces {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::uri::PathAndQuery;
 
 use super::super::address::Address;
+use super::PoolTls;
 
 /// `[notify]`. Nobody is told where both are absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub struct Notify {
 pub struct Webhook {
     /// Who takes it.
     pub address: Address,
+    /// Whom to believe there: the usual roots. Of `https://` alone.
+    pub tls: Option<Arc<PoolTls>>,
     /// What stands behind its address. It may hold a secret: it is never logged.
     pub target: PathAndQuery,
     /// As of a pool.

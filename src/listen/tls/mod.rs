@@ -1,7 +1,7 @@
 //! TLS of a listener: what a handshake needs, shared by all workers, and exchanged whole when a file has changed.
 //!
-//! [`handshake`] makes a secure stream of a connection; [`watch`] looks after the files; `names` chooses the certificate.
-//! A connection keeps what it began with.
+//! [`handshake`] makes a secure stream of a connection; [`watch`] looks after the files; `names` chooses the
+//! certificate. A connection keeps what it began with.
 
 pub(super) mod handshake;
 mod names;
@@ -61,7 +61,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// How the connection goes on. Who says nothing of protocols speaks HTTP/1.1 (RFC 9113 §3.2), where the listener does.
+    /// How the connection goes on. Who says nothing of protocols speaks HTTP/1.1 (RFC 9113 §3.2), where the listener
+    /// does.
     pub(super) fn spoken(&self, listener: &Listener) -> Spoken {
         match self.h2 {
             true => Spoken::H2,
@@ -70,8 +71,9 @@ impl Session {
         }
     }
 
-    /// May a request for this host be answered on this connection? Where clients must show certificates, only if its host has the
-    /// certificate that the client was shown: else one site's clients would get into another by the side door (CONTRACT §3: 421).
+    /// May a request for this host be answered on this connection? Where clients must show certificates, only if its
+    /// host has the certificate that the client was shown: else one site's clients would get into another by the side
+    /// door (CONTRACT §3: 421).
     #[must_use]
     pub fn may_ask_for(&self, host: &str) -> bool {
         self.bound.as_ref().is_none_or(|(names, shown)| names.find(Some(host)) == *shown)
@@ -125,8 +127,8 @@ impl Secure {
     }
 }
 
-/// The names of these files, without their folders; one that stood there before has its place in the list too, so that no two
-/// are the same: `fullchain.pem`, `fullchain.pem (2)`.
+/// The names of these files, without their folders; one that stood there before has its place in the list too, so that
+/// no two are the same: `fullchain.pem`, `fullchain.pem (2)`.
 fn labels<'a>(files: impl Iterator<Item = &'a Path>) -> Vec<String> {
     let mut all: Vec<String> = Vec::new();
     for (index, file) in files.enumerate() {

@@ -1,5 +1,5 @@
-//! Which certificate is for a host: the one with its exact name, else the one with `*.` in place of its first label, else
-//! the first. Pure.
+//! Which certificate is for a host: the one with its exact name, else the one with `*.` in place of its first label,
+//! else the first. Pure.
 
 use std::collections::HashMap;
 

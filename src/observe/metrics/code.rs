@@ -4,8 +4,8 @@ use http::Method;
 
 use super::shard::Counter;
 
-/// The codes that have a series of their own: those that are registered (RFC 9110 §16.2.1), and the few that servers are known to
-/// make up.
+/// The codes that have a series of their own: those that are registered (RFC 9110 §16.2.1), and the few that servers
+/// are known to make up.
 pub const CODES: [u16; 76] = [
     100, 101, 102, 103, 200, 201, 202, 203, 204, 205, 206, 207, 208, 226, 300, 301, 302, 303, 304, 305, 307, 308, 400,
     401, 402, 403, 404, 405, 406, 407, 408, 409, 410, 411, 412, 413, 414, 415, 416, 417, 418, 421, 422, 423, 424, 425,

@@ -1,7 +1,8 @@
-//! What the counters said at some moments of the last five minutes: enough for "a second" and for "the last five minutes".
+//! What the counters said at some moments of the last five minutes: enough for "a second" and for "the last five
+//! minutes".
 //!
-//! Pure: whoever has the counters reads them, and says when. It counts nothing itself, and it is bounded: a reading every
-//! [`EVERY`], those of single upstreams for a short while only.
+//! Pure: whoever has the counters reads them, and says when. It counts nothing itself, and it is bounded: a reading
+//! every [`EVERY`], those of single upstreams for a short while only.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;

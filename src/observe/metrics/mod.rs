@@ -11,8 +11,8 @@
 //!  text      Prometheus text, OpenMetrics
 //! ```
 //!
-//! Labels are names of the config, cause tokens, codes and known methods: never a path, a host or a message. Nothing here
-//! waits, and what a request counts takes no lock unless it failed.
+//! Labels are names of the config, cause tokens, codes and known methods: never a path, a host or a message. Nothing
+//! here waits, and what a request counts takes no lock unless it failed.
 
 pub mod code;
 pub mod duration;

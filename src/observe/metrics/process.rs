@@ -1,4 +1,5 @@
-//! What this process uses, as the standard `process_*` metrics have it. Read from /proc when asked; what cannot be read is left out.
+//! What this process uses, as the standard `process_*` metrics have it. Read from /proc when asked; what cannot be read
+//! is left out.
 
 use std::fs;
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -12,8 +12,8 @@ thread_local! {
     static WORKER: Cell<usize> = const { Cell::new(0) };
 }
 
-/// This thread counts in that worker's cells from here on. A thread that never says so counts in the first one's; several may
-/// share a cell, which is slower and no less right.
+/// This thread counts in that worker's cells from here on. A thread that never says so counts in the first one's;
+/// several may share a cell, which is slower and no less right.
 pub fn enter(worker: usize) {
     WORKER.set(worker);
 }

@@ -1,5 +1,5 @@
-//! The place of a request in its trace: from the `traceparent` that came, or made here (W3C Trace Context). Pure but for its
-//! random numbers, which are ids and no secrets.
+//! The place of a request in its trace: from the `traceparent` that came, or made here (W3C Trace Context). Pure but
+//! for its random numbers, which are ids and no secrets.
 
 use std::time::Instant;
 
@@ -8,7 +8,8 @@ use http::{HeaderMap, HeaderValue};
 
 use super::settings::Sampler;
 
-/// A tracestate beyond this many bytes may be cut by anybody (W3C Trace Context §3.3.1.5); here it stays out of the span.
+/// A tracestate beyond this many bytes may be cut by anybody (W3C Trace Context §3.3.1.5); here it stays out of the
+/// span.
 const STATE_MOST: usize = 512;
 
 const SAMPLED: u8 = 1;
@@ -97,7 +98,8 @@ impl Context {
     }
 }
 
-/// `00-TRACE-PARENT-FLAGS` (W3C Trace Context §3.2): trace id, parent id, flags. A later version may say more behind it.
+/// `00-TRACE-PARENT-FLAGS` (W3C Trace Context §3.2): trace id, parent id, flags. A later version may say more behind
+/// it.
 fn parse(line: &[u8]) -> Option<(u128, u64, u8)> {
     let line = std::str::from_utf8(line).ok()?;
     let mut parts = line.split('-');

@@ -1,5 +1,6 @@
-//! Traces: a span for each request and one for each attempt, sent to a collector over OTLP (CONTRACT §8). Only in a build with the
-//! feature `otlp`, and only where `OTEL_EXPORTER_OTLP_ENDPOINT` names a collector; else nothing in here costs anything.
+//! Traces: a span for each request and one for each attempt, sent to a collector over OTLP (CONTRACT §8). Only in a
+//! build with the feature `otlp`, and only where `OTEL_EXPORTER_OTLP_ENDPOINT` names a collector; else nothing in here
+//! costs anything.
 //!
 //! ```text
 //!  settings  what the OTEL_* variables say

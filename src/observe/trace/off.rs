@@ -1,4 +1,5 @@
-//! What tracing is in a build without it: the same words, of types that have no value, so that all of it compiles to nothing.
+//! What tracing is in a build without it: the same words, of types that have no value, so that all of it compiles to
+//! nothing.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
-//! One POST over plain HTTP/1.1, on the thread of whoever calls: for a collector next door, which gets a batch every few seconds.
-//! A connection for each; every wait has a limit, and so has the answer. Never called by traffic.
+//! One POST over plain HTTP/1.1, on the thread of whoever calls: for a collector next door, which gets a batch every
+//! few seconds. A connection for each; every wait has a limit, and so has the answer. Never called by traffic.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};

@@ -1,7 +1,7 @@
 //! Spans on their way to a collector: a bounded queue, and a thread that posts what is in it (OTLP/HTTP, protobuf).
 //!
-//! A worker that hands over spans holds a lock for the time of a push; the thread takes them all in one swap. What does not fit,
-//! and what the collector does not take, is counted and told.
+//! A worker that hands over spans holds a lock for the time of a push; the thread takes them all in one swap. What does
+//! not fit, and what the collector does not take, is counted and told.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -72,7 +72,8 @@ impl Traces {
         Self(None)
     }
 
-    /// As the environment says. Where that cannot be followed there are no traces, and an event says why: traffic goes on.
+    /// As the environment says. Where that cannot be followed there are no traces, and an event says why: traffic goes
+    /// on.
     #[must_use]
     pub fn from_env(service: &str) -> Self {
         let settings = match Settings::of(|name| std::env::var(name).ok(), service) {
@@ -134,8 +135,8 @@ impl Traces {
         }
     }
 
-    /// Waits until all that was handed over so far has been posted, at most this long. What is not is told as lost: this is the end
-    /// of the process.
+    /// Waits until all that was handed over so far has been posted, at most this long. What is not is told as lost:
+    /// this is the end of the process.
     pub fn flush(&self, at_most: Duration) {
         let Some(handle) = &self.0 else { return };
         let mut queue = handle.shared.lock();

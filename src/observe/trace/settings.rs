@@ -1,4 +1,5 @@
-//! What the `OTEL_*` variables say (the OpenTelemetry specification's names and meanings). Pure: the environment is an argument.
+//! What the `OTEL_*` variables say (the OpenTelemetry specification's names and meanings). Pure: the environment is an
+//! argument.
 
 use std::time::Duration;
 
@@ -38,7 +39,8 @@ pub(super) enum Sampler {
 }
 
 impl Sampler {
-    /// `caller`: what the flag of the traceparent says. A share is chosen by the trace id, so that all who see it agree.
+    /// `caller`: what the flag of the traceparent says. A share is chosen by the trace id, so that all who see it
+    /// agree.
     pub(super) fn samples(self, trace: u128, caller: Option<bool>) -> bool {
         match (self, caller) {
             (Self::Parent(_), Some(sampled)) => sampled,
@@ -65,7 +67,8 @@ impl Settings {
             return Ok(None);
         }
         let Some((name, url)) = either("ENDPOINT") else { return Ok(None) };
-        // The one for traces is taken as it is, the one for all signals gets their path (OTLP exporter, "Endpoint URLs").
+        // The one for traces is taken as it is, the one for all signals gets their path (OTLP exporter, "Endpoint
+        // URLs").
         let path = if name.contains("TRACES") { "" } else { "/v1/traces" };
         if let Some((name, protocol)) = either("PROTOCOL")
             && protocol != "http/protobuf"

@@ -1,6 +1,6 @@
-//! A finished record as spans: one for the request, and under it one for each attempt, in the words of OpenTelemetry's semantic
-//! conventions for HTTP; what those have no word for is `causeway.…`. No query, no field but User-Agent, no body: what may be
-//! secret stays here.
+//! A finished record as spans: one for the request, and under it one for each attempt, in the words of OpenTelemetry's
+//! semantic conventions for HTTP; what those have no word for is `causeway.…`. No query, no field but User-Agent, no
+//! body: what may be secret stays here.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 

@@ -1,5 +1,5 @@
-//! `ewma`: two at random by weight, the one that is likely to be done sooner: its peak latency, which decays, for each attempt
-//! that it has to do.
+//! `ewma`: two at random by weight, the one that is likely to be done sooner: its peak latency, which decays, for each
+//! attempt that it has to do.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -43,9 +43,11 @@ pub(super) fn choose(weights: &Weights, rng: &mut Rng, of: &impl Candidates) -> 
     })
 }
 
-/// How long an upstream's answers take, for all workers: up at once with a slow one, down slowly with fast ones and with time.
+/// How long an upstream's answers take, for all workers: up at once with a slow one, down slowly with fast ones and
+/// with time.
 ///
-/// One word: 32 bits of latency (`f32`, microseconds), 32 bits of moment (ms from `origin`, which come round after 49 days).
+/// One word: 32 bits of latency (`f32`, microseconds), 32 bits of moment (ms from `origin`, which come round after 49
+/// days).
 #[derive(Debug)]
 pub struct Latency {
     origin: Instant,
@@ -77,8 +79,8 @@ impl Latency {
         self.observe(took.max(FAILED), now);
     }
 
-    /// In microseconds, as of now. Nobody knows of one that never answered: it is the best choice until it is tried, and then no
-    /// more than usual until it answers.
+    /// In microseconds, as of now. Nobody knows of one that never answered: it is the best choice until it is tried,
+    /// and then no more than usual until it answers.
     fn cost(&self, in_flight: usize, now: Instant) -> f32 {
         match self.word.load(Ordering::Relaxed) {
             0 if in_flight == 0 => 0.0,

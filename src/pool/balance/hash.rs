@@ -1,5 +1,5 @@
-//! `hash:…`: the same upstream for the same key, by weighted rendezvous: each has its own place for each key, and the best one
-//! of those that may be chosen gets it. Who comes or goes moves its own keys alone, each to or from another.
+//! `hash:…`: the same upstream for the same key, by weighted rendezvous: each has its own place for each key, and the
+//! best one of those that may be chosen gets it. Who comes or goes moves its own keys alone, each to or from another.
 
 use super::Candidates;
 use super::race;

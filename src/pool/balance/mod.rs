@@ -9,8 +9,9 @@
 //!  ramp          slow start: a part of the weight               weights  one of many by weight, at once
 //! ```
 //!
-//! A weight says how often an upstream is drawn, and how much load is much for it. So the shares of idle upstreams are those
-//! of their weights, and those of busy ones are, too. Nothing here waits, locks, reads a clock or knows what a rank means.
+//! A weight says how often an upstream is drawn, and how much load is much for it. So the shares of idle upstreams are
+//! those of their weights, and those of busy ones are, too. Nothing here waits, locks, reads a clock or knows what a
+//! rank means.
 
 mod ewma;
 mod hash;
@@ -87,7 +88,8 @@ pub struct Balancer {
 }
 
 impl Balancer {
-    /// For these members. From the `previous` one of the pool it takes whose turn it is, which is the same for all workers.
+    /// For these members. From the `previous` one of the pool it takes whose turn it is, which is the same for all
+    /// workers.
     #[must_use]
     pub fn new(rule: &Balance, members: &[Member], previous: Option<&Self>) -> Self {
         let weights = Weights::new(members.iter().map(|member| member.weight).collect());

@@ -23,9 +23,9 @@ pub(super) fn by_weight(weights: &Weights, rng: &mut Rng, of: &impl Candidates) 
     })
 }
 
-/// The index below `members` of the choice, with its rank, where all weigh the same. `rank`: 0 is best, higher only when nobody
-/// is lower, `None` never. It is asked once for each member in a scan, so that a member whose rank changes meanwhile is never
-/// missed.
+/// The index below `members` of the choice, with its rank, where all weigh the same. `rank`: 0 is best, higher only
+/// when nobody is lower, `None` never. It is asked once for each member in a scan, so that a member whose rank changes
+/// meanwhile is never missed.
 pub fn choose(
     members: usize,
     rng: &mut Rng,
@@ -41,8 +41,9 @@ pub fn choose(
     }
 }
 
-/// Of two, with what they have to do and how much they weigh: the other one takes over where it is then no busier than the one
-/// is now. So among idle ones the weights of the draw decide, among equals who has less to do, else who has less for its weight.
+/// Of two, with what they have to do and how much they weigh: the other one takes over where it is then no busier than
+/// the one is now. So among idle ones the weights of the draw decide, among equals who has less to do, else who has
+/// less for its weight.
 #[inline]
 pub(super) fn takes_over(other: usize, its_weight: u32, one: usize, weight: u32) -> bool {
     times(other.saturating_add(1), weight) <= times(one, its_weight)

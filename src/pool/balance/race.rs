@@ -1,8 +1,9 @@
-//! One of many by weight, in one pass and without keeping anything: each runs for a random time that is the shorter the more it
-//! weighs, and the first to arrive is chosen as often as its weight is of all.
+//! One of many by weight, in one pass and without keeping anything: each runs for a random time that is the shorter the
+//! more it weighs, and the first to arrive is chosen as often as its weight is of all.
 //!
-//! The time is exponentially distributed with the weight as its rate. With random bits this is a weighted draw of one or two;
-//! with bits made of a key and a name it is weighted rendezvous hashing: whoever leaves changes nobody else's time.
+//! The time is exponentially distributed with the weight as its rate. With random bits this is a weighted draw of one
+//! or two; with bits made of a key and a name it is weighted rendezvous hashing: whoever leaves changes nobody else's
+//! time.
 
 use super::Candidates;
 use super::weights::Weights;
@@ -15,8 +16,8 @@ pub(super) struct Podium {
     pub(super) second: Option<usize>,
 }
 
-/// Runs the race among the best rank; `None` if nobody has any. `bits`: 64 random ones for each member. Each is asked once for
-/// its rank, so that one whose rank changes meanwhile is never missed.
+/// Runs the race among the best rank; `None` if nobody has any. `bits`: 64 random ones for each member. Each is asked
+/// once for its rank, so that one whose rank changes meanwhile is never missed.
 pub(super) fn run(weights: &Weights, of: &impl Candidates, mut bits: impl FnMut(usize) -> u64) -> Option<Podium> {
     let (mut best, mut first, mut second) = (u8::MAX, (f64::INFINITY, None), (f64::INFINITY, None));
     for index in 0..weights.len() {

@@ -1,5 +1,5 @@
-//! Slow start: how much of an upstream's weight holds while it is fresh from a recovery. The factor grows with time, from a
-//! tenth to the whole. Since when, is told.
+//! Slow start: how much of an upstream's weight holds while it is fresh from a recovery. The factor grows with time,
+//! from a tenth to the whole. Since when, is told.
 
 use std::time::Duration;
 

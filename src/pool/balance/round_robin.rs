@@ -15,7 +15,8 @@ const TURNS: usize = 16;
 /// A round is no longer: 1,000 members of the most diverse weights fit, and take half a megabyte.
 const LONGEST: usize = 1 << 17;
 
-/// A round, made beforehand, and whose turn it is: the same counters for all workers, and for the lists that come after.
+/// A round, made beforehand, and whose turn it is: the same counters for all workers, and for the lists that come
+/// after.
 #[derive(Debug, Default)]
 pub(super) struct Turns {
     members: usize,
@@ -62,8 +63,9 @@ impl Turns {
     }
 }
 
-/// Members of the same weight take turns among themselves; what they weigh together takes its turn among the other weights,
-/// which are a hundred at most: each gains what it weighs at every turn, the highest one has it and pays for all.
+/// Members of the same weight take turns among themselves; what they weigh together takes its turn among the other
+/// weights, which are a hundred at most: each gains what it weighs at every turn, the highest one has it and pays for
+/// all.
 #[allow(clippy::cast_possible_truncation)] // members that have an index
 fn round(weights: &[u8]) -> Box<[u32]> {
     let weights = brought_down(weights);

@@ -1,7 +1,7 @@
 //! A hash that is the same in every process and every version: FNV-1a, 64 bits, with the finaliser of SplitMix64.
 //!
-//! FNV-1a is fixed for ever and good for short texts, but its upper bits lag behind; the finaliser spreads every bit over all
-//! of them. It is no secret: who knows it can send many keys to one upstream. Nothing here guards anything.
+//! FNV-1a is fixed for ever and good for short texts, but its upper bits lag behind; the finaliser spreads every bit
+//! over all of them. It is no secret: who knows it can send many keys to one upstream. Nothing here guards anything.
 
 /// A hash in the making.
 #[derive(Clone, Copy, Debug)]

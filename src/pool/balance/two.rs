@@ -1,5 +1,5 @@
-//! Two random members of the best rank, and the better one of them: that spreads load nearly as well as asking everybody, and
-//! it neither herds all workers onto one upstream nor scans a large pool.
+//! Two random members of the best rank, and the better one of them: that spreads load nearly as well as asking
+//! everybody, and it neither herds all workers onto one upstream nor scans a large pool.
 
 use fastrand::Rng;
 
@@ -142,8 +142,8 @@ fn unequals(weights: &Weights, rng: &mut Rng, of: &impl Candidates) -> Option<Po
     Some(Podium { rank: 0, first, second })
 }
 
-/// One of rank 0 by weight and share, if it is found at once. A draw that is refused counts for nothing: who then draws with all
-/// counted gives everybody what is theirs.
+/// One of rank 0 by weight and share, if it is found at once. A draw that is refused counts for nothing: who then draws
+/// with all counted gives everybody what is theirs.
 pub(super) fn one(weights: &Weights, rng: &mut Rng, of: &impl Candidates) -> Option<usize> {
     draw(None, weights, rng, of).filter(|&index| of.share(index).joins(rng))
 }

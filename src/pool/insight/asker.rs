@@ -20,8 +20,8 @@ pub enum Asker {
 }
 
 impl Asker {
-    /// Who asks when such a check of this upstream fails. Nobody, where it asks another port than requests go to: what is
-    /// the matter there says nothing about requests, and the other way round.
+    /// Who asks when such a check of this upstream fails. Nobody, where it asks another port than requests go to: what
+    /// is the matter there says nothing about requests, and the other way round.
     #[must_use]
     pub fn of_checks(health: &Health, endpoint: &Endpoint) -> Option<Self> {
         let there = |port| match &endpoint.dial {
@@ -34,8 +34,8 @@ impl Asker {
         })
     }
 
-    /// Whether what is found for one of them about this failure is as true for the other: until there is a connection, and
-    /// about the protocol of a port, all ask alike.
+    /// Whether what is found for one of them about this failure is as true for the other: until there is a connection,
+    /// and about the protocol of a port, all ask alike.
     pub(super) fn stands_for(self, other: Self, cause: Cause) -> bool {
         let alike = matches!(cause.row().phase, Phase::Resolve | Phase::Connect | Phase::Tls)
             || matches!(cause, Cause::SpeaksTls | Cause::SpeaksH2 | Cause::NotHttp);

@@ -43,8 +43,8 @@ pub(super) async fn drops(addresses: &[SocketAddr], host: &str) -> bool {
     knock(addresses.to_vec(), Say::Get(host), AT_ONCE, AT_ONCE).await == Heard::Dropped
 }
 
-/// What the upstream says now: to `GET /`, to a TLS and an HTTP/2 client, and unasked. An HTTP answer is enough of one that shall
-/// speak HTTP/1.1, unless it may be that of a port of TLS.
+/// What the upstream says now: to `GET /`, to a TLS and an HTTP/2 client, and unasked. An HTTP answer is enough of one
+/// that shall speak HTTP/1.1, unless it may be that of a port of TLS.
 pub(super) async fn questions(addresses: &[SocketAddr], Endpoint { authority, scheme, .. }: &Endpoint) -> Answers {
     let say = |say, limit| knock(addresses.to_vec(), say, limit, limit);
     let mut get = std::pin::pin!(say(Say::Get(authority), ANSWER));
@@ -125,8 +125,8 @@ pub(super) async fn neighbours(
     Round::begin(doors).likeliest().await
 }
 
-/// Whether the config has that for an upstream already. On this machine it may have it under another of its addresses; at the
-/// other `family` the same port is the upstream's own.
+/// Whether the config has that for an upstream already. On this machine it may have it under another of its addresses;
+/// at the other `family` the same port is the upstream's own.
 fn is_named(at: SocketAddr, family: bool, named: &[SocketAddr]) -> bool {
     let alike = |ip: IpAddr| ip == at.ip() || !family && here::is_here(ip) && here::is_here(at.ip());
     named.iter().any(|other| other.port() == at.port() && alike(other.ip()))

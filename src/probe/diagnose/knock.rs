@@ -1,4 +1,5 @@
-//! One connection of a look: open it, say one thing or nothing, hear the first bytes, close it. Bounded in time and bytes.
+//! One connection of a look: open it, say one thing or nothing, hear the first bytes, close it. Bounded in time and
+//! bytes.
 
 use std::io;
 use std::net::SocketAddr;
@@ -58,7 +59,8 @@ pub(super) enum Heard {
     Nothing,
 }
 
-/// Connects to the first of these addresses that takes it, within `connect`, says that, and listens until `limit` from the start.
+/// Connects to the first of these addresses that takes it, within `connect`, says that, and listens until `limit` from
+/// the start.
 pub(super) async fn knock(addresses: Vec<SocketAddr>, say: Say<'_>, connect: Duration, limit: Duration) -> Heard {
     let started = Instant::now();
     let end = started + limit;
@@ -124,8 +126,8 @@ fn ends(head: &[u8]) -> bool {
 /// The preface, and an empty SETTINGS frame.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
-/// A ClientHello of TLS 1.2 (RFC 5246 §7.4.1.2) with the usual suites and curves: any TLS server answers it, if only with an alert.
-/// Nothing secret follows, so its random bytes may be the same each time.
+/// A ClientHello of TLS 1.2 (RFC 5246 §7.4.1.2) with the usual suites and curves: any TLS server answers it, if only
+/// with an alert. Nothing secret follows, so its random bytes may be the same each time.
 const HELLO: &[u8] = &[
     0x16, 0x03, 0x01, 0x00, 0x67, // handshake record
     0x01, 0x00, 0x00, 0x63, 0x03, 0x03, // ClientHello, TLS 1.2

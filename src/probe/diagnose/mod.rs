@@ -1,9 +1,9 @@
 //! A closer look at an upstream that failed: what answers there, and next to it, that would explain the failure.
 //!
-//! Off the request path, now and then, and only at hosts of the config: [`mod@watch`] sees to that. [`look_around`] opens a few connections
-//! of its own, asks for `GET /` at the most, and never changes health. What to try is [`plan`]'s, what somebody's first bytes mean
-//! [`speech`]'s, what it all comes to [`verdict`]'s, and how that is said [`words`]': all pure. [`knock`], [`names`] and [`place`]
-//! have the sockets and the files.
+//! Off the request path, now and then, and only at hosts of the config: [`mod@watch`] sees to that. [`look_around`]
+//! opens a few connections of its own, asks for `GET /` at the most, and never changes health. What to try is
+//! [`plan`]'s, what somebody's first bytes mean [`speech`]'s, what it all comes to [`verdict`]'s, and how that is said
+//! [`words`]': all pure. [`knock`], [`names`] and [`place`] have the sockets and the files.
 
 mod ask;
 mod knock;
@@ -51,8 +51,8 @@ pub struct Around<'a> {
     pub host: Option<&'a str>,
 }
 
-/// An upstream that shall speak plain HTTP gave this status: the failure that it is, if that is how a port of TLS answers plain
-/// HTTP. It is asked with the greeting of a TLS client, on a connection of its own.
+/// An upstream that shall speak plain HTTP gave this status: the failure that it is, if that is how a port of TLS
+/// answers plain HTTP. It is asked with the greeting of a TLS client, on a connection of its own.
 pub async fn behind(endpoint: &Endpoint, status: u16) -> Option<Failure> {
     let Dial::Addresses(addresses) = &endpoint.dial else { return None };
     let tls = endpoint.scheme == Scheme::Http && may_be_tls(status) && ask::speaks_tls(addresses).await;

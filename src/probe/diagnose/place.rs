@@ -1,4 +1,5 @@
-//! Where causeway stands: its own listeners, this machine, its network, a container. Reads what the system says; sends nothing.
+//! Where causeway stands: its own listeners, this machine, its network, a container. Reads what the system says; sends
+//! nothing.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::Path;
@@ -11,7 +12,8 @@ pub fn is_own(address: SocketAddr, own: &[SocketAddr]) -> bool {
     own.iter().any(|bound| here::takes(*bound, address))
 }
 
-/// This machine, or a private network (RFC 1918, RFC 6598, RFC 4193): where a guess at another port bothers no stranger.
+/// This machine, or a private network (RFC 1918, RFC 6598, RFC 4193): where a guess at another port bothers no
+/// stranger.
 pub(super) fn is_near(ip: IpAddr) -> bool {
     match ip.to_canonical() {
         IpAddr::V4(ip) => {
@@ -22,8 +24,8 @@ pub(super) fn is_near(ip: IpAddr) -> bool {
     }
 }
 
-/// Whether causeway runs in a container that has a network of its own, as far as can be told. A pod shares its network among
-/// its containers: there, `localhost` may well be the app. Reads files, in a thread for that.
+/// Whether causeway runs in a container that has a network of its own, as far as can be told. A pod shares its network
+/// among its containers: there, `localhost` may well be the app. Reads files, in a thread for that.
 pub(super) async fn is_contained() -> bool {
     tokio::task::spawn_blocking(reads_contained).await.unwrap_or(false)
 }

@@ -82,7 +82,8 @@ pub(super) fn ports(port: u16, same_machine: bool) -> Vec<u16> {
     ports
 }
 
-/// Whether a Host that came from a client may be said once more, and told: a name or an address, with or without a port.
+/// Whether a Host that came from a client may be said once more, and told: a name or an address, with or without a
+/// port.
 pub(super) fn is_plain_host(host: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
     (1..=100).contains(&host.len()) && host.bytes().all(plain)

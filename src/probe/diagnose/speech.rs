@@ -43,8 +43,8 @@ const BEGINNINGS: &[(&[u8], &str)] = &[
     (b"PROXY ", "the PROXY protocol"),
 ];
 
-/// Whose first bytes these are; `None` while there are too few to tell and more may come, and where an HTTP/1 answer was cut off
-/// before its status.
+/// Whose first bytes these are; `None` while there are too few to tell and more may come, and where an HTTP/1 answer
+/// was cut off before its status.
 #[must_use]
 pub(super) fn of(bytes: &[u8], ended: bool) -> Option<Speech> {
     let bytes = protocol::skip_empty_lines(bytes);

@@ -88,7 +88,8 @@ impl Verdict {
         matches!(self, Self::Speaks(_))
     }
 
-    /// What shows that it holds no longer. What is slow in an app that runs, or causeway itself, is so although there are answers.
+    /// What shows that it holds no longer. What is slow in an app that runs, or causeway itself, is so although there
+    /// are answers.
     pub(super) const fn until(&self) -> Option<Proof> {
         match self {
             Self::OwnListener | Self::Runs(_) | Self::ByHost { .. } | Self::Name(_) => None,
@@ -176,7 +177,8 @@ pub(super) fn of_answers(scheme: Scheme, cause: Cause, answers: &Answers) -> Opt
     }
 }
 
-/// What is spoken there in place of HTTP/1: what it says unasked, or to HTTP, says more than what it makes of other protocols.
+/// What is spoken there in place of HTTP/1: what it says unasked, or to HTTP, says more than what it makes of other
+/// protocols.
 fn speech(answers: &Answers) -> Option<Speech> {
     let Answers { get, hello, preface, unasked } = answers;
     let said = |heard: &Heard| match heard {

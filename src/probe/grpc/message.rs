@@ -77,7 +77,8 @@ pub(super) fn answer(body: &[u8]) -> Result<Status, &'static str> {
     }
 }
 
-/// The status in a `HealthCheckResponse`; what is unsaid is 0, of several the last one counts, other fields are skipped.
+/// The status in a `HealthCheckResponse`; what is unsaid is 0, of several the last one counts, other fields are
+/// skipped.
 fn status(mut message: &[u8]) -> Option<Status> {
     let mut status = 0;
     while !message.is_empty() {

@@ -1,9 +1,9 @@
 //! The gRPC check: one call of `grpc.health.v1.Health/Check` over HTTP/2 on a fresh connection, whose answer must be
 //! SERVING.
 //!
-//! `ask` speaks over any stream, so that TLS can stand below it. `message` has the two messages, `first` the first bytes
-//! that came, for the answers that are no HTTP/2. Nothing here runs on behind the call's back, and the body, the fields and
-//! the time it takes all have a limit.
+//! `ask` speaks over any stream, so that TLS can stand below it. `message` has the two messages, `first` the first
+//! bytes that came, for the answers that are no HTTP/2. Nothing here runs on behind the call's back, and the body, the
+//! fields and the time it takes all have a limit.
 
 mod first;
 mod message;

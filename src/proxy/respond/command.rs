@@ -14,7 +14,8 @@ use crate::observe::{Attempt, Exchange, NotTried, Reason};
 /// How the sentences of a gRPC check name it.
 const GRPC: &str = "gRPC Health/Check";
 
-/// The command that a finding has, else the failure's own. Once the connection stood, another address could answer well: it asks for what was asked.
+/// The command that a finding has, else the failure's own. Once the connection stood, another address could answer
+/// well: it asks for what was asked.
 pub(super) fn after_attempt(exchange: &Exchange, attempt: &Attempt, failure: &Failure) -> Option<String> {
     if let Some(command) = attempt.finding.as_ref().and_then(|finding| finding.command.clone()) {
         return Some(command);
@@ -28,8 +29,8 @@ pub(super) fn after_attempt(exchange: &Exchange, attempt: &Attempt, failure: &Fa
     of_cause(failure, &attempt.upstream, &attempt.authority, target)
 }
 
-/// The operator's word first; then what a finding has, the check's own request where it got an answer that is not wanted, or
-/// what the cause says.
+/// The operator's word first; then what a finding has, the check's own request where it got an answer that is not
+/// wanted, or what the cause says.
 pub(super) fn after_check(skip: &NotTried, check: Option<&(Cause, String)>) -> Option<String> {
     let found = skip.finding.as_ref().and_then(|finding| finding.command.as_ref());
     match (skip.reason, check) {
@@ -50,8 +51,8 @@ pub(super) fn after_check(skip: &NotTried, check: Option<&(Cause, String)>) -> O
     }
 }
 
-/// The cause's own command, at the address that was dialled. One that sends a request asks for this target; and at one of the
-/// addresses of a name with curl, which can keep the name.
+/// The cause's own command, at the address that was dialled. One that sends a request asks for this target; and at one
+/// of the addresses of a name with curl, which can keep the name.
 fn of_cause(failure: &Failure, upstream: &str, authority: &str, target: &str) -> Option<String> {
     let command = failure.command(authority)?;
     let Some((words, url)) = command.rsplit_once(' ').filter(|(_, url)| url.contains("://")) else {
@@ -110,8 +111,8 @@ pub(super) fn checked_path(sentence: &str) -> Option<&str> {
     (method.bytes().all(|b| b.is_ascii_uppercase()) && path.starts_with('/') && path.bytes().all(plain)).then_some(path)
 }
 
-/// The port in `GET /healthz on port 9000 gives …`, or in `Nothing listens on 127.0.0.1:9000`: that of the checks, where it
-/// is another than that of requests.
+/// The port in `GET /healthz on port 9000 gives …`, or in `Nothing listens on 127.0.0.1:9000`: that of the checks,
+/// where it is another than that of requests.
 fn checked_port(sentence: &str, authority: &str) -> Option<u16> {
     let asked = sentence.split_once(" gives ").map_or(sentence, |(asked, _)| asked);
     let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);

@@ -200,8 +200,8 @@ fn class(row: &Row<'_>) -> &'static str {
     }
 }
 
-/// A plain link to the same address, where asking again changes nothing. Relative to the page itself: no scheme, host or
-/// path from outside can lead elsewhere.
+/// A plain link to the same address, where asking again changes nothing. Relative to the page itself: no scheme, host
+/// or path from outside can lead elsewhere.
 fn again(story: &Story<'_>) -> &'static str {
     let repeatable = matches!(story.exchange.method, Method::GET | Method::HEAD);
     if repeatable && story.status.is_server_error() {

@@ -1,4 +1,5 @@
-//! The annotated error as `application/problem+json` (RFC 9457), laid out for a person's eye: short fields share a line.
+//! The annotated error as `application/problem+json` (RFC 9457), laid out for a person's eye: short fields share a
+//! line.
 
 use serde_json::{Map, Value};
 

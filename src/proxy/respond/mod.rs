@@ -2,8 +2,9 @@
 //! what to do.
 //!
 //! [`mod@verdict`] picks status and leading cause; [`detail`] says who is told addresses; [`accept`] picks the form;
-//! `words` is what it says (`skipped` of those not tried, `overload` of limits, `command` what to type next, `trail` where
-//! to read more); `json`, `text`, `html` (or `own_page`) and `grpc` are how it looks (`groups`: rows that say the same, together). Nothing here decides whether to try again, and nothing waits.
+//! `words` is what it says (`skipped` of those not tried, `overload` of limits, `command` what to type next, `trail`
+//! where to read more); `json`, `text`, `html` (or `own_page`) and `grpc` are how it looks (`groups`: rows that say the
+//! same, together). Nothing here decides whether to try again, and nothing waits.
 
 pub mod accept;
 mod command;
@@ -109,8 +110,8 @@ impl Annotator {
         self
     }
 
-    /// The complete answer. [`Exchange::elapsed`] must be up to date. To HEAD the body is empty, the fields are those of
-    /// GET.
+    /// The complete answer. [`Exchange::elapsed`] must be up to date. To HEAD the body is empty, the fields are those
+    /// of GET.
     #[must_use]
     pub fn render(&self, exchange: &Exchange, verdict: &Verdict, telling: Telling<'_>) -> Response<Bytes> {
         let story = Story::new(exchange, verdict, telling, self.file.as_deref());
@@ -201,8 +202,8 @@ const fn may_come_back(status: StatusCode) -> bool {
     matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
 }
 
-/// In how many seconds, at least one, it may go better: when a slot may be free, else at the next check, or the end of an
-/// eviction.
+/// In how many seconds, at least one, it may go better: when a slot may be free, else at the next check, or the end of
+/// an eviction.
 fn retry_after(exchange: &Exchange, failure: &Failure) -> u64 {
     let (whole, cause) = (|time: Duration| time.as_millis().div_ceil(1000).max(1) as u64, failure.cause);
     if let Some(again) = failure.again {

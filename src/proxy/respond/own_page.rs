@@ -1,5 +1,5 @@
-//! The operator's own page (`errors.page`), filled in. Values are escaped; with public detail they tell what the page of
-//! causeway would tell, and no more.
+//! The operator's own page (`errors.page`), filled in. Values are escaped; with public detail they tell what the page
+//! of causeway would tell, and no more.
 
 use std::borrow::Cow;
 

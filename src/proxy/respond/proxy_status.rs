@@ -44,8 +44,8 @@ pub(super) fn passing(name: &str, next_hop: &str, next_protocol: &str, received:
     HeaderValue::try_from(out).unwrap_or_else(|_| HeaderValue::from_static("causeway"))
 }
 
-/// The row's type, or that of one field which is too large by itself. The few causes that end no exchange by themselves have
-/// none there.
+/// The row's type, or that of one field which is too large by itself. The few causes that end no exchange by themselves
+/// have none there.
 fn error_type(failure: &Failure) -> &'static str {
     let row = failure.cause.row();
     match (row.rfc9209, row.fault) {

@@ -107,8 +107,8 @@ fn public(out: &mut String, story: &Story<'_>) {
     let _ = write!(out, "\nIf you report this, quote the request: {}\n", story.exchange.request_id);
 }
 
-/// `app/1   connection_refused        app/2   read_timeout`: as many in a line as fit; those that say the same under each
-/// other.
+/// `app/1   connection_refused        app/2   read_timeout`: as many in a line as fit; those that say the same under
+/// each other.
 fn cells(out: &mut String, rows: &[Row<'_>]) {
     let groups = groups(rows, false);
     let cell = |row: &Row<'_>| format!("{}   {}", row.upstream, row.kind.word());

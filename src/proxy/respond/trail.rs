@@ -64,8 +64,8 @@ impl Keeps {
     }
 }
 
-/// Of our own ids 8 characters are enough. One that a trusted peer sent may share those with others, look like a flag, or be the
-/// name of a cause: that one is said to be an id.
+/// Of our own ids 8 characters are enough. One that a trusted peer sent may share those with others, look like a flag,
+/// or be the name of a cause: that one is said to be an id.
 fn command(flag: &str, id: &str) -> String {
     let ours = id.len() == 32 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     match id {

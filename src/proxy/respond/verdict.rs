@@ -12,10 +12,11 @@ use crate::observe::{Attempt, Exchange, NotTried, Outcome, Reason};
 pub struct Verdict {
     /// What the client gets. 499: nothing, it went away.
     pub status: StatusCode,
-    /// The most informative failure: its cause goes to Proxy-Status, log and body. Without any attempt it says why there was none: `evicted`,
-    /// or `draining` or `disabled` where that is why all got nothing.
+    /// The most informative failure: its cause goes to Proxy-Status, log and body. Without any attempt it says why
+    /// there was none: `evicted`, or `draining` or `disabled` where that is why all got nothing.
     pub failure: Arc<Failure>,
-    /// The attempt that it comes from, as an index into [`Exchange::attempts`]; `None`: the proxy's or the client's own.
+    /// The attempt that it comes from, as an index into [`Exchange::attempts`]; `None`: the proxy's or the client's
+    /// own.
     pub attempt: Option<usize>,
 }
 
@@ -28,8 +29,8 @@ impl Verdict {
 }
 
 /// Judges an exchange that causeway answers itself. [`Exchange::failure`], where it is none of the attempts' own, ends
-/// the exchange by itself (no route, a request limit, a full queue, `timeouts.request`, shutting down, a bug); else the attempts
-/// speak.
+/// the exchange by itself (no route, a request limit, a full queue, `timeouts.request`, shutting down, a bug); else the
+/// attempts speak.
 #[must_use]
 pub fn verdict(exchange: &Exchange) -> Verdict {
     let attempt_of = |failure: &Arc<Failure>| exchange.attempts.iter().position(|a| is(a, failure));
@@ -87,8 +88,8 @@ fn code(status: u16) -> StatusCode {
     StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY)
 }
 
-/// How little a cause tells: the least leads (CAUSES: TLS or HTTP shape, refused, reset, timeout, name). What ends an exchange
-/// whatever else failed stands in front of all; among equals, the first attempt leads.
+/// How little a cause tells: the least leads (CAUSES: TLS or HTTP shape, refused, reset, timeout, name). What ends an
+/// exchange whatever else failed stands in front of all; among equals, the first attempt leads.
 const fn rank(cause: Cause) -> u8 {
     match cause {
         Cause::ClientClosed | Cause::ClientTimeout | Cause::ClientInvalid | Cause::ClientTooLarge => 0,

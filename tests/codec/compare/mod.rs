@@ -1,5 +1,5 @@
-//! One scripted answer, seen through two codecs: what is asked, what comes back, and what both made of it. The oracle is
-//! hyper's client. Nothing here opens a socket or waits for real time; the fuzz target shares it.
+//! One scripted answer, seen through two codecs: what is asked, what comes back, and what both made of it. The oracle
+//! is hyper's client. Nothing here opens a socket or waits for real time; the fuzz target shares it.
 
 pub mod oracle;
 pub mod rule;

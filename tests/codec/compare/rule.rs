@@ -42,7 +42,8 @@ pub const ALLOWED: &[Allowance] = &[
         let control = |byte: &u8| byte.is_ascii_control() && !b"\r\n\t".contains(byte);
         is_chunked(seen) && case.answer.iter().any(control)
     }),
-    // RFC 9112 §2.2 lets a recipient take a LF alone for the end of a line; what takes it for data sees another message.
+    // RFC 9112 §2.2 lets a recipient take a LF alone for the end of a line; what takes it for data sees another
+    // message.
     allowance("a line of trailers that ends in LF alone", What::Refuse, |case, seen| {
         is_chunked(seen) && case.answer.windows(2).any(|two| two[1] == b'\n' && two[0] != b'\r')
     }),
@@ -197,8 +198,9 @@ fn plain(fields: &Fields) -> Fields {
     plain
 }
 
-/// What says no more than that the connection is kept, or how long, or that it ends: it concerns nobody behind the codec (RFC 9110
-/// §7.6.1), which leaves it out. Any other option of a Connection line is passed on, for the caller to read.
+/// What says no more than that the connection is kept, or how long, or that it ends: it concerns nobody behind the
+/// codec (RFC 9110 §7.6.1), which leaves it out. Any other option of a Connection line is passed on, for the caller to
+/// read.
 fn of_the_connection(name: &str, value: &[u8]) -> bool {
     let mut options = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
     let own = |option: &[u8]| [&b"close"[..], b"keep-alive"].iter().any(|own| own.eq_ignore_ascii_case(option));

@@ -1,5 +1,5 @@
-//! Upstreams that speak HTTP/2: one that misbehaves frame by frame, written by hand, and one that behaves, of the h2 crate
-//! ([`streams`]).
+//! Upstreams that speak HTTP/2: one that misbehaves frame by frame, written by hand, and one that behaves, of the h2
+//! crate ([`streams`]).
 
 mod streams;
 

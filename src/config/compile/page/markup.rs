@@ -1,8 +1,9 @@
 //! Where in a page a placeholder stands: text, a comment, a tag, the value of which attribute, inside of what element.
 //!
-//! A value that is filled in is escaped, so it can end neither a text nor a quoted value. That is enough where a browser takes
-//! what it reads for text. Everywhere else (code, styles, addresses, names) it is refused; what is not known is refused, too.
-//! This reads a page as browsers do, in so far as a page that is written in good faith needs it; it changes nothing.
+//! A value that is filled in is escaped, so it can end neither a text nor a quoted value. That is enough where a
+//! browser takes what it reads for text. Everywhere else (code, styles, addresses, names) it is refused; what is not
+//! known is refused, too. This reads a page as browsers do, in so far as a page that is written in good faith needs it;
+//! it changes nothing.
 
 use super::super::super::problem::{Wrong, ascii};
 
@@ -219,7 +220,8 @@ fn push(text: &mut String, c: char, most: usize) {
     }
 }
 
-/// Is it settled already which scheme, host and folder this address has? `/` alone is not: one more makes it another host.
+/// Is it settled already which scheme, host and folder this address has? `/` alone is not: one more makes it another
+/// host.
 fn leads_somewhere(address: &str) -> bool {
     let address = address.trim_ascii_start();
     let own = address.strip_prefix('/').is_some_and(|path| path.starts_with(|c: char| c.is_ascii_alphanumeric()));

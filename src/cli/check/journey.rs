@@ -1,109 +1,30 @@
-//! `causeway check`: every problem of a configuration, and where a request would go.
-//!
-//! Reads and compiles exactly as `run` does; sends nothing.
+//! Where a request would go, and what the upstream would see of it: by the same table of routes as traffic. Pure.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
-use std::path::PathBuf;
-use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::Args;
 use http::{HeaderName, Method, Uri};
 
-use crate::config::address::Scheme;
+use crate::config::address::{Dial, Scheme};
 use crate::config::model::{
     Action, Balance, Entry, FieldRules, FieldValue, Forward, HostHeader, HostPattern, Layers, Networks, Part, Piece,
     Placeholder, Pool, Route,
 };
-use crate::config::problem::{ascii, count, render};
-use crate::config::{Config, Flags, Host, Loaded};
+use crate::config::problem::count;
+use crate::config::{Config, Endpoint};
 use crate::route::{Miss, Table, normal, replace_prefix};
 
-/// The words of `causeway check`.
-#[derive(Args, Debug)]
-pub struct CheckArgs {
-    /// The file; else CAUSEWAY_CONFIG, ./causeway.toml, /etc/causeway/causeway.toml
-    file: Option<PathBuf>,
-    /// Tell the route, the pool and what the upstream sees, for http://host/path?query or /path;
-    /// exit code 1 where the answer would be 400, 404 or 405
-    #[arg(long, value_name = "URL", value_parser = http_url)]
-    url: Option<Uri>,
-    /// The method for --url
-    #[arg(long, value_name = "METHOD", default_value = "GET", requires = "url")]
-    method: Method,
-}
-
-/// Checks and prints. 0 when it would run, 78 when not.
-#[must_use]
-pub fn run(args: &CheckArgs) -> ExitCode {
-    let flags = Flags { config: args.file.clone(), ..Flags::default() };
-    let (text, code) = match super::configuration(&flags) {
-        Ok(loaded) => {
-            let mut text = render(&loaded.warnings);
-            let (said, code) = match &args.url {
-                Some(url) => match journey(&loaded.config, &args.method, url) {
-                    Ok(said) => (said, ExitCode::SUCCESS),
-                    Err(said) => (said, ExitCode::FAILURE),
-                },
-                None => (summary(&loaded), ExitCode::SUCCESS),
-            };
-            let _ = writeln!(text, "{said}");
-            (text, code)
-        }
-        Err((text, code)) => (text, ExitCode::from(code)),
-    };
-    // A closed standard output is no reason to panic.
-    let _ = std::io::stdout().write_all(text.as_bytes());
-    code
-}
-
-/// One line: it is fine, and what it has.
-fn summary(Loaded { config, warnings }: &Loaded) -> String {
-    let name = config.file.as_ref().map_or_else(|| "the configuration".into(), |file| file.display().to_string());
-    let entries = || config.pools.iter().flat_map(|pool| &pool.upstreams);
-    let backups = entries().filter(|entry| entry.backup).count();
-    let verdict = match warnings.len() {
-        0 => "is fine".into(),
-        n => format!("would run, with {}", count(n, "warning")),
-    };
-    let has = [
-        count(config.listeners.len(), "listener"),
-        count(config.routes.len(), "route"),
-        count(config.pools.len(), "pool"),
-        count(entries().filter(|entry| !matches!(entry.address.host, Host::Listed(_))).count(), "upstream"),
-    ];
-    let lists = config.pools.iter().filter(|pool| pool.upstreams_file().is_some()).count();
-    let spare = if backups > 0 { format!(" ({backups} of them for backup)") } else { String::new() };
-    let lists = if lists > 0 { format!(", {}", count(lists, "list")) } else { String::new() };
-    format!("{} {verdict}: {}{spare}{lists}.", ascii(&name), has.join(", "))
-}
-
-/// What `--url` takes.
-fn http_url(text: &str) -> Result<Uri, String> {
-    let url: Uri = match text.parse() {
-        Ok(url) => url,
-        Err(_) if !text.contains("://") && format!("http://{text}").parse::<Uri>().is_ok() => {
-            return Err(format!("write http://{text}"));
-        }
-        Err(error) => return Err(error.to_string()),
-    };
-    match url.scheme_str() {
-        Some("http" | "https") => Ok(url),
-        Some(_) => Err("write http://host/path or /path".to_owned()),
-        None if url.path().starts_with('/') => Ok(url),
-        None => Err(format!("write http://{text}")),
-    }
-}
-
 /// Where a request goes, and what the upstream sees of it; as an error where causeway would refuse it.
-fn journey(config: &Config, method: &Method, url: &Uri) -> Result<String, String> {
+pub(super) fn journey(config: &Config, method: &Method, url: &Uri) -> Result<String, String> {
     let host = url.authority().map(http::uri::Authority::as_str);
     let target = url.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
     let mut out = format!("{method} {}{target}\n", host.unwrap_or(""));
     let secure = url.scheme_str() == Some("https");
     if secure && config.listeners.iter().all(|listener| listener.tls.is_none()) {
         return Err(out + "  no listener speaks TLS: write http://, or give one [listener.NAME.tls]");
+    }
+    if url.scheme_str() == Some("http") && config.listeners.iter().all(|listener| listener.tls.is_some()) {
+        return Err(out + "  every listener speaks TLS: write https://, or add one without [listener.NAME.tls]");
     }
     let Some(path) = normal(url.path()) else {
         return Err(out + "  400: its path climbs above the root");
@@ -121,8 +42,16 @@ fn journey(config: &Config, method: &Method, url: &Uri) -> Result<String, String
             return Err(out + &format!("  405: a route takes this host and path, with {} only", allowed.join(", ")));
         }
     };
-    for listener in config.listeners.iter().filter(|listener| listener.redirect_https) {
+    for listener in config.listeners.iter().filter(|listener| listener.redirect_https && !secure) {
         let _ = writeln!(out, "  listener  {}: 308 to https://, and no further", listener.name);
+    }
+    for listener in config.listeners.iter().filter(|listener| listener.tls.is_some() && secure) {
+        let spoken = match (listener.protocols.h1, listener.protocols.h2) {
+            (true, true) => "HTTP/2 or HTTP/1.1",
+            (false, _) => "HTTP/2 alone",
+            (_, false) => "HTTP/1.1 alone",
+        };
+        let _ = writeln!(out, "  listener  {}: TLS, and in it {spoken}", listener.name);
     }
     let _ = writeln!(out, "  route     {}", described(route));
     for other in passed_over(config, route, host, &path, method) {
@@ -210,9 +139,7 @@ fn forwarded(
             out + "  400: its path has the route's path only in another spelling, so that it cannot be replaced"
         );
     };
-    let h2 = !pool.upstreams.is_empty() && pool.upstreams.iter().all(|entry| entry.address.scheme == Scheme::H2c);
-    let protocol = if h2 { "HTTP/2" } else { "HTTP/1.1" };
-    let _ = writeln!(out, "  the upstream sees\n    {method} {sees} {protocol}");
+    let _ = writeln!(out, "  the upstream sees\n    {method} {sees} {}", spoken(pool));
     let rules = route.layers.as_deref().map(|layers| &layers.request_headers);
     for (name, value) in fields(config, pool, route, forward, (host, secure)) {
         let replaced = name.parse().is_ok_and(|name| rules.is_some_and(|rules| rules.replaces(&name)));
@@ -225,6 +152,20 @@ fn forwarded(
     }
     out.pop();
     Ok(out)
+}
+
+/// What is spoken to the upstreams of the pool. What they take in TLS is theirs to say (ALPN).
+fn spoken(pool: &Pool) -> &'static str {
+    let all = |scheme| !pool.upstreams.is_empty() && pool.upstreams.iter().all(|entry| entry.address.scheme == scheme);
+    if all(Scheme::H2c) {
+        "HTTP/2"
+    } else if pool.upstreams.iter().any(|entry| entry.address.scheme == Scheme::Https && !entry.proxy_protocol) {
+        "HTTP/1.1 (HTTP/2 where https:// takes it)"
+    } else if pool.upstreams.iter().any(|entry| entry.address.scheme == Scheme::H2c) {
+        "HTTP/1.1 (HTTP/2 to h2c://)"
+    } else {
+        "HTTP/1.1"
+    }
 }
 
 /// What the route asks for besides, in the order in which it is done.
@@ -302,7 +243,7 @@ fn fields(
     let port = if port.is_empty() { unsaid } else { port };
     let host_field = match &pool.host_header {
         HostHeader::Client => said.to_owned(),
-        HostHeader::Upstream => pool.upstreams.first().map(|entry| entry.address.to_string()).unwrap_or_default(),
+        HostHeader::Upstream => pool.upstreams.first().map(own_host).unwrap_or_default(),
         HostHeader::Literal(value) => value.to_str().unwrap_or("").to_owned(),
     };
     let client = "(the client's address)".to_owned();
@@ -322,6 +263,12 @@ fn fields(
     fields
 }
 
+/// An upstream's own address, as it stands in Host.
+fn own_host(entry: &Entry) -> String {
+    let named = || Endpoint::new(entry.address.to_string().into(), Dial::Unresolved(None));
+    Endpoint::literal(&entry.address).unwrap_or_else(named).host().to_owned()
+}
+
 fn without_port(host: &str) -> &str {
     match host.rfind(':') {
         Some(colon) if !host[colon..].contains(']') => &host[..colon],
@@ -331,7 +278,9 @@ fn without_port(host: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{http_url, summary};
     use super::*;
+    use crate::config::Loaded;
 
     const TWO: &str = r#"
 [route.shop]
@@ -464,6 +413,34 @@ sticky = "node"
         );
     }
 
+    /// By the scheme of the request, who may take it, and in what.
+    #[test]
+    fn listeners_that_speak_tls_are_told_where_they_matter() {
+        let folder = tempfile::tempdir().unwrap();
+        let signed = rcgen::generate_simple_self_signed(["a.example".to_owned()]).unwrap();
+        let file = |name: &str, text: String| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path.display().to_string()
+        };
+        let cert = file("a.pem", signed.cert.pem());
+        let key = file("a.key", signed.signing_key.serialize_pem());
+        let tls = format!(
+            "[listener.web]\naddress = \":8443\"\nprotocols = [\"h2\"]\ntls.certificates = [{{ cert = \"{cert}\", key = \"{key}\" }}]\n[pool.app]\nupstreams = [\"a:1\"]\n"
+        );
+        let told =
+            |text: &str, url: &str| journey(&Config::from_toml(text).unwrap(), &Method::GET, &url.parse().unwrap());
+        let said = told(&tls, "https://a.example/").unwrap();
+        assert!(said.contains("\n  listener  web: TLS, and in it HTTP/2 alone\n"), "{said}");
+        assert!(said.contains("\n    X-Forwarded-Port: 443\n"), "{said}");
+        let said = told(&tls, "http://a.example/").unwrap_err();
+        assert!(said.contains("every listener speaks TLS: write https://"), "{said}");
+        let both = format!("[listener.plain]\naddress = \":8081\"\nredirect_https = true\n{tls}");
+        assert!(told(&both, "http://a.example/").unwrap().contains("  listener  plain: 308 to https://"));
+        assert!(!told(&both, "https://a.example/").unwrap().contains("308"));
+        assert!(!told(&tls, "/").unwrap().contains("listener"));
+    }
+
     #[test]
     fn a_refusal_is_no_success() {
         let config = Config::from_toml(TWO).unwrap();
@@ -482,5 +459,26 @@ sticky = "node"
         let told = journey(&config, &Method::GET, &http_url("https://shop.example/").unwrap()).unwrap_err();
         assert!(told.ends_with("no listener speaks TLS: write http://, or give one [listener.NAME.tls]"), "{told}");
         assert!(http_url("http://shop.example").is_ok() && http_url("/x?y").is_ok());
+    }
+
+    /// Of another scheme than HTTP/1.1 without TLS, on both sides.
+    #[test]
+    fn what_is_spoken_is_told() {
+        let seen = |upstreams: &str| {
+            let text = format!("[pool.app]\nupstreams = [{upstreams}]\nhost_header = \"upstream\"\n");
+            let config = Config::from_toml(&text).unwrap();
+            let said = journey(&config, &Method::GET, &"/x".parse().unwrap()).unwrap();
+            let lines: Vec<_> = said.lines().skip_while(|line| !line.contains("sees")).skip(1).take(2).collect();
+            lines.iter().map(|line| line.trim()).collect::<Vec<_>>().join("; ")
+        };
+        for (upstreams, wanted) in [
+            ("\"a:1\"", "GET /x HTTP/1.1; Host: a:1"),
+            ("\"h2c://a:1\"", "GET /x HTTP/2; Host: a:1"),
+            ("\"https://a\"", "GET /x HTTP/1.1 (HTTP/2 where https:// takes it); Host: a"),
+            ("\"unix:/run/a.sock\"", "GET /x HTTP/1.1; Host: localhost"),
+            ("\"[::1]:1\", \"h2c://a:2\"", "GET /x HTTP/1.1 (HTTP/2 to h2c://); Host: [::1]:1"),
+        ] {
+            assert_eq!(seen(upstreams), wanted);
+        }
     }
 }
