@@ -10,15 +10,19 @@ mod failure;
 mod finding;
 mod lore;
 mod oversize;
+mod place;
 pub mod protocol;
+mod spoken;
 mod table;
 
 use std::fmt;
 
-pub use failure::{Failure, bare, capitalised, command_at, escape, sized, spoken};
+pub use failure::Failure;
 pub use finding::Finding;
 pub use lore::Lore;
 pub use oversize::Oversize;
+pub use place::{bare, command_at};
+pub use spoken::{capitalised, escape, sized, spoken};
 pub use table::Cause;
 
 /// Where in an exchange a failure happened.

@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout};
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -45,8 +46,7 @@ pub fn inherited(count: impl FnOnce() -> usize, variables: &[&str]) -> Vec<Optio
     if variables.iter().all(|name| std::env::var_os(name).is_none()) || ONCE.swap(true, Ordering::Relaxed) {
         return Vec::new();
     }
-    let threads = std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
-    if threads > 1 {
+    if !is_alone() {
         return Vec::new();
     }
     let count = count();
@@ -63,6 +63,24 @@ pub fn inherited(count: impl FnOnce() -> usize, variables: &[&str]) -> Vec<Optio
             open.then(|| unsafe { OwnedFd::from_raw_fd(number) })
         })
         .collect()
+}
+
+/// Takes these variables out of the environment, and says what they were. Where there are other threads already, which might
+/// read the environment meanwhile, they stay in it.
+pub fn taken_variables<const N: usize>(names: [&str; N]) -> [Option<OsString>; N] {
+    let said = names.map(std::env::var_os);
+    if said.iter().any(Option::is_some) && is_alone() {
+        for name in names {
+            // SAFETY: this is the only thread, so nobody reads the environment meanwhile.
+            unsafe { std::env::remove_var(name) };
+        }
+    }
+    said
+}
+
+/// Is the thread that asks the only one?
+fn is_alone() -> bool {
+    std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count) == 1
 }
 
 /// Gives the memory that this thread has freed back to the system, as far as it makes up whole pages. Takes some microseconds

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 use causeway::cause::Cause;
 use serde_json::Value;
@@ -270,4 +270,45 @@ fn promtool_reads_the_queries_of_the_board() {
     let groups = serde_json::json!({ "groups": [{ "name": "board", "rules": rules }] });
     std::fs::write(&file, groups.to_string()).unwrap();
     promtool(&["check", "rules", Path::new(&file).to_str().unwrap()]);
+}
+
+/// `None`: there is no systemd here.
+fn systemd_analyze(words: &[&str], folder: &Path) -> Option<Output> {
+    Command::new("systemd-analyze").current_dir(folder).args(words).output().ok()
+}
+
+#[test]
+fn systemd_reads_the_units() {
+    let folder = tempfile::tempdir().unwrap();
+    for unit in ["causeway.service", "causeway.socket"] {
+        let text = source::read(format!("config/deploy/{unit}"));
+        // It looks for the program, too.
+        let text = text.replace("/usr/local/bin/causeway run", &format!("{} run", env!("CARGO_BIN_EXE_causeway")));
+        std::fs::write(folder.path().join(unit), text).unwrap();
+    }
+    let verified = systemd_analyze(&["verify", "./causeway.service", "./causeway.socket"], folder.path());
+    let Some(Output { status, stdout, stderr }) = verified else { return };
+    let said = String::from_utf8_lossy(&stdout).into_owned() + &String::from_utf8_lossy(&stderr);
+    assert!(status.success() && said.is_empty(), "{said}");
+    let threshold = ["security", "--offline=yes", "--threshold=20", "./causeway.service"];
+    let secure = systemd_analyze(&threshold, folder.path()).unwrap();
+    assert!(secure.status.success(), "{}", String::from_utf8_lossy(&secure.stdout));
+}
+
+/// What the unit says of the stop is true for the shutdown's defaults, and the socket's name is the one that the file tells to use.
+#[test]
+fn the_units_fit_the_defaults() {
+    let (service, socket) =
+        (source::read("config/deploy/causeway.service"), source::read("config/deploy/causeway.socket"));
+    let value = |text: &str, key: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        line.unwrap_or_else(|| panic!("no {key}")).to_owned()
+    };
+    let config = causeway::config::Config::from_toml("[route.all]\nrespond = { status = 200 }\n").unwrap();
+    let limit = (config.shutdown.grace + config.shutdown.timeout).as_secs();
+    assert!(value(&service, "TimeoutStopSec").parse::<u64>().unwrap() > limit + 2);
+    assert_eq!(value(&service, "Type"), "notify");
+    assert_eq!(value(&service, "ExecReload"), "/bin/kill -HUP $MAINPID");
+    assert!(socket.contains(&format!("listen = \"fd:{}\"", value(&socket, "FileDescriptorName"))));
+    assert_eq!(value(&socket, "Backlog"), "4096");
 }

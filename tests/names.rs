@@ -1,6 +1,6 @@
 //! Names, services and lists: what they stand for changes under load, and no request fails of it.
 
-mod dns;
+pub mod dns;
 mod lists;
 
 use std::collections::HashSet;

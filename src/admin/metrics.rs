@@ -11,6 +11,7 @@ use http::header::ACCEPT;
 
 use crate::cause::Cause;
 use crate::health::State;
+use crate::observe::events;
 use crate::observe::metrics::code::code_label;
 use crate::observe::metrics::request::Rare;
 use crate::observe::metrics::text::Kind::{self, Counter, Gauge, Histogram};
@@ -45,6 +46,7 @@ const OF_PROXY: &[OfProxy] = &[
     ("causeway_config_reloads_total", Counter, "Reloads, by what came of them.", reloads_by_result),
     ("causeway_tls_certificate_not_after_seconds", Gauge, "When a listener's certificate ends, in seconds since 1970.", certificates),
     ("causeway_access_log_dropped_total", Counter, "Lines of the access log lost: its reader was too slow, or it could not be written.", dropped),
+    ("causeway_panics_total", Counter, "Faults in causeway itself: each ended a request or a connection.", panics),
     ("causeway_build_info", Gauge, "1, with the version.", build),
 ];
 
@@ -220,6 +222,10 @@ fn loaded(page: &mut Page, seen: &Seen<'_>) {
 fn reloads_by_result(page: &mut Page, seen: &Seen<'_>) {
     page.sample(&[("result", "success")], seen.reloads.succeeded);
     page.sample(&[("result", "failure")], seen.reloads.unsuccessful);
+}
+
+fn panics(page: &mut Page, _: &Seen<'_>) {
+    page.sample(&[], events::panics());
 }
 
 fn build(page: &mut Page, _: &Seen<'_>) {

@@ -22,6 +22,7 @@ use crate::probe::diagnose::{self, Looks};
 use crate::proxy::OnTransition;
 
 use super::notify::Notify;
+use super::open::Gate;
 
 /// How often it is looked whether a storm of failures is over, while there is one.
 const FAILURES: Duration = Duration::from_secs(1);
@@ -59,6 +60,8 @@ pub(super) enum Order {
 pub(super) struct Control {
     pub(super) admin: Arc<Admin>,
     pub(super) stop: CancellationToken,
+    /// From when, and until when, the admin answers.
+    pub(super) gate: Gate,
     pub(super) on_transition: Option<OnTransition>,
     pub(super) orders: mpsc::UnboundedReceiver<Order>,
     tasks: JoinSet<()>,
@@ -79,12 +82,24 @@ struct Group {
 impl Control {
     pub(super) fn new(
         admin: Arc<Admin>,
-        stop: CancellationToken,
+        (stop, gate): (CancellationToken, Gate),
         on_transition: Option<OnTransition>,
         orders: mpsc::UnboundedReceiver<Order>,
     ) -> Self {
         let (pools, secure, tasks) = (Vec::new(), Vec::new(), JoinSet::new());
-        Self { admin, stop, on_transition, orders, tasks, pools, looking: false, secure, admin_at: None, notify: None }
+        Self {
+            admin,
+            stop,
+            gate,
+            on_transition,
+            orders,
+            tasks,
+            pools,
+            looking: false,
+            secure,
+            admin_at: None,
+            notify: None,
+        }
     }
 
     pub(super) async fn run(mut self, work: Work) {
@@ -187,7 +202,8 @@ impl Control {
     }
 
     fn answer(&mut self, Door(sockets): Door) -> Group {
-        let (admin, end) = (|admin: &Arc<Admin>| Arc::clone(admin), self.stop.clone());
+        let admin = |admin: &Arc<Admin>| Arc::clone(admin);
+        let Gate { open, admin_stop: end } = self.gate.clone();
         let own = Arc::clone(&self.admin);
         self.group(|moved, tasks| {
             if !sockets.is_empty() {
@@ -197,8 +213,11 @@ impl Control {
                 match tokio::net::TcpListener::from_std(socket) {
                     Ok(socket) => {
                         let serve = admin::serve(socket, admin(&own), end.clone().cancelled_owned());
-                        let (moved, end) = (moved.clone(), end.clone());
+                        let (open, moved, end) = (open.clone(), moved.clone(), end.clone());
                         drop(tasks.spawn(async move {
+                            if end.run_until_cancelled(open.cancelled()).await.is_none() {
+                                return;
+                            }
                             // At the end of the process it ends by itself, and streams have their last event.
                             let moved = async {
                                 moved.cancelled().await;

@@ -40,12 +40,12 @@ impl Server {
     pub async fn drain(&self, why: &str) -> usize {
         self.admin.set_draining();
         let shutdown = self.shutdown();
-        if !shutdown.grace.is_zero() {
+        // For who still sends clients here: not where another process takes them.
+        if !shutdown.grace.is_zero() && self.accepts() {
             events::grace_begun(why, self.running(), shutdown.grace);
             tokio::time::sleep(shutdown.grace).await;
         }
-        // A reload that is under way ends first; a socket that nobody takes over closes when its worker closes it.
-        self.state.lock().await.listeners.let_go();
+        self.let_go().await;
         let drains = self.now.load().drains.clone();
         events::drain_begun(why, self.running(), shutdown.timeout);
         drains.iter().for_each(Drain::begin);

@@ -6,7 +6,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,8 +16,8 @@ use tokio_util::task::TaskTracker;
 use crate::admin::Door;
 use crate::config::model::Listener;
 use crate::config::{ListenAddress, here};
-use crate::listen::bind::{Bound, bind};
-use crate::listen::{Drain, Permits, Secure, Stand, spread};
+use crate::listen::taken::Copied;
+use crate::listen::{Bound, Drain, Permits, Secure, Stand, Taken, bind, bind_or_take, spread};
 use crate::observe::events;
 
 use super::start::StartError;
@@ -34,6 +33,10 @@ pub(super) struct Listeners {
     closing: Vec<Closing>,
     /// The way to each worker.
     workers: Vec<mpsc::UnboundedSender<Order>>,
+    /// What they are told once connections may be taken; `None`: they may.
+    held: Option<Vec<(usize, Share)>>,
+    /// A newer process may take over.
+    copied: bool,
     /// Who accepts for all from the next socket that there is one of.
     turn: usize,
 }
@@ -46,7 +49,7 @@ struct Open {
     stand: Arc<Stand>,
     accepting: TaskTracker,
     /// The sockets themselves, for a process that takes over.
-    descriptors: Vec<OwnedFd>,
+    copies: Vec<Copied>,
 }
 
 /// Where it is reached.
@@ -81,22 +84,34 @@ struct Step {
 enum Sockets {
     /// Those of the listener at this place.
     Kept(usize),
-    New(Bound, Vec<OwnedFd>),
+    New(Bound, Vec<Copied>),
 }
 
 impl Listeners {
-    /// None, and what each worker is told by.
-    pub(super) fn new(workers: usize) -> (Self, Vec<mpsc::UnboundedReceiver<Order>>) {
+    /// None, and what each worker is told by. `copied`: a newer process may take over.
+    pub(super) fn new(workers: usize, copied: bool) -> (Self, Vec<mpsc::UnboundedReceiver<Order>>) {
         let (workers, orders) = (0..workers).map(|_| mpsc::unbounded_channel()).unzip();
-        (Self { open: Vec::new(), closing: Vec::new(), workers, turn: 0 }, orders)
+        let (open, closing, held) = (Vec::new(), Vec::new(), Some(Vec::new()));
+        (Self { open, closing, workers, held, copied, turn: 0 }, orders)
     }
 
-    /// The first ones: all that can fail.
+    /// The first ones, with the sockets of an older process where it gave some: all that can fail.
     ///
     /// # Errors
     /// As of [`Listeners::prepare`].
-    pub(super) fn first(&self, wanted: &[Listener]) -> Result<Prepared, StartError> {
-        wanted.iter().map(|listener| self.new_one(listener)).collect::<Result<_, _>>().map(Prepared)
+    pub(super) fn first(&self, wanted: &[Listener], taken: &mut Taken) -> Result<Prepared, StartError> {
+        let one = |listener: &Listener| {
+            let bound = bind_or_take(&listener.address, self.workers.len(), taken);
+            self.new_one(listener, bound.map_err(|source| of(listener, source))?)
+        };
+        wanted.iter().map(one).collect::<Result<_, _>>().map(Prepared)
+    }
+
+    /// From now on workers accept.
+    pub(super) fn open(&mut self) {
+        for (worker, share) in self.held.take().into_iter().flatten() {
+            self.tell(worker, share);
+        }
     }
 
     /// All that can fail, and nothing that changes what runs. `besides`: the admin's address, where it is open.
@@ -123,7 +138,8 @@ impl Listeners {
                 None => {
                     let room = self.make_room(&listener.address, besides).await;
                     room.map_err(|source| of(listener, source))?;
-                    self.new_one(listener)?
+                    let bound = bind(&listener.address, self.workers.len());
+                    self.new_one(listener, bound.map_err(|source| of(listener, source))?)?
                 }
             };
             steps.push(step);
@@ -131,11 +147,11 @@ impl Listeners {
         Ok(Prepared(steps))
     }
 
-    fn new_one(&self, listener: &Listener) -> Result<Step, StartError> {
-        let bound = bind(&listener.address, self.workers.len()).map_err(|source| of(listener, source))?;
-        let descriptors = descriptors(&bound).map_err(|source| of(listener, source))?;
+    fn new_one(&self, listener: &Listener, bound: Bound) -> Result<Step, StartError> {
+        let copies = if self.copied { bound.copies(&listener.address) } else { Ok(Vec::new()) };
+        let copies = copies.map_err(|source| of(listener, source))?;
         let secure = Secure::new(listener).map_err(|source| tls(listener, source))?;
-        Ok(Step { listener: Arc::new(listener.clone()), secure, sockets: Sockets::New(bound, descriptors) })
+        Ok(Step { listener: Arc::new(listener.clone()), secure, sockets: Sockets::New(bound, copies) })
     }
 
     /// Which of the open ones each of these goes on with: one of the same address; of several, that of the same name.
@@ -203,12 +219,12 @@ impl Listeners {
                     open.stand.renew(listener, secure);
                     self.open.push(open);
                 }
-                Sockets::New(bound, descriptors) => {
+                Sockets::New(bound, copies) => {
                     let address = listener.address.clone();
                     let stand = Arc::new(Stand::new(listener, secure, Permits::new(limit, automatic)));
                     let (at, accepting) = (At::of(&bound), TaskTracker::new());
                     self.share_out(bound, &stand, &accepting);
-                    self.open.push(Open { address, at, stand, accepting, descriptors });
+                    self.open.push(Open { address, at, stand, accepting, copies });
                 }
             }
         }
@@ -240,7 +256,16 @@ impl Listeners {
                 share.shared.push((shared, spread));
             }
         }
-        for (worker, share) in self.workers.iter().zip(shares) {
+        for (worker, share) in shares.into_iter().enumerate() {
+            match &mut self.held {
+                Some(held) => held.push((worker, share)),
+                None => self.tell(worker, share),
+            }
+        }
+    }
+
+    fn tell(&self, worker: usize, share: Share) {
+        if let Some(worker) = self.workers.get(worker) {
             // A worker that is gone ends the process.
             let _ = worker.send(Order::Accept(share));
         }
@@ -280,18 +305,16 @@ impl Listeners {
         open.chain(self.closing.iter().map(|closing| closing.drain.clone())).collect()
     }
 
-    /// The listening sockets of each address as the file has it, of all workers: copies, for a process that takes over.
-    ///
-    /// # Errors
-    /// The process has no descriptor left.
-    pub(super) fn descriptors(&self) -> io::Result<Vec<(String, Vec<OwnedFd>)>> {
-        let copies = |open: &Open| open.descriptors.iter().map(OwnedFd::try_clone).collect::<io::Result<_>>();
-        self.open.iter().map(|open| Ok((open.address.to_string(), copies(open)?))).collect()
+    /// The listening sockets of all workers, for a process that takes over.
+    pub(super) fn copies(&self) -> impl Iterator<Item = &Copied> {
+        self.open.iter().flat_map(|open| &open.copies)
     }
 
-    /// No process takes over any more: a socket closes when its worker closes it.
+    /// No process takes over any more: a socket closes when its worker closes it. What no worker was told of closes now: who
+    /// waits there waits for an older process.
     pub(super) fn let_go(&mut self) {
-        self.open.iter_mut().for_each(|open| open.descriptors.clear());
+        self.open.iter_mut().for_each(|open| open.copies.clear());
+        self.held.iter_mut().for_each(Vec::clear);
     }
 
     /// Cuts what is left; workers end.
@@ -358,11 +381,6 @@ pub(super) fn own(said: &ListenAddress, addresses: &[SocketAddr]) -> impl Iterat
 fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
     let (a, b) = (one.ip(), other.ip());
     one.port() == other.port() && (a == b || a.is_ipv4() == b.is_ipv4() && (a.is_unspecified() || b.is_unspecified()))
-}
-
-fn descriptors(bound: &Bound) -> io::Result<Vec<OwnedFd>> {
-    let tcp = bound.workers.iter().flatten().map(|socket| socket.as_fd().try_clone_to_owned());
-    tcp.chain(bound.shared.iter().map(|shared| shared.descriptor())).collect()
 }
 
 fn of(listener: &Listener, source: io::Error) -> StartError {

@@ -14,6 +14,8 @@ use crate::admin::Refused;
 use crate::config::changes::changes;
 use crate::config::model::{Log, LogTarget};
 use crate::config::{Change, Config, ListenAddress};
+use crate::listen::taken::Copied;
+use crate::listen::{Taken, handed};
 use crate::observe::access_log::AccessLog;
 use crate::observe::events;
 use crate::pool::Pool;
@@ -41,6 +43,7 @@ impl Server {
         let config = shared_out(&said, state.workers);
 
         // Prepare: nothing of this changes what runs.
+        self.settled().map_err(Refused::Cannot)?;
         unchanging(&state, &said).map_err(Refused::Cannot)?;
         let fixed = |error: super::StartError| Refused::Cannot(format!("{error}. Nothing was changed."));
         let besides = state.admin.as_ref().map(|(said, at)| (said, at.as_slice()));
@@ -79,15 +82,16 @@ impl Server {
         }
         let notify = (state.said.notify != said.notify).then(|| Notify::new(said.notify.clone()));
         listeners.announce();
+        handed::tell_unused(said.listeners.iter().map(|listener| &listener.address));
         // New ones accept, then those that left drain.
         state.listeners.commit(listeners);
         let door = admin.map(|moved| {
-            let (at, sockets) = moved.unzip();
-            state.admin = at;
+            let Moved { at, sockets, copies } = moved;
+            (state.admin, state.admin_copies) = (at, copies);
             if let Some(address) = state.admin.as_ref().and_then(|(_, at)| at.first()) {
                 events::admin_listening(*address);
             }
-            control::Door(sockets.unwrap_or_default())
+            control::Door(sockets)
         });
         state.looks = match (said.errors.diagnosis, state.looks.take()) {
             (false, _) => None,
@@ -168,6 +172,11 @@ fn unchanging(state: &State, said: &Config) -> Result<(), String> {
     if said.log.events != log.events {
         return refused("log.events", format!("events go to {}", target(&log.events)));
     }
+    if said.hand_over != state.said.hand_over {
+        let own = state.said.hand_over.as_ref();
+        let own = own.map_or_else(|| "there is none".into(), |path| format!("it is at {}", path.display()));
+        return refused("hand_over", own);
+    }
     if said.log.level != log.level {
         return refused("log.level", "the new configuration has another".into());
     }
@@ -186,18 +195,24 @@ fn same_access_log(one: &Log, other: &Log) -> bool {
     one.access == other.access && one.access_to == other.access_to
 }
 
-/// The admin's new place, and its sockets.
-type Moved = Option<((ListenAddress, Vec<std::net::SocketAddr>), Vec<std::net::TcpListener>)>;
+/// The admin's new place, its sockets, and copies of them for a newer process.
+#[derive(Default)]
+struct Moved {
+    at: Option<(ListenAddress, Vec<std::net::SocketAddr>)>,
+    sockets: Vec<std::net::TcpListener>,
+    copies: Vec<Copied>,
+}
 
 /// `None`: it stays where it is.
 async fn prepare_admin(state: &State, wanted: Option<&ListenAddress>) -> Result<Option<Moved>, super::StartError> {
     if state.admin.as_ref().map(|(said, _)| said) == wanted {
         return Ok(None);
     }
-    let Some(address) = wanted else { return Ok(Some(None)) };
+    let Some(address) = wanted else { return Ok(Some(Moved::default())) };
     let besides = state.admin.as_ref().map(|(said, at)| (said, at.as_slice()));
     let room = state.listeners.make_room(address, besides).await;
     room.map_err(|source| super::StartError::new("admin", source))?;
-    let bound = bind_admin(address)?;
-    Ok(Some(Some(((address.clone(), bound.addresses.clone()), sockets(bound)))))
+    let (bound, copies) = bind_admin(address, state.said.hand_over.is_some(), &mut Taken::default())?;
+    let at = Some((address.clone(), bound.addresses.clone()));
+    Ok(Some(Moved { at, sockets: sockets(bound), copies }))
 }

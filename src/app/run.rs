@@ -10,15 +10,24 @@ use crate::config::problem::render;
 use crate::config::{LoadError, Loaded, Problem};
 use crate::observe::events::{self, Events, PoolSummary};
 
+use super::handover::{HandOver, Successor};
 use super::signals::{Ask, Signals};
+use super::start::raise_file_limit;
+use super::systemd::Systemd;
 use super::watch::Watch;
-use super::{Hooks, Refused, Server, Told};
+use super::{Hooks, Refused, Server, Told, panics};
 
 /// How long the last lines may take to get out.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// How often it is looked whether lines of the access log were lost.
 const LOOK_FOR_LOST_LINES: Duration = Duration::from_secs(10);
+
+/// Why it ends, when a newer process has taken over.
+const HAND_OVER: &str = "hand-over";
+
+/// Addresses in a status: it is one line.
+const SHOWN: usize = 4;
 
 /// Loads the configuration again, as it was loaded first: by the same flags and the same environment.
 pub type Load<'a> = dyn Fn() -> Result<Loaded, LoadError> + 'a;
@@ -36,16 +45,24 @@ pub fn run(loaded: Loaded, load: &Load<'_>, watch: bool) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    panics::tell();
     tell(&warnings, &log);
+    let systemd = Systemd::from_env();
     let watch = config.file.clone().filter(|_| watch).map(Watch::new);
     let code = match start(config) {
-        Ok((runtime, server, mut signals)) => {
-            let reloader = Reloader { server: &server, log: &log, load };
-            let code = runtime.block_on(serve(&reloader, &mut signals, watch));
+        Ok(Started { runtime, server, mut signals, succession }) => {
+            let reloader = Reloader { server: &server, log: &log, load, systemd: &systemd };
+            let code = runtime.block_on(async {
+                tokio::select! {
+                    code = serve(&reloader, &mut signals, watch, succession) => code,
+                    never = systemd.watchdog(&server) => match never {},
+                }
+            });
             server.finish();
             code
         }
         Err(sentence) => {
+            systemd.status(&sentence);
             events::fatal(sentence);
             ExitCode::FAILURE
         }
@@ -65,18 +82,52 @@ fn tell(warnings: &[Problem], log: &Events) {
     }
 }
 
-fn start(config: crate::config::Config) -> Result<(tokio::runtime::Runtime, Server, Signals), String> {
+/// What runs.
+struct Started {
+    runtime: tokio::runtime::Runtime,
+    server: Server,
+    signals: Signals,
+    succession: Succession,
+}
+
+/// Who was before this process, and who comes after it; and the sockets that it has of the former.
+type Succession = (Option<HandOver>, Vec<usize>);
+
+fn start(config: crate::config::Config) -> Result<Started, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot start: {error}"))?;
     // Handlers first: a signal during the start must not kill.
     let signals =
         runtime.block_on(async { Signals::install() }).map_err(|error| format!("cannot take signals: {error}"))?;
-    let server = Server::start(config, Hooks::default()).map_err(|error| error.to_string())?;
-    Ok((runtime, server, signals))
+    // What an older process gives counts, too.
+    raise_file_limit();
+    let begun = config.hand_over.as_deref().map(|path| runtime.block_on(HandOver::begin(path))).transpose()?;
+    let (hand_over, mut taken) = begun.unzip();
+    let taken = taken.get_or_insert_default();
+    let server = Server::prepare(config, Hooks::default(), taken).map_err(|error| error.to_string())?;
+    if !hand_over.as_ref().is_some_and(HandOver::takes_over) {
+        runtime.block_on(server.open());
+    }
+    Ok(Started { runtime, server, signals, succession: (hand_over, taken.kept().to_vec()) })
 }
 
-async fn serve(reloader: &Reloader<'_>, signals: &mut Signals, mut watch: Option<Watch>) -> ExitCode {
-    let Reloader { server, log, .. } = *reloader;
+/// Resolves when a newer process has taken over.
+async fn succeeded((hand_over, kept): Succession, server: &Server) -> Successor {
+    match hand_over {
+        Some(mut hand_over) => hand_over.run(server, &kept).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn serve(
+    reloader: &Reloader<'_>,
+    signals: &mut Signals,
+    mut watch: Option<Watch>,
+    succession: Succession,
+) -> ExitCode {
+    let Reloader { server, log, systemd, .. } = *reloader;
+    let mut succeeded = Box::pin(succeeded(succession, server));
+    let mut ready = false;
     let mut first = Box::pin(first_checks(server));
     let mut told = false;
     let mut lost = 0;
@@ -97,9 +148,20 @@ async fn serve(reloader: &Reloader<'_>, signals: &mut Signals, mut watch: Option
                 }
                 continue;
             }
-            () = &mut first, if !told => {
-                told = true;
+            () = server.opened(), if !ready => {
+                ready = true;
+                systemd.ready(&format!("{}; the first checks are not in yet", listening(server)));
                 continue;
+            }
+            () = &mut first, if ready && !told => {
+                told = true;
+                systemd.status(&listening(server));
+                continue;
+            }
+            successor = &mut succeeded => {
+                systemd.replaced_by(successor.pid);
+                events::handed_over(successor.pid);
+                break (ExitCode::SUCCESS, HAND_OVER);
             }
             ask = signals.next() => match ask {
                 Ask::End(signal) => break (ExitCode::SUCCESS, signal),
@@ -113,14 +175,22 @@ async fn serve(reloader: &Reloader<'_>, signals: &mut Signals, mut watch: Option
             ask = server.asked() => ("the admin", Some(ask)),
             () = changed => ("--watch", None),
             (thread, panic) = server.broke() => {
-                events::panicked(format_args!("thread {thread} ended: {}", panic.as_deref().unwrap_or("without a word")));
+                events::fatal(format_args!("thread {thread} ended: {}", panic.as_deref().unwrap_or("without a word")));
                 break (ExitCode::FAILURE, "a thread ended");
             }
         };
         if let Some(watch) = &mut watch {
             watch.look();
         }
+        if ready {
+            systemd.reloading();
+        }
         let came = reloader.reload(by).await;
+        if ready {
+            // However it went: it listens.
+            let refused = if came.is_err() { "; the last reload was refused" } else { "" };
+            systemd.ready(&format!("{}{refused}", listening(server)));
+        }
         if let Some(ask) = ask {
             // Who asked may be gone; it is done all the same.
             let _ = ask.send(came);
@@ -130,6 +200,11 @@ async fn serve(reloader: &Reloader<'_>, signals: &mut Signals, mut watch: Option
             first = Box::pin(first_checks(server));
         }
     };
+    // Who comes now does not find this process any more.
+    drop(succeeded);
+    if why != HAND_OVER {
+        systemd.stopping(&format!("{why}: draining"));
+    }
     let began = Instant::now();
     tokio::select! {
         cut = server.drain(why) => match cut {
@@ -146,6 +221,7 @@ struct Reloader<'a> {
     server: &'a Server,
     log: &'a Events,
     load: &'a Load<'a>,
+    systemd: &'a Systemd,
 }
 
 impl Reloader<'_> {
@@ -176,6 +252,17 @@ impl Reloader<'_> {
         let changes = self.server.reload(config).await?;
         Ok(Told { changes, warnings })
     }
+}
+
+/// For the service manager.
+fn listening(server: &Server) -> String {
+    let addresses = server.addresses();
+    let addresses = addresses.iter().flat_map(|(_, addresses)| addresses).map(ToString::to_string);
+    let mut places: Vec<String> = addresses.take(SHOWN).collect();
+    if places.is_empty() {
+        places.push("sockets of this machine".into());
+    }
+    format!("listening on {}", places.join(", "))
 }
 
 /// Waits until every upstream had its first check, then says what is served.

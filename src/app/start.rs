@@ -3,8 +3,8 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Instant, SystemTime};
 
 use arc_swap::ArcSwap;
@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::{self, Admin, Ask};
 use crate::config::model::Shutdown;
 use crate::config::{Config, ListenAddress};
-use crate::listen::Drain;
-use crate::listen::bind::{Bound, bind};
+use crate::listen::taken::Copied;
+use crate::listen::{Bound, Drain, Taken, bind_or_take, handed};
 use crate::observe::access_log::AccessLog;
 use crate::observe::metrics::shard;
 use crate::observe::trace::Traces;
@@ -28,6 +28,7 @@ pub use crate::proxy::{Hooks, OnTransition};
 use super::control::{self, Control, Work};
 use super::listeners::{self, Listeners};
 use super::notify::Notify;
+use super::open::Gate;
 use super::worker::Worker;
 use super::workers::{self, Crew, Ended};
 
@@ -75,6 +76,9 @@ pub struct Server {
     pub(super) traces: Traces,
     /// Ends checks, names and admin.
     pub(super) stop: CancellationToken,
+    pub(super) gate: Gate,
+    /// A newer process is about to take over: nothing changes meanwhile.
+    pub(super) giving: AtomicBool,
     pub(super) crew: Option<Crew>,
     ends: Mutex<mpsc::UnboundedReceiver<Ended>>,
     asks: Mutex<mpsc::Receiver<Ask>>,
@@ -89,6 +93,8 @@ pub(super) struct State {
     pub(super) listeners: Listeners,
     /// Where the admin is, as the file has it and as it is.
     pub(super) admin: Option<(ListenAddress, Vec<SocketAddr>)>,
+    /// Its sockets, where a newer process may take over.
+    pub(super) admin_copies: Vec<Copied>,
     pub(super) pools: Vec<Arc<Pool>>,
     pub(super) proxy: Arc<Proxy>,
     /// What each worker answers with.
@@ -140,11 +146,23 @@ impl Server {
     /// # Errors
     /// When a socket, a file or a thread cannot be had; nothing runs then.
     pub fn start(config: Config, hooks: Hooks) -> Result<Self, StartError> {
-        let count = workers::count(config.workers);
+        let mut server = Self::prepare(config, hooks, &mut Taken::default())?;
+        server.state.get_mut().listeners.open();
+        server.set_open();
+        Ok(server)
+    }
+
+    /// The same with sockets of an older process where it gave some, and without taking connections before [`Self::open`].
+    ///
+    /// # Errors
+    /// As those of [`Self::start`]; what was given is closed then, and is none the worse for it.
+    pub fn prepare(config: Config, hooks: Hooks, taken: &mut Taken) -> Result<Self, StartError> {
+        let (count, copied) = (workers::count(config.workers), config.hand_over.is_some());
         raise_file_limit();
-        let (mut listeners, orders) = Listeners::new(count);
-        let prepared = listeners.first(&config.listeners)?;
-        let admin_bound = config.admin.as_ref().map(bind_admin).transpose()?;
+        let (mut listeners, orders) = Listeners::new(count, copied);
+        let prepared = listeners.first(&config.listeners, taken)?;
+        let admin_bound = config.admin.as_ref().map(|address| bind_admin(address, copied, taken)).transpose()?;
+        let (admin_bound, admin_copies) = admin_bound.unzip();
         let access_log =
             AccessLog::start(&config.log).map_err(|source| StartError::new("cannot open the access log", source))?;
         let said = Arc::new(config);
@@ -154,10 +172,12 @@ impl Server {
             config.pools.iter().map(|pool| Arc::new(Pool::new(Arc::clone(pool), now))).collect();
         let (mut crew, ends) = Crew::new();
         let stop = CancellationToken::new();
+        let gate = Gate::shut(&stop);
         let admin_at = said.admin.clone().zip(admin_bound.as_ref().map(|bound| bound.addresses.clone()));
         let notify = Notify::new(said.notify.clone());
         events::starting(said.file.as_deref(), count);
         prepared.announce();
+        handed::tell_unused(said.listeners.iter().map(|listener| &listener.address));
         if let Some(address) = admin_at.as_ref().and_then(|(_, at)| at.first()) {
             events::admin_listening(*address);
         }
@@ -179,6 +199,7 @@ impl Server {
             workers: count,
             listeners,
             admin: admin_at,
+            admin_copies: admin_copies.unwrap_or_default(),
             pools,
             proxy,
             fronts,
@@ -195,7 +216,7 @@ impl Server {
             admin: Some(control::Door(admin_bound.map(sockets).unwrap_or_default())),
             notify: Some(notify),
         };
-        let control = Control::new(Arc::clone(&admin), stop.clone(), on_transition, told);
+        let control = Control::new(Arc::clone(&admin), (stop.clone(), gate.clone()), on_transition, told);
         let fronts = state.fronts.iter().map(Arc::clone);
         let workers = fronts.zip(orders).map(|(front, orders)| Worker { front, orders }).collect();
         if let Err(source) = start_threads(&mut crew, (control, work), workers) {
@@ -205,13 +226,14 @@ impl Server {
             crew.join();
             return Err(StartError::new("cannot start a thread", source));
         }
-        admin.set_listening();
         Ok(Self {
             now: ArcSwap::from_pointee(state.now()),
             state: Mutex::new(state),
             admin,
             traces,
             stop,
+            gate,
+            giving: AtomicBool::new(false),
             crew: Some(crew),
             ends: Mutex::new(ends),
             asks: Mutex::new(asked),
@@ -276,26 +298,26 @@ impl Server {
         now.lost + now.access_log.dropped()
     }
 
-    /// The listening sockets of each address as the file has it, of all workers: copies, for a process that takes over. None is
-    /// left once the drain has begun.
-    ///
-    /// # Errors
-    /// The process has no descriptor left.
-    pub async fn descriptors(&self) -> io::Result<Vec<(String, Vec<OwnedFd>)>> {
-        self.state.lock().await.listeners.descriptors()
-    }
-
     pub(super) fn shutdown(&self) -> Shutdown {
         self.now.load().said.shutdown
     }
 }
 
-/// The admin's socket.
+/// The admin's socket, and copies of it, if a newer process may take over.
 ///
 /// # Errors
 /// It cannot be had: one sentence.
-pub(super) fn bind_admin(address: &ListenAddress) -> Result<Bound, StartError> {
-    bind(address, 1).map_err(|source| StartError { remedy: ADMIN_REMEDY, ..StartError::new("admin", source) })
+pub(super) fn bind_admin(
+    address: &ListenAddress,
+    copied: bool,
+    taken: &mut Taken,
+) -> Result<(Bound, Vec<Copied>), StartError> {
+    let bound = bind_or_take(address, 1, taken);
+    let both = bound.and_then(|bound| {
+        let copies = if copied { bound.copies(address)? } else { Vec::new() };
+        Ok((bound, copies))
+    });
+    both.map_err(|source| StartError { remedy: ADMIN_REMEDY, ..StartError::new("admin", source) })
 }
 
 pub(super) fn sockets(bound: Bound) -> Vec<std::net::TcpListener> {
@@ -325,7 +347,7 @@ fn start_threads(crew: &mut Crew, (control, work): (Control, Work), workers: Vec
 }
 
 /// The soft limit of open files becomes the hard one: the kernel's default of 1,024 is for programs that use select(2).
-fn raise_file_limit() {
+pub(super) fn raise_file_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     // Where that is not permitted, the soft limit stays, and "auto" counts with it.

@@ -28,6 +28,7 @@ pub(super) enum Order {
 }
 
 /// A listener on one worker.
+#[derive(Debug)]
 pub(super) struct Share {
     pub(super) stand: Arc<Stand>,
     pub(super) sockets: Vec<TcpListener>,

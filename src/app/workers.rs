@@ -11,6 +11,8 @@ use std::thread::{self, JoinHandle};
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 
+use super::pulse::Pulses;
+
 /// How a thread ended.
 #[derive(Debug)]
 pub(super) struct Ended {
@@ -25,13 +27,15 @@ pub(super) struct Ended {
 pub(super) struct Crew {
     handles: Vec<JoinHandle<()>>,
     tell: mpsc::UnboundedSender<Ended>,
+    /// Whether they still turn.
+    pub(super) pulses: Pulses,
 }
 
 impl Crew {
     /// An empty crew, and where the ends of its threads are told (one message for each thread).
     pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<Ended>) {
         let (tell, ends) = mpsc::unbounded_channel();
-        (Self { handles: Vec::new(), tell }, ends)
+        (Self { handles: Vec::new(), tell, pulses: Pulses::default() }, ends)
     }
 
     /// Runs a job to its end on a thread of its own. The job's future is made on that thread, inside its runtime.
@@ -45,9 +49,15 @@ impl Crew {
     ) -> io::Result<()> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let (tell, thread) = (self.tell.clone(), name.to_owned());
+        let pulse = self.pulses.add(name);
         let body = move || {
-            let outcome =
-                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| runtime.block_on(async { job().await })));
+            let running = || {
+                runtime.block_on(async {
+                    tokio::spawn(pulse.answer());
+                    job().await;
+                });
+            };
+            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(running));
             let panic = outcome.err().map(|panic| said(&*panic));
             // Nobody listens any more only when the process ends anyway.
             drop(tell.send(Ended { thread, panic }));

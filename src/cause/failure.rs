@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
-use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Cause, Finding, Oversize, Phase, alert, oversize};
+use super::place::{addressed, is_here};
+use super::{Cause, Finding, Oversize, Phase, alert, escape, oversize};
 
 /// The hint of [`Cause::ResponseHeadTooLarge`] where the limit is one of fields: that one cannot be raised.
 const TOO_MANY_FIELDS: &str =
@@ -322,50 +322,6 @@ impl Failure {
     }
 }
 
-/// An upstream's address without the scheme by which it says how it is spoken to.
-#[must_use]
-pub fn bare(address: &str) -> &str {
-    address.strip_prefix("https://").or_else(|| address.strip_prefix("h2c://")).unwrap_or(address)
-}
-
-/// This command, with the address in the place of `{address}`, and spoken to as its scheme says.
-#[must_use]
-pub fn command_at(command: &str, address: &str) -> String {
-    addressed(command.to_owned(), address)
-}
-
-/// With the address in its place: `host:port`, one with a scheme, or `unix:/path`, which stand in URLs each in its own
-/// way.
-fn addressed(text: String, address: &str) -> String {
-    let bare = bare(address);
-    let host = bare.rsplit_once(':').map_or(bare, |(host, _)| host).trim_matches(['[', ']']);
-    let text = match (address.strip_prefix("unix:"), bare.len() < address.len()) {
-        (Some(path), _) => {
-            let socket = match path.strip_prefix('@') {
-                Some(name) => format!("--abstract-unix-socket {name} http://localhost"),
-                None => format!("--unix-socket {path} http://localhost"),
-            };
-            text.replace("probe http://{address}/", "probe {address}")
-                .replace("http://{address}", &socket)
-                .replace("Nothing listens on {address}", "Nobody listens on {address}")
-                .replace(", and is the port right?", "? The file of a socket stays behind when its app ends.")
-        }
-        // What speaks TLS is asked as that.
-        (None, true) if address.starts_with("h2c://") && text.contains("https://{address}") => {
-            text.replace("https://{address}", "https://{authority}")
-        }
-        (None, true) if address.starts_with("h2c://") => text
-            .replace("\"http://{address}\"", "\"http://{authority}\"")
-            .replace("probe http://{address}", "probe {address}")
-            .replace(" --http2-prior-knowledge", "")
-            .replace("curl -i", "curl --http2-prior-knowledge -i")
-            .replace("http://{address}", "http://{authority}"),
-        (None, true) => text.replace("http://{address}", "{address}"),
-        (None, false) => text,
-    };
-    text.replace("{address}", address).replace("{authority}", bare).replace("{host}", host)
-}
-
 impl fmt::Display for Failure {
     /// For the log: the cause, and all that was told.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -397,55 +353,6 @@ fn is_a_list(members: &str) -> bool {
         }
     }
     !quoted && !empty
-}
-
-/// Is that one of the addresses by which a machine calls itself?
-fn is_here(address: &str) -> bool {
-    let bare = bare(address);
-    let host = bare.rsplit_once(':').map_or(bare, |(host, _)| host).trim_matches(['[', ']']);
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
-/// Bytes from outside as printable ASCII: `\r`, `\n`, `\t`, `\xNN` for the rest.
-#[must_use]
-pub fn escape(bytes: &[u8]) -> String {
-    bytes.escape_ascii().to_string().replace("\\'", "'").replace("\\\"", "\"")
-}
-
-/// A duration as in sentences: `0.3 ms`, `41 s`, `5.0 s`.
-#[must_use]
-pub fn spoken(duration: Duration) -> String {
-    let seconds = duration.as_secs_f64();
-    if seconds < 1.0 {
-        format!("{:.1} ms", seconds * 1e3)
-    } else if seconds < 10.0 {
-        format!("{seconds:.1} s")
-    } else if seconds < 120.0 {
-        format!("{seconds:.0} s")
-    } else if seconds < 7200.0 {
-        format!("{:.0} min", seconds / 60.0)
-    } else {
-        format!("{:.1} h", seconds / 3600.0)
-    }
-}
-
-/// A number of bytes as in sentences: `64 KiB`, `8193 bytes`.
-#[must_use]
-pub fn sized(bytes: u64) -> String {
-    match bytes {
-        0 => "0 bytes".into(),
-        _ if bytes.is_multiple_of(1 << 30) => format!("{} GiB", bytes >> 30),
-        _ if bytes.is_multiple_of(1 << 20) => format!("{} MiB", bytes >> 20),
-        _ if bytes.is_multiple_of(1 << 10) => format!("{} KiB", bytes >> 10),
-        _ => format!("{bytes} bytes"),
-    }
-}
-
-/// With a capital first letter, as at the start of a sentence.
-#[must_use]
-pub fn capitalised(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| first.to_ascii_uppercase().to_string() + chars.as_str())
 }
 
 #[cfg(test)]
@@ -490,11 +397,5 @@ mod tests {
                 format!("{}{} Found.", matter.trim_end_matches('.'), if matter.ends_with('?') { "" } else { "." })
             );
         }
-    }
-
-    #[test]
-    fn sizes_read_like_those_of_the_config() {
-        let said = [0, 64 << 10, 1 << 20, 3 << 30, 8193].map(sized);
-        assert_eq!(said, ["0 bytes", "64 KiB", "1 MiB", "3 GiB", "8193 bytes"]);
     }
 }

@@ -51,7 +51,7 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Find every problem of a config file
     Check(check::CheckArgs),
-    /// Put the changed config in force without a restart; HUP does the same
+    /// Put the changed config in force, as HUP does
     Reload(reload::ReloadArgs),
     /// Test each upstream, phase by phase, and say what to change
     Probe(probe::ProbeArgs),
@@ -76,6 +76,7 @@ enum Command {
 pub fn main() -> ExitCode {
     // First of all: later there may be threads.
     crate::listen::handed::take();
+    crate::app::systemd::take();
     with(std::env::args_os().collect())
 }
 

@@ -14,6 +14,7 @@ use ipnet::IpNet;
 
 use super::address::ListenAddress;
 
+mod check;
 mod layers;
 mod notify;
 mod page;
@@ -22,12 +23,12 @@ mod pool_tls;
 mod secure;
 mod token;
 
+pub use check::{Check, GrpcCheck, Health, HttpCheck};
 pub use layers::{FieldRules, FieldValue, Layers, Rate, Users};
 pub use notify::{Notify, Webhook};
 pub use page::{Page, Part, Placeholder};
 pub use pool::{
-    Balance, Buffers, Check, Connections, Entry, GrpcCheck, HashKey, Health, HostHeader, HttpCheck, Limits, Passive,
-    Pool, Retry, Statuses, Timeouts,
+    Balance, Buffers, Connections, Entry, HashKey, HostHeader, Limits, Passive, Pool, Retry, Statuses, Timeouts,
 };
 pub use pool_tls::{Contents, PoolTls};
 pub use secure::ListenerTls;
@@ -52,6 +53,8 @@ pub struct Config {
     pub log: Log,
     /// How the end goes.
     pub shutdown: Shutdown,
+    /// The socket at which a newer process takes the listening sockets over; `None`: none may.
+    pub hand_over: Option<PathBuf>,
     /// At least one; without a `[route]`, one called `main` that takes every request to the only pool.
     pub routes: Vec<Route>,
     /// In the order of the file; [`Forward::pool`] is an index into it.

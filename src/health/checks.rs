@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::machine::State;
+use super::state::State;
 
 /// The pace while results contradict the state but have not changed it yet. (CONTRACT §2 `health.interval`.)
 const PACE_CHANGING: Duration = Duration::from_secs(1);

@@ -13,7 +13,8 @@ use tokio::sync::futures::Notified;
 use crate::cause::Cause;
 use crate::config::model::Passive;
 
-use super::machine::{By, Event, Machine, Operator, Policy, State, Transition};
+use super::machine::{Event, Machine, Policy};
+use super::state::{By, Operator, State, Transition};
 use super::told::{Eviction, Snapshot};
 use super::traffic::{Failed, Proof};
 use super::word::Look;

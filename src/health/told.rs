@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::cause::Cause;
 
-use super::machine::{By, State};
+use super::state::{By, State};
 
 /// All that is known of an upstream's health at one moment.
 #[derive(Clone, Debug)]

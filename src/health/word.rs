@@ -1,6 +1,7 @@
 //! What readers need of an upstream's health, in one word of 64 bits.
 
-use super::machine::{Machine, State};
+use super::machine::Machine;
+use super::state::State;
 
 const STATE: u64 = 0b111;
 /// Its checks fail, whatever the operator says.

@@ -16,12 +16,13 @@ use rustix::io::Errno;
 
 use super::drain::Step;
 use super::permits::Permit;
-use super::shared::{Kind, Listening, Shared};
+use super::shared::{File, Kind, Listening, Shared};
 use super::sniff::Spoken;
 use super::socket::Socket;
 use super::spread::{Passed, Seat, Spread, Taker};
 use super::stand::Stand;
 use super::stream::Stream;
+use super::taken::place;
 use super::tls::handshake;
 use super::wire::Held;
 use super::{Asleep, ConnInfo, Handler, conn, introduced};
@@ -69,9 +70,15 @@ pub async fn run_shared<H: Handler>(
     handler: H,
 ) -> io::Result<()> {
     // To the end of this, with the socket still open: nobody finds a path where nobody listens.
-    let _file = file;
+    let mut file = file;
+    file.iter_mut().for_each(File::claim);
+    let place = place(&kind)?;
     let door = Door { spread: Some(spread), ..Door::new(stand, asleep, handler) };
-    door.accept(kind).await
+    let accepted = door.accept(kind).await;
+    if door.stand.drain.is_elsewhere(&place) {
+        file.iter_mut().for_each(File::leave);
+    }
+    accepted
 }
 
 /// Serves the connections that another worker passes to this one, until that one accepts no more.
@@ -109,8 +116,12 @@ impl<H: Handler> Door<H> {
 
     async fn accept(&self, socket: Kind) -> io::Result<()> {
         let _held = self.stand.drain.hold();
+        let place = place(&socket)?;
         let socket = Listening::of(socket)?;
-        self.stand_at(&socket).await;
+        self.stand_at(&socket, &place).await;
+        if self.stand.drain.is_elsewhere(&place) {
+            return Ok(());
+        }
         let socket = socket.loosen()?;
         loop {
             match socket.accept() {
@@ -121,9 +132,12 @@ impl<H: Handler> Door<H> {
         }
     }
 
-    async fn stand_at(&self, socket: &Listening) {
+    async fn stand_at(&self, socket: &Listening, place: &str) {
         let mut closing = pin!(async {
             self.stand.drain.reached(Step::Draining).await;
+            if self.stand.drain.is_elsewhere(place) {
+                return;
+            }
             if let (true, Listening::Tcp(socket)) = (self.deferred, socket)
                 && sys::defer_accept(socket, 0).is_ok()
             {

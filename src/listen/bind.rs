@@ -11,7 +11,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{Shared, handed, shared};
+use super::{Shared, Taken, handed, shared};
 use crate::config::address::ListenAddress;
 
 /// Connections that the kernel keeps for us until they are accepted; `net.core.somaxconn` bounds it too.
@@ -37,27 +37,49 @@ pub struct Bound {
 /// One sentence that names the address: it is taken, it is not of this machine, or it needs a right that causeway lacks.
 /// The system's own error is its source.
 pub fn bind(address: &ListenAddress, workers: usize) -> io::Result<Bound> {
+    bind_or_take(address, workers, &mut Taken::default())
+}
+
+/// The same, but a socket that an older process gave is used as it is, with all who wait in its queue. A worker may have
+/// several then.
+///
+/// # Errors
+/// As those of [`bind`].
+pub fn bind_or_take(address: &ListenAddress, workers: usize, taken: &mut Taken) -> io::Result<Bound> {
     let mut tries = if address.port() == 0 { TRIES } else { 1 };
     loop {
         tries -= 1;
-        match bind_all(address, workers.max(1)) {
+        match bind_all(address, workers.max(1), taken) {
             Err(error) if tries > 0 && error.kind() == io::ErrorKind::AddrInUse => {}
             result => return result,
         }
     }
 }
 
-fn bind_all(address: &ListenAddress, workers: usize) -> io::Result<Bound> {
+fn bind_all(address: &ListenAddress, workers: usize, taken: &mut Taken) -> io::Result<Bound> {
+    let said = address.to_string();
     let workers = (0..workers).map(|_| Vec::new()).collect();
     let mut bound = Bound { addresses: Vec::new(), workers, shared: Vec::new() };
     match address {
-        ListenAddress::Unix(path) => bound.shared.push(shared::unix(path)?),
-        ListenAddress::Handed(name) => bound.shared = handed::sockets(name)?,
+        ListenAddress::Unix(path) => bound.shared.push(match taken.unix(&said) {
+            Some(socket) => shared::taken(socket, path)?,
+            None => shared::unix(path)?,
+        }),
+        ListenAddress::Handed(name) => {
+            let given = if handed::has(name) { Vec::new() } else { taken.named(&said) };
+            bound.shared = if given.is_empty() {
+                handed::sockets(name)?
+            } else {
+                given.into_iter().map(|socket| shared::handed(socket.into(), &said)).collect::<io::Result<_>>()?
+            };
+        }
         ListenAddress::Any(port) => {
             let six = SocketAddr::from((Ipv6Addr::UNSPECIFIED, *port));
             let four = SocketAddr::from((Ipv4Addr::UNSPECIFIED, *port));
-            match bound.add(six, true) {
-                Err(error) if is_missing(&error) => bound.add(four, false).map_err(|error| explain(address, error))?,
+            match bound.add((six, true), &said, taken) {
+                Err(error) if is_missing(&error) => {
+                    bound.add((four, false), &said, taken).map_err(|error| explain(address, error))?
+                }
                 result => result.map_err(|error| explain(address, error))?,
             }
         }
@@ -67,7 +89,7 @@ fn bind_all(address: &ListenAddress, workers: usize) -> io::Result<Bound> {
                 if one.port() == 0 {
                     one.set_port(bound.addresses.first().map_or(0, SocketAddr::port));
                 }
-                match bound.add(one, false) {
+                match bound.add((one, false), &said, taken) {
                     Err(error) if is_missing(&error) => missing = Some(explain(&one, error)),
                     result => result.map_err(|error| explain(&one, error))?,
                 }
@@ -81,26 +103,50 @@ fn bind_all(address: &ListenAddress, workers: usize) -> io::Result<Bound> {
 }
 
 impl Bound {
-    /// One socket for each worker on this address.
-    fn add(&mut self, address: SocketAddr, both_families: bool) -> io::Result<()> {
-        let first = open(address, both_families)?;
-        first.bind(&address.into())?;
-        first.set_reuse_port(true)?;
-        let address = first.local_addr()?.as_socket().unwrap_or(address);
-        let mut sockets = vec![first];
+    /// One socket for each worker on this address, or more where more were taken over.
+    fn add(&mut self, (address, both): (SocketAddr, bool), said: &str, taken: &mut Taken) -> io::Result<()> {
+        let mut sockets = taken.tcp(said, address, both);
+        let given = sockets.len();
+        if sockets.is_empty() {
+            let first = open(address, both)?;
+            first.bind(&address.into())?;
+            sockets.push(first);
+        }
+        let local = sockets.first().map(Socket::local_addr).transpose()?;
+        let address = local.and_then(|local| local.as_socket()).unwrap_or(address);
+        for socket in &sockets {
+            socket.set_reuse_port(true)?;
+            socket.set_tcp_nodelay(true)?;
+        }
         while sockets.len() < self.workers.len() {
-            let sibling = open(address, both_families)?;
-            sibling.set_reuse_port(true)?;
-            sibling.bind(&address.into())?;
-            sockets.push(sibling);
+            match sibling(address, both) {
+                Ok(sibling) => sockets.push(sibling),
+                // What another user bound cannot be joined: one worker accepts from it for all.
+                Err(_) if given > 0 => {
+                    sockets.truncate(given);
+                    self.shared.extend(sockets.into_iter().map(|socket| shared::whole(socket, address)));
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
         }
         for socket in &sockets {
             socket.listen(BACKLOG)?;
         }
         self.addresses.push(address);
-        self.workers.iter_mut().zip(sockets).for_each(|(worker, socket)| worker.push(socket.into()));
+        let workers = self.workers.len();
+        for (index, socket) in sockets.into_iter().enumerate() {
+            self.workers[index % workers].push(socket.into());
+        }
         Ok(())
     }
+}
+
+fn sibling(address: SocketAddr, both_families: bool) -> io::Result<Socket> {
+    let sibling = open(address, both_families)?;
+    sibling.set_reuse_port(true)?;
+    sibling.bind(&address.into())?;
+    Ok(sibling)
 }
 
 fn open(address: SocketAddr, both_families: bool) -> io::Result<Socket> {

@@ -5,8 +5,8 @@
 
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use tokio::sync::Notify;
@@ -30,6 +30,8 @@ struct Inner {
     /// Those that ended since the drain began.
     ended: AtomicUsize,
     tunnels: AtomicUsize,
+    /// Where another process accepts from now on.
+    elsewhere: OnceLock<Arc<[String]>>,
 }
 
 /// How far the end has come.
@@ -88,6 +90,19 @@ impl Drain {
     /// request with `Connection: close`; idle ones end a second later.
     pub fn begin(&self) {
         self.go(Step::Draining);
+    }
+
+    /// The same, but another process has these places ([`place`](super::taken::place)) and accepts there from now on: what waits
+    /// there is left to it, and so are the paths.
+    pub fn begin_elsewhere(&self, places: Arc<[String]>) {
+        // Only the first word counts.
+        let _ = self.0.elsewhere.set(places);
+        self.begin();
+    }
+
+    /// Does another process accept at this place from now on?
+    pub(super) fn is_elsewhere(&self, place: &str) -> bool {
+        self.0.elsewhere.get().is_some_and(|places| places.iter().any(|its| its == place))
     }
 
     /// From now on [`Drain::last_second`] is true.

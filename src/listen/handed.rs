@@ -10,6 +10,8 @@ use std::sync::OnceLock;
 use super::bind::BindError;
 use super::shared::{self, Shared};
 use crate::cause::escape;
+use crate::config::ListenAddress;
+use crate::observe::events;
 use crate::sys;
 
 /// What sd_listen_fds(3) calls one without a name.
@@ -48,6 +50,11 @@ fn names([pid, count, names]: [Option<String>; 3], own: u32) -> Vec<String> {
     (0..count).map(|_| names.next().unwrap_or(NAMELESS).to_owned()).collect()
 }
 
+/// Was one of this name handed over?
+pub(super) fn has(name: &str) -> bool {
+    HANDED.get().is_some_and(|all| all.iter().any(|(its, _)| its == name))
+}
+
 /// All sockets of this name.
 ///
 /// # Errors
@@ -63,17 +70,35 @@ pub(super) fn sockets(name: &str) -> io::Result<Vec<Shared>> {
     of_name.iter().map(|(_, descriptor)| shared::handed(descriptor.as_fd().try_clone_to_owned()?, &said)).collect()
 }
 
-fn missing<'a>(all: impl Iterator<Item = &'a str>, name: &str) -> String {
+/// Says which were handed over and are asked for by none of these listeners.
+pub fn tell_unused<'a>(addresses: impl Iterator<Item = &'a ListenAddress>) {
+    let all = HANDED.get().map_or(&[][..], Vec::as_slice);
+    let asked: Vec<&str> = addresses
+        .filter_map(|address| if let ListenAddress::Handed(name) = address { Some(&**name) } else { None })
+        .collect();
+    let unused = list(all.iter().map(|(name, _)| name.as_str()).filter(|name| !asked.contains(name)));
+    if !unused.is_empty() {
+        events::sockets_unused(unused);
+    }
+}
+
+/// Each name once.
+fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let mut list = String::new();
     let mut seen = Vec::new();
-    for name in all {
+    for name in names {
         if !seen.contains(&name) {
             // Writing to a string does not fail.
             let _ = write!(list, "{}fd:{}", if seen.is_empty() { "" } else { ", " }, escape(name.as_bytes()));
             seen.push(name);
         }
     }
-    if seen.is_empty() {
+    list
+}
+
+fn missing<'a>(all: impl Iterator<Item = &'a str>, name: &str) -> String {
+    let list = list(all);
+    if list.is_empty() {
         format!(
             "no socket was handed over. Start causeway by a systemd .socket unit with FileDescriptorName={name}, or write \
              an address like \":8080\""

@@ -1,13 +1,13 @@
 //! Inbound I/O: sockets, connections, and the server side of each, HTTP/1.1 or HTTP/2.
 //!
-//! [`mod@bind`] opens a listener's sockets, or asks [`handed`] for them; [`accept`] takes connections for a [`stand`]
-//! under its limit ([`permits`]), and by [`spread`] for other workers too; [`proxy_protocol`] reads who the client
-//! behind a proxy is; [`conn`] drives one connection (clocks, refusals with a full answer, lingering close, client gone,
-//! hibernation) by its [`clocks`] and over a [`wire`], which is a plain [`stream`] or one of [`tls`]; [`answer`] and
-//! [`body`] are the two sides of an exchange, [`turn`] what these tell each other; [`mod@tunnel`] is what is left of a
-//! request that switched protocols; [`sniff`] tells the protocols apart, and [`mod@h2`] drives a connection of HTTP/2;
-//! [`refusal`] names what was wrong with a head; [`drain`] is the word that everything must come to an end. Nothing here
-//! knows routes or upstreams: what to answer is asked of a [`Handler`].
+//! [`mod@bind`] opens a listener's sockets, or asks [`handed`] or [`mod@taken`] for them; [`accept`] takes connections
+//! for a [`stand`] under its limit ([`permits`]), and by [`spread`] for other workers too; [`proxy_protocol`] reads who
+//! the client behind a proxy is; [`conn`] drives one connection (clocks, refusals with a full answer, lingering close,
+//! client gone, hibernation) by its [`clocks`] and over a [`wire`], which is a plain [`stream`] or one of [`tls`];
+//! [`answer`] and [`body`] are the two sides of an exchange, [`turn`] what these tell each other; [`mod@tunnel`] is what
+//! is left of a request that switched protocols; [`sniff`] tells the protocols apart, and [`mod@h2`] drives a connection
+//! of HTTP/2; [`refusal`] names what was wrong with a head; [`drain`] is the word that everything must come to an end.
+//! Nothing here knows routes or upstreams: what to answer is asked of a [`Handler`].
 
 pub mod accept;
 mod answer;
@@ -29,6 +29,7 @@ mod socket;
 pub mod spread;
 pub mod stand;
 mod stream;
+pub mod taken;
 pub mod tls;
 mod tunnel;
 mod turn;
@@ -46,12 +47,13 @@ use crate::cause::Failure;
 use crate::config::model::Listener;
 
 pub use asleep::Asleep;
-pub use bind::{Bound, bind};
+pub use bind::{Bound, bind, bind_or_take};
 pub use body::RequestBody;
 pub use drain::Drain;
 pub use permits::Permits;
 pub use shared::Shared;
 pub use stand::Stand;
+pub use taken::Taken;
 pub use tls::{Secure, Session};
 pub use tunnel::{Switch, Tunnel};
 

@@ -6,7 +6,7 @@
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use tokio::net::{TcpListener, UnixListener};
 
 use super::bind::{BACKLOG, BindError};
 use super::socket::{Loose, Socket, THIS_MACHINE};
+use super::taken;
 
 /// See the module.
 #[derive(Debug)]
@@ -28,19 +29,6 @@ pub struct Shared {
     pub address: Option<SocketAddr>,
     /// Removed when nothing is accepted any more.
     pub(super) file: Option<File>,
-}
-
-impl Shared {
-    /// Another descriptor of the socket.
-    ///
-    /// # Errors
-    /// The process has none left.
-    pub fn descriptor(&self) -> io::Result<OwnedFd> {
-        match &self.kind {
-            Kind::Tcp(socket) => socket.as_fd().try_clone_to_owned(),
-            Kind::Unix(socket) => socket.as_fd().try_clone_to_owned(),
-        }
-    }
 }
 
 /// Of which family it is.
@@ -55,11 +43,25 @@ pub(super) enum Kind {
 pub(super) struct File {
     path: PathBuf,
     is: (u64, u64),
+    /// Another process listens there else, or will.
+    ours: bool,
+}
+
+impl File {
+    /// This process accepts there from now on.
+    pub(super) fn claim(&mut self) {
+        self.ours = true;
+    }
+
+    /// Another process accepts there from now on.
+    pub(super) fn leave(&mut self) {
+        self.ours = false;
+    }
 }
 
 impl Drop for File {
     fn drop(&mut self) {
-        if fs::symlink_metadata(&self.path).is_ok_and(|now| (now.dev(), now.ino()) == self.is) {
+        if self.ours && fs::symlink_metadata(&self.path).is_ok_and(|now| (now.dev(), now.ino()) == self.is) {
             // What cannot be removed is taken over at the next start.
             let _ = fs::remove_file(&self.path);
         }
@@ -105,7 +107,9 @@ pub(super) fn unix(path: &str) -> io::Result<Shared> {
         }
     };
     let file = on_disk
-        .then(|| fs::symlink_metadata(path).map(|now| File { path: path.into(), is: (now.dev(), now.ino()) }))
+        .then(|| {
+            fs::symlink_metadata(path).map(|now| File { path: path.into(), is: (now.dev(), now.ino()), ours: true })
+        })
         .transpose()?;
     socket.listen(BACKLOG)?;
     Ok(Shared { kind: Kind::Unix(OwnedFd::from(socket).into()), name, address: None, file })
@@ -163,12 +167,24 @@ pub(super) fn handed(descriptor: OwnedFd, said: &str) -> io::Result<Shared> {
     if !local.is_unix() {
         return Err(wrong("neither a TCP socket nor a unix one"));
     }
-    let name = match (local.as_pathname(), local.as_abstract_namespace()) {
-        (Some(path), _) => format!("unix:{}", path.display()),
-        (None, Some(name)) => format!("unix:@{}", name.escape_ascii()),
-        (None, None) => "unix:".to_owned(),
-    };
+    let name = taken::place(&socket)?;
     Ok(Shared { kind: Kind::Unix(OwnedFd::from(socket).into()), name: name.into(), address: None, file: None })
+}
+
+/// The socket of a path that an older process gave. The file is that one's until something is accepted here.
+pub(super) fn taken(socket: Raw, path: &str) -> io::Result<Shared> {
+    let file = match fs::symlink_metadata(path) {
+        Ok(now) if !path.starts_with('@') => Some(File { path: path.into(), is: (now.dev(), now.ino()), ours: false }),
+        _ => None,
+    };
+    socket.listen(BACKLOG)?;
+    let name = format!("unix:{path}").into();
+    Ok(Shared { kind: Kind::Unix(OwnedFd::from(socket).into()), name, address: None, file })
+}
+
+/// A TCP socket that an older process gave, and that no worker can have a sibling of.
+pub(super) fn whole(socket: Raw, address: SocketAddr) -> Shared {
+    Shared { kind: Kind::Tcp(socket.into()), name: address.to_string().into(), address: Some(address), file: None }
 }
 
 /// A listening socket on a runtime.
@@ -197,6 +213,15 @@ impl Listening {
         match self {
             Self::Tcp(socket) => socket.into_std().map(Kind::Tcp),
             Self::Unix(socket) => socket.into_std().map(Kind::Unix),
+        }
+    }
+}
+
+impl AsFd for Kind {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(socket) => socket.as_fd(),
+            Self::Unix(socket) => socket.as_fd(),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! socket or reads a clock.
 
 mod asker;
+mod kind;
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,9 +17,8 @@ use crate::cause::{Cause, Finding, Phase};
 use crate::health::Proof;
 
 pub use asker::Asker;
+use kind::{AGAIN, Kind, Known};
 
-/// A failure that goes on is looked at again so much later, at the earliest.
-const AGAIN: Duration = Duration::from_secs(10);
 /// While looks find the same and nothing has worked, the pauses double, up to this one: who stays dead is nobody's
 /// news.
 const SELDOM: Duration = Duration::from_secs(300);
@@ -26,8 +26,6 @@ const SELDOM: Duration = Duration::from_secs(300);
 const HOLDS: Duration = Duration::from_secs(60);
 /// What has worked is at its right address; what has failed for so long since may have come back at another one.
 const PROVEN: Duration = Duration::from_secs(15);
-/// What was said is news again after so long without the failure.
-const FORGOTTEN: Duration = Duration::from_secs(600);
 /// No name of a host is longer.
 const HOST: usize = 255;
 
@@ -62,33 +60,6 @@ struct Inner {
     answers: u32,
 }
 
-/// What is known of one kind of failure. It stays when it is over: how seldom to look, and what was said, is not
-/// forgotten.
-#[derive(Debug)]
-struct Kind {
-    asker: Asker,
-    cause: Cause,
-    /// When a look was wanted last.
-    asked: Instant,
-    /// Until the next one.
-    pause: Duration,
-    wanted: bool,
-    /// The Host of the request that wanted it.
-    host: Option<Box<str>>,
-    /// Since when it fails like this, and has not worked in between.
-    since: Option<Instant>,
-    found: Option<Known>,
-    /// What people were told of it.
-    said: Option<String>,
-}
-
-#[derive(Debug)]
-struct Known {
-    finding: Arc<Finding>,
-    when: Instant,
-    until: Option<Proof>,
-}
-
 /// What a look has found.
 #[derive(Clone, Debug)]
 pub struct Found {
@@ -113,26 +84,6 @@ pub struct Question {
     /// When the look was asked for, as counted by what worked until then.
     connects: u32,
     answers: u32,
-}
-
-impl Kind {
-    /// Whether it is this one.
-    fn is(&self, asker: Asker, cause: Cause) -> bool {
-        let same = self.cause == cause || asker::is_dropped(self.cause) && asker::is_dropped(cause);
-        same && self.asker.stands_for(asker, cause)
-    }
-
-    /// It has failed like this once more. Says whether a look is wanted for it.
-    fn again(&mut self, now: Instant) -> bool {
-        self.since.get_or_insert(now);
-        let ago = now.saturating_duration_since(self.asked);
-        if ago < self.pause {
-            return false;
-        }
-        self.said.take_if(|_| ago >= FORGOTTEN);
-        (self.asked, self.wanted) = (now, true);
-        true
-    }
 }
 
 impl Inner {
@@ -338,6 +289,7 @@ const fn is_before_the_answer(cause: Cause) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::kind::FORGOTTEN;
     use super::*;
 
     const REFUSED: Cause = Cause::ConnectionRefused;

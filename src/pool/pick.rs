@@ -5,6 +5,9 @@
 //! equals in all else, backups come last. Never one that is disabled; one that is draining only for a client whose
 //! sticky cookie names it. A [`Pick`] is a guard: while it lives,
 //! it counts as in flight on its upstream. Nothing here judges whether another try is allowed.
+
+mod rank;
+
 use std::cell::{Cell, LazyCell};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, TryLockError};
@@ -12,12 +15,15 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 
-use crate::health::{Health, Permit, State};
+use crate::health::Permit;
 
-use super::balance::{self, Candidates, Latency, Share};
+use super::balance;
 use super::report::Told;
 use super::tried::Tried;
 use super::{Members, Pool, Upstream};
+use rank::{
+    AWAITED, AWAITED_BACKUP, BACKUP, EVICTED, LATE_PROBATION, LATE_PROBATION_BACKUP, PROBATION, PROBATION_BACKUP, Seen,
+};
 
 /// While somebody evicted by traffic can not be tried for another reason, this is how often it is looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -274,104 +280,6 @@ impl Upstream {
     }
 }
 
-/// The members as one request sees them at one moment.
-struct Seen<'a, N> {
-    members: &'a Members,
-    tried: &'a Tried,
-    ask: Ask,
-    last_resort: bool,
-    slow_start: Duration,
-    /// Whom the sticky cookie names.
-    home: Option<usize>,
-    /// The best of those at their limit.
-    busy: &'a Cell<u8>,
-    now: N,
-}
-
-impl<N: Fn() -> Instant> Candidates for Seen<'_, N> {
-    #[inline]
-    fn rank(&self, index: usize) -> Option<u8> {
-        if self.tried.contains(index) {
-            return None;
-        }
-        let upstream = &self.members[index];
-        let rank = rank(upstream, self.ask, self.last_resort, self.home == Some(index), &self.now)?;
-        if upstream.full() {
-            self.busy.set(self.busy.get().min(rank));
-            return None;
-        }
-        Some(rank)
-    }
-
-    #[inline]
-    fn in_flight(&self, index: usize) -> usize {
-        self.members[index].in_flight.load(Ordering::Relaxed)
-    }
-
-    #[inline]
-    fn share(&self, index: usize) -> Share {
-        let health = &self.members[index].health;
-        match health.recovered_at() {
-            None => Share::FULL,
-            Some(at) => self.growing(health, at),
-        }
-    }
-
-    #[inline]
-    fn latency(&self, index: usize) -> &Latency {
-        &self.members[index].latency
-    }
-
-    fn now(&self) -> Instant {
-        (self.now)()
-    }
-}
-
-impl<N: Fn() -> Instant> Seen<'_, N> {
-    #[cold]
-    fn growing(&self, health: &Health, recovered: Instant) -> Share {
-        let share = Share::after((self.now)().saturating_duration_since(recovered), self.slow_start);
-        if share.is_full() {
-            health.settled(recovered);
-        }
-        share
-    }
-}
-
-/// A balance draws among those of rank 0 without looking at all.
-const READY: u8 = 0;
-const PROBATION: u8 = 1;
-const PROBATION_BACKUP: u8 = 2;
-const BACKUP: u8 = 3;
-/// For a request that could not be sent again, any ready one is better.
-const LATE_PROBATION: u8 = 4;
-const LATE_PROBATION_BACKUP: u8 = 5;
-/// Its first check, or its name, is being waited for.
-const AWAITED: u8 = 6;
-const AWAITED_BACKUP: u8 = 7;
-const NAMELESS: u8 = 8;
-const NAMELESS_BACKUP: u8 = 9;
-const EVICTED: u8 = 10;
-const EVICTED_BACKUP: u8 = 11;
-
-/// The tier of this upstream now, the best one first; `None`: it gets nothing. `home`: the sticky cookie names it.
-fn rank(upstream: &Upstream, ask: Ask, last_resort: bool, home: bool, now: impl FnOnce() -> Instant) -> Option<u8> {
-    let look = upstream.health.look();
-    let (primary, backup) =
-        match look.state() {
-            State::Ready => (READY, BACKUP),
-            State::Unknown if upstream.nameless() => (NAMELESS, NAMELESS_BACKUP),
-            State::Unknown => (AWAITED, AWAITED_BACKUP),
-            State::Evicted if look.permit_from().is_some() && upstream.health.may_try(look, now()) => {
-                if ask.replayable { (PROBATION, PROBATION_BACKUP) } else { (LATE_PROBATION, LATE_PROBATION_BACKUP) }
-            }
-            State::Evicted if last_resort => (EVICTED, EVICTED_BACKUP),
-            State::Draining if home && upstream.keeps_clients() => return Some(READY),
-            State::Evicted | State::Draining | State::Disabled => return None,
-        };
-    Some(if upstream.backup { backup } else { primary })
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Instant;
@@ -380,7 +288,7 @@ mod tests {
     use super::*;
     use crate::cause::Cause;
     use crate::config::address::Dial;
-    use crate::health::{Blame, Event, Failed, Operator, Policy, Proof};
+    use crate::health::{Blame, Event, Failed, Operator, Policy, Proof, State};
 
     const PASSED: Event = Event::CheckPassed(Proof::Answers);
     const POLICY: Policy = Policy { healthy_after: 1, unhealthy_after: 1 };

@@ -42,7 +42,7 @@ pub(super) async fn caught<F: Future>(future: F) -> Option<F::Output> {
                 .downcast_ref::<&str>()
                 .map(ToString::to_string)
                 .or_else(|| panic.downcast_ref::<String>().cloned());
-            events::panicked(what.as_deref().unwrap_or("no message"));
+            events::panic_caught(what.as_deref().unwrap_or("no message"));
             Poll::Ready(None)
         }
     })

@@ -1,6 +1,6 @@
 //! A check is no request: another port is another matter, and another limit another cure.
 
-use causeway::health::machine::Operator;
+use causeway::health::Operator;
 
 use super::*;
 

@@ -17,7 +17,9 @@ const RELOADS: usize = 50;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fifty_reloads_fail_no_request_and_leave_nothing_behind() {
     let (one, two) = (fine().await, fine().await);
-    let places: Vec<SocketAddr> = (0..RELOADS + 1).map(|_| Origin::free()).collect();
+    // On an address that nobody connects from: the other tests' connections take no port of it meanwhile.
+    let own = |place: SocketAddr| SocketAddr::from(([127, 0, 50, 1], place.port()));
+    let places: Vec<SocketAddr> = (0..RELOADS + 1).map(|_| own(Origin::free())).collect();
     let config = |round: usize| {
         let (one, two, place) = (one.address(), two.address(), places[round % places.len()]);
         let upstreams = if round.is_multiple_of(2) { format!("\"{one}\", \"{two}\"") } else { format!("\"{two}\"") };

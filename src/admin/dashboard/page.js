@@ -5,10 +5,10 @@ const PERIOD = 2000;
 const EVENTS = [
   "accept_backoff", "access_log_dropped", "addresses_changed", "admin_listening", "certificate_refused",
   "certificate_taken", "config_refused", "config_reloaded", "config_warning", "drain_begun", "drain_cut", "drained", "eviction_withheld", "fatal",
-  "grace_begun", "handshake_failed", "introduction_refused", "listening", "log", "log_not_reopened",
-  "log_not_written", "log_reopened", "name_not_resolved", "notify_failed", "notify_late", "notify_said", "panicked",
+  "grace_begun", "hand_over_ended", "handed_over", "handshake_failed", "introduction_refused", "listening", "log", "log_not_reopened",
+  "log_not_written", "log_reopened", "manager_not_told", "name_not_resolved", "notify_failed", "notify_late", "notify_said", "panicked",
   "request_failed", "request_suspect", "requests_failed", "retry_budget_exhausted", "serving", "spans_lost",
-  "starting", "traces_off", "traces_on", "unasked_bytes", "untrusted_forwarded", "upstream_back",
+  "sockets_unused", "starting", "taken_over", "taking_over", "taking_over_unchecked", "threads_silent", "traces_off", "traces_on", "unasked_bytes", "untrusted_forwarded", "upstream_back",
   "upstream_diagnosed", "upstream_evicted", "upstream_idle_learnt", "upstream_ready", "upstream_switched",
   "upstreams_file_refused", "upstreams_file_taken",
 ];

@@ -121,6 +121,7 @@ pub(super) fn config(ports: &Ports, cast: &Cast) -> Config {
             access_to: LogTarget::Stdout,
         },
         shutdown: Shutdown { grace: Duration::ZERO, timeout: Duration::from_secs(1) },
+        hand_over: None,
         routes,
         pools: vec![Arc::new(app), Arc::new(down)],
         errors: Errors {

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  Lines     a worker's connections, by endpoint; who dials, who waits
+//!    opening   one connection on its way
 //!    line      one connection: SETTINGS first, its driver, its limits; wire counts its bytes, pulse asks whether it lives
 //!    exchange  from the request to the answer's head; its clocks
 //!      request   the head, as HTTP/2 says it
@@ -16,6 +17,7 @@
 mod exchange;
 mod fault;
 mod line;
+mod opening;
 mod pulse;
 mod request;
 mod stream;
@@ -41,6 +43,7 @@ use super::head::{Framed, Outgoing};
 use super::{Order, Progress, Stream as Transport};
 use crate::cause::{Cause, Failure, Phase, spoken};
 use line::{Claimed, Line};
+use opening::{Opening, again};
 use stream::Stream;
 
 /// Connections to one endpoint, of one worker.
@@ -329,96 +332,5 @@ impl Drop for Lines {
         for shelf in self.shelves().values() {
             shelf.lines.iter().for_each(|line| line.retire());
         }
-    }
-}
-
-/// One connection on its way; dropped before it stands, somebody else may open one.
-struct Opening {
-    lines: Arc<Lines>,
-    key: u64,
-    told: Option<watch::Sender<Option<Arc<Failure>>>>,
-}
-
-impl Opening {
-    /// Dials, up to the upstream's first word.
-    async fn open(
-        self,
-        order: &Order<'_>,
-        progress: &Progress,
-        secure: bool,
-        limit: Duration,
-        dialling: Dialling<'_>,
-    ) -> Result<Place, Failure> {
-        let stream = match dialling.await {
-            Ok(stream) => stream,
-            Err(failure) => return Err(self.failed(failure)),
-        };
-        if secure && !stream.is_h2() {
-            self.lines.speaks_http1(self.key);
-            return Ok(Place::Http1(Some(stream)));
-        }
-        let dialled = Instant::now();
-        // Dial and handshake have had their own.
-        let deadline = dialled + limit;
-        match Line::open(stream, order, &Arc::downgrade(&self.lines), deadline).await {
-            Ok(line) => {
-                progress.set_connect(progress.connect().unwrap_or_default() + dialled.elapsed());
-                Ok(Place::Seat(self.stands(line, order)))
-            }
-            Err(failure) => Err(self.failed(failure)),
-        }
-    }
-
-    /// It stands: the first stream is the opener's.
-    fn stands(mut self, line: Arc<Line>, order: &Order<'_>) -> Seat {
-        line.first(order);
-        let mut shelves = self.lines.shelves();
-        let shelf = shelves.entry(self.key).or_default();
-        shelf.opening = None;
-        shelf.lines.push(Arc::clone(&line));
-        let freed = Arc::clone(&shelf.freed);
-        drop(shelves);
-        self.told = None;
-        freed.notify_one(); // it has more places than this one
-        Seat { line, freed }
-    }
-
-    /// It does not: those who wait for it need not try for themselves.
-    fn failed(mut self, failure: Failure) -> Failure {
-        if let Some(told) = self.told.take() {
-            self.lines.opened_no_line(self.key);
-            told.send_replace(Some(Arc::new(again(&failure))));
-        }
-        failure
-    }
-}
-
-impl Lines {
-    fn opened_no_line(&self, key: u64) {
-        let mut shelves = self.shelves();
-        if let Some(shelf) = shelves.get_mut(&key) {
-            shelf.opening = None;
-            if shelf.lines.is_empty() {
-                shelves.remove(&key);
-            }
-        }
-    }
-}
-
-impl Drop for Opening {
-    fn drop(&mut self) {
-        if self.told.is_some() {
-            self.lines.opened_no_line(self.key);
-        }
-    }
-}
-
-/// The same failure, for one more request that met it.
-fn again(failure: &Failure) -> Failure {
-    let mut other = Failure::new(failure.cause).in_phase(failure.phase);
-    (other.limit, other.seen) = (failure.limit.clone(), failure.seen.clone());
-    match &failure.source {
-        Some(source) => other.from(source.to_string()),
-        None => other,
     }
 }

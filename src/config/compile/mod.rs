@@ -114,6 +114,7 @@ fn read(cx: &Context, tree: &Table, whole: &Arc<Origin>) -> Config {
         admin_token,
         log: log(&root),
         shutdown: shutdown(&root),
+        hand_over: root.parse("hand_over", "/run/causeway/hand-over.sock", hand_over).flatten(),
         routes,
         pools: pools.into_iter().map(|read| Arc::new(read.pool)).collect(),
         errors,
@@ -210,6 +211,26 @@ fn shutdown(root: &Section<'_>) -> Shutdown {
         grace: section.duration("grace", Duration::ZERO),
         timeout: section.duration("timeout", Duration::from_secs(8)),
     }
+}
+
+/// The kernel's room for a path, less the zero byte behind it (unix(7)).
+const SOCKET_PATH: usize = 107;
+
+/// An absolute path: two processes, started in two folders, must mean the same one.
+fn hand_over(text: &str) -> Result<Option<PathBuf>, Wrong> {
+    let path = text.strip_prefix("unix:").unwrap_or(text);
+    if matches!(path, "" | "off") {
+        return Ok(None);
+    }
+    let hint = "write it like \"/run/causeway/hand-over.sock\"";
+    if !path.starts_with('/') || path.ends_with('/') {
+        return Err(Wrong::new(format!("\"{text}\" is no absolute path of a socket"), hint));
+    }
+    if path.len() > SOCKET_PATH {
+        let message = format!("this path has {} bytes, and the kernel takes {SOCKET_PATH} for a socket", path.len());
+        return Err(Wrong::new(message, hint));
+    }
+    Ok(Some(path.into()))
 }
 
 fn errors(root: &Section<'_>, listeners: &[(Listener, Place)]) -> Errors {

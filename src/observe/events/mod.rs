@@ -1,7 +1,7 @@
 //! Events: one function for each fact, one line each; where the fact has a metric too, that function counts it. Human form on a terminal (time, level, message), else JSON.
 //!
 //! [`sink`] writes them; [`feed`](mod@feed) keeps the latest for who follows them; `throttle` keeps one fact from flooding the
-//! log; `reload`, `request`, `secure` and `upstream` have those about them.
+//! log; `reload`, `request`, `secure`, `system` and `upstream` have those about them.
 //! Arguments are plain values, so that every floor can say what it knows.
 
 pub mod feed;
@@ -9,6 +9,7 @@ mod reload;
 mod request;
 mod secure;
 pub mod sink;
+mod system;
 mod throttle;
 mod trace;
 mod upstream;
@@ -33,6 +34,10 @@ pub use reload::{config_refused, config_reloaded};
 pub use request::{failures_held, request_failed, request_suspect, requests_failed};
 pub use secure::{certificate_refused, certificate_taken, handshake_failed, introduction_refused};
 pub use sink::{Events, feed, init};
+pub use system::{
+    hand_over_ended, hand_over_refused, handed_over, manager_not_told, older_gone, older_silent, panic_caught,
+    panicked, panics, panics_are_told, sockets_unused, taken_over, taking_over, taking_over_unchecked, threads_silent,
+};
 pub use trace::{spans_lost, traces_off, traces_on};
 pub use upstream::{
     Check, Member, Standing, addresses_changed, check_failed, name_not_resolved, unasked_bytes, upstream_back,
@@ -170,11 +175,6 @@ pub fn drain_cut(cut: usize, ended: usize, why: &str) {
 /// The process cannot start or go on.
 pub fn fatal(message: impl Display) {
     error!(event = "fatal", "{message}");
-}
-
-/// A thread panicked; its connection is gone, the proxy is not.
-pub fn panicked(what: impl Display) {
-    error!(event = "panicked", "a fault in causeway, please report it: {what}");
 }
 
 /// A log file was opened again (USR1).
