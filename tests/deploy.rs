@@ -295,7 +295,8 @@ fn systemd_reads_the_units() {
     assert!(secure.status.success(), "{}", String::from_utf8_lossy(&secure.stdout));
 }
 
-/// What the unit says of the stop is true for the shutdown's defaults, and the socket's name is the one that the file tells to use.
+/// What the unit says of the stop is true for the shutdown's defaults, and the socket's name is the one that the file
+/// tells to use.
 #[test]
 fn the_units_fit_the_defaults() {
     let (service, socket) =

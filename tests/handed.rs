@@ -48,7 +48,8 @@ fn a_socket_of_another_name_is_told() {
     assert!(said.contains("cannot listen on fd:web: nothing was handed over by that name, but fd:admin"), "{said}");
 }
 
-/// A second process gets the same socket, as `systemctl restart` does it (the old one ends first) or before the old one ends.
+/// A second process gets the same socket, as `systemctl restart` does it (the old one ends first) or before the old one
+/// ends.
 #[test]
 fn a_restart_under_load_loses_nothing() {
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -1,5 +1,5 @@
-//! One real process takes the sockets over from another, with clients in every state: no request is lost, and whoever dies
-//! on the way takes nothing with it.
+//! One real process takes the sockets over from another, with clients in every state: no request is lost, and whoever
+//! dies on the way takes nothing with it.
 
 mod app;
 mod reloaded;

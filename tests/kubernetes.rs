@@ -1,4 +1,5 @@
-//! What `config/deploy/kubernetes*.yaml` gives to Kubernetes: its configuration compiles, its words are commands, its clocks fit.
+//! What `config/deploy/kubernetes*.yaml` gives to Kubernetes: its configuration compiles, its words are commands, its
+//! clocks fit.
 
 use std::collections::HashMap;
 use std::process::Command;

@@ -59,6 +59,26 @@ async fn routes_and_pools_come_and_go() {
     assert_eq!(proxy.server().pools().len(), 1);
 }
 
+/// Whoever waits for a pool that is in no file any more waits for nobody.
+#[tokio::test]
+async fn who_waits_for_a_pool_that_leaves_is_told_at_once() {
+    let (nobody, other) = (Origin::nobody(), fine().await);
+    let config = "health = { type = \"tcp\", interval = \"200ms\", unhealthy_after = 1 }\nwait = \"60s\"\nwhen_all_evicted = \"fail\"\n";
+    let proxy = Proxy::start(&format!("[pool.old]\nupstreams = [\"{nobody}\"]\n{config}"));
+    let old = Arc::clone(&proxy.server().pools()[0]);
+    proxy.until(0, State::Evicted).await;
+    let mut client = Raw::connect(proxy.address).await;
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    while old.waiting.taken() == 0 {
+        tokio::task::yield_now().await;
+    }
+    proxy.reload(&unchecked(other.address(), "")).await.unwrap();
+    let answer =
+        tokio::time::timeout(Duration::from_secs(20), client.response()).await.expect("long before `wait` is over");
+    assert_eq!(answer.status, 502, "{answer:?}");
+    assert_eq!(client.get("/").await.text(), "fine");
+}
+
 /// What is known of an upstream does not begin anew, and neither does what was counted.
 #[tokio::test]
 async fn an_evicted_upstream_stays_evicted() {

@@ -1,5 +1,5 @@
-//! A reload as an operator asks for it and hears of it: `causeway reload`, `POST /api/reload`, `causeway status`. Here somebody else
-//! stands in for whoever reloads; [`whole`] has the real program.
+//! A reload as an operator asks for it and hears of it: `causeway reload`, `POST /api/reload`, `causeway status`. Here
+//! somebody else stands in for whoever reloads; [`whole`] has the real program.
 
 mod whole;
 
@@ -52,6 +52,11 @@ impl Alone {
     async fn answers(&mut self, came: Result<Told, Refused>) {
         let ask = self.asked.recv().await.unwrap();
         self.admin.reloaded(came.is_ok(), SystemTime::now());
+        match &came {
+            Ok(_) => {}
+            Err(Refused::Config(error)) => self.admin.reload_failed_because(&error.to_string()),
+            Err(Refused::Cannot(why)) => self.admin.reload_failed_because(why),
+        }
         ask.send(came).unwrap();
     }
 }

@@ -1,5 +1,5 @@
-//! What runs out, and faults of our own: traffic goes on as far as it can, what cannot is refused with its reason, and all is
-//! well again once there is enough.
+//! What runs out, and faults of our own: traffic goes on as far as it can, what cannot is refused with its reason, and
+//! all is well again once there is enough.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};

@@ -1,6 +1,6 @@
-//! Rolling restarts of real upstreams under load: one after the other ends and comes back, with a grace of its own (TERM) or
-//! without (KILL). No GET fails. Of POSTs, only those fail that an upstream had when it was killed: nobody can know what it did
-//! with them (RFC 9110 §9.2.2).
+//! Rolling restarts of real upstreams under load: one after the other ends and comes back, with a grace of its own
+//! (TERM) or without (KILL). No GET fails. Of POSTs, only those fail that an upstream had when it was killed: nobody
+//! can know what it did with them (RFC 9110 §9.2.2).
 
 use std::net::SocketAddr;
 use std::sync::Arc;

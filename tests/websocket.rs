@@ -1,4 +1,5 @@
-//! WebSockets through every pairing of what clients and upstreams speak: messages of all sizes, ends of all kinds, clocks, refusals.
+//! WebSockets through every pairing of what clients and upstreams speak: messages of all sizes, ends of all kinds,
+//! clocks, refusals.
 
 use std::io;
 use std::sync::Arc;
@@ -126,7 +127,8 @@ impl Files {
 /// What the app has seen of a handshake.
 type Seen = tokio::sync::mpsc::UnboundedReceiver<HeaderMap>;
 
-/// An app that gives back every message, and closes with 4002 when it hears `bye`. Its name as an upstream, and what it sees.
+/// An app that gives back every message, and closes with 4002 when it hears `bye`. Its name as an upstream, and what it
+/// sees.
 async fn app(speaks: Speaks, files: &Files) -> (String, Seen) {
     let (tell, seen) = tokio::sync::mpsc::unbounded_channel();
     if speaks == Speaks::H1Unix {

@@ -1,7 +1,8 @@
-//! The dashboard: one page for browsers, put together here from files of its own. It reads the admin's API like anybody else.
+//! The dashboard: one page for browsers, put together here from files of its own. It reads the admin's API like anybody
+//! else.
 //!
-//! Nothing from outside stands in it, and nothing outside is named by it: it never asks another address, and what the script
-//! shows goes in as text. The policy that is sent along would stop it from anything else.
+//! Nothing from outside stands in it, and nothing outside is named by it: it never asks another address, and what the
+//! script shows goes in as text. The policy that is sent along would stop it from anything else.
 
 use http::header::{CONTENT_SECURITY_POLICY, REFERRER_POLICY, VARY};
 use http::{HeaderMap, HeaderValue, StatusCode};

@@ -1,7 +1,7 @@
 //! What happens, as it happens: `/api/events`, server-sent events (WHATWG HTML §9.2) for pages and scripts.
 //!
-//! Each event is the object of its log line. A task for each stream fetches what is new and hands it on; a client that takes
-//! nothing for [`SLOW`], or that has missed what is kept no longer, loses its connection: nobody waits for it.
+//! Each event is the object of its log line. A task for each stream fetches what is new and hands it on; a client that
+//! takes nothing for [`SLOW`], or that has missed what is kept no longer, loses its connection: nobody waits for it.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -87,7 +87,8 @@ impl Streams {
         let _ = timeout(LAST, self.free.acquire_many(all)).await;
     }
 
-    /// A stream, from where the client left off: Last-Event-ID as a browser sends it when it comes back, or `after=` of the query.
+    /// A stream, from where the client left off: Last-Event-ID as a browser sends it when it comes back, or `after=` of
+    /// the query.
     pub(super) fn open(
         &self,
         method: &Method,

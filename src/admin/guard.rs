@@ -1,7 +1,8 @@
-//! Who may look at what is inside, and who may change it: no page of another site; changes come from this machine, or with the token.
+//! Who may look at what is inside, and who may change it: no page of another site; changes come from this machine, or
+//! with the token.
 //!
-//! A name that somebody lets point here (DNS rebinding) makes a browser take a foreign page for the admin's own: so only an
-//! address, `localhost` or this deployment's name may stand in Host.
+//! A name that somebody lets point here (DNS rebinding) makes a browser take a foreign page for the admin's own: so
+//! only an address, `localhost` or this deployment's name may stand in Host.
 
 use std::net::IpAddr;
 
@@ -26,8 +27,8 @@ pub(super) fn may_look(name: &str, fields: &HeaderMap) -> Result<(), Refusal> {
     }
 }
 
-/// May this request change something? `peer`: who sent it; `token`: of `admin.token_file`. Whoever has the token may ask by any
-/// name: no page that was led here by a name has it.
+/// May this request change something? `peer`: who sent it; `token`: of `admin.token_file`. Whoever has the token may
+/// ask by any name: no page that was led here by a name has it.
 pub(super) fn may_change(peer: IpAddr, token: Option<&Token>, fields: &HeaderMap) -> Result<(), Refusal> {
     let here = peer.to_canonical().is_loopback();
     match (token, said(fields)) {
@@ -63,7 +64,8 @@ fn refused(why: &str) -> Result<(), Refusal> {
     Err((StatusCode::FORBIDDEN, why.to_owned()))
 }
 
-/// A field that stands in a request once, or not at all. `Err`: it stands there twice or is no text, so nobody knows what it says.
+/// A field that stands in a request once, or not at all. `Err`: it stands there twice or is no text, so nobody knows
+/// what it says.
 fn once<'f>(fields: &'f HeaderMap, name: &HeaderName) -> Result<Option<&'f str>, Unclear> {
     let mut values = fields.get_all(name).iter();
     match (values.next(), values.next()) {

@@ -1,4 +1,5 @@
-//! The requests that failed of late: `/api/incidents`, and one with its whole trail under `/api/incidents/ID` (CONTRACT §6).
+//! The requests that failed of late: `/api/incidents`, and one with its whole trail under `/api/incidents/ID` (CONTRACT
+//! §6).
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -58,8 +59,8 @@ pub(super) fn list(incidents: &Incidents, pools: &[Arc<Pool>], query: &str) -> R
     Ok(document(&json!({ "kept": kept, "recorded": recorded, "since": since, "incidents": rows })))
 }
 
-/// One by its id or the beginning of it, whole: as text where that is wanted, else as JSON. Of several the newest leads, and
-/// the others follow.
+/// One by its id or the beginning of it, whole: as text where that is wanted, else as JSON. Of several the newest
+/// leads, and the others follow.
 pub(super) fn one(proxy: &Proxy, id: &str, fields: &HeaderMap) -> Result<Answer, Refusal> {
     let id = decoded(id);
     let found = proxy.incidents().find(&id);

@@ -1,4 +1,5 @@
-//! `GET /metrics` (CONTRACT §7): all families, from what was counted and from how things stand. It counts nothing itself.
+//! `GET /metrics` (CONTRACT §7): all families, from what was counted and from how things stand. It counts nothing
+//! itself.
 //!
 //! The two tables are the page, in its order.
 

@@ -1,9 +1,10 @@
-//! A look inside, on an address of its own: is it up, which requests failed and why, the numbers; and the operator's word on an
-//! upstream.
+//! A look inside, on an address of its own: is it up, which requests failed and why, the numbers; and the operator's
+//! word on an upstream.
 //! `/` lists all of it, and [`routes`] is the table.
 //!
-//! Runs on the control thread; but for that word it only reads, and no client of it can hold anything for ever. `/readyz` says whether this proxy is up, not whether its upstreams are: those that fail later do not change
-//! it, or the proxy that explains would be taken away. Who wants them in it asks for `?pool=`.
+//! Runs on the control thread; but for that word it only reads, and no client of it can hold anything for ever.
+//! `/readyz` says whether this proxy is up, not whether its upstreams are: those that fail later do not change it, or
+//! the proxy that explains would be taken away. Who wants them in it asks for `?pool=`.
 
 mod answer;
 mod dashboard;
@@ -97,8 +98,9 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Over these pools, in the order of the file, the proxy that uses them, and what is known since its start. The config is loaded,
-    /// or there would be none. `ask`: who reloads it when somebody asks here; as many may wait as that holds.
+    /// Over these pools, in the order of the file, the proxy that uses them, and what is known since its start. The
+    /// config is loaded, or there would be none. `ask`: who reloads it when somebody asks here; as many may wait as
+    /// that holds.
     #[must_use]
     pub fn new(pools: Vec<Arc<Pool>>, proxy: Arc<Proxy>, start: Start, ask: mpsc::Sender<Ask>) -> Self {
         let Start { at, config, workers, doors } = start;
@@ -129,7 +131,8 @@ impl Admin {
         self.reloads.ended(ok, now);
     }
 
-    /// Why the last reload failed: for whoever looks later. Said behind [`Admin::reloaded`], and kept until one succeeds.
+    /// Why the last reload failed: for whoever looks later. Said behind [`Admin::reloaded`], and kept until one
+    /// succeeds.
     pub fn reload_failed_because(&self, why: &str) {
         self.reloads.because(why);
     }
@@ -149,7 +152,8 @@ impl Admin {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    /// Writes down now and then what the counters say, until `stop` is done: what "a second" and "the last 5 min" go by.
+    /// Writes down now and then what the counters say, until `stop` is done: what "a second" and "the last 5 min" go
+    /// by.
     pub async fn keep_history(self: Arc<Self>, stop: impl Future<Output = ()>) {
         tokio::pin!(stop);
         loop {

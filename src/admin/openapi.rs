@@ -1,5 +1,5 @@
-//! `GET /openapi.json`: what is answered here, for machines. It is `config/openapi.json`, with the version put in; a test walks it
-//! path by path.
+//! `GET /openapi.json`: what is answered here, for machines. It is `config/openapi.json`, with the version put in; a
+//! test walks it path by path.
 
 const DOCUMENT: &str = include_str!("../../config/openapi.json");
 

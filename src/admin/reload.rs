@@ -1,7 +1,7 @@
 //! `POST /api/reload`: asks whoever reloads, waits, and says what changed or what is wrong (CONTRACT §6).
 //!
-//! Nothing is reloaded here, and who may ask is in [`guard`](super::guard). A reload that was begun goes on, whether or not the client
-//! that asked for it is still there.
+//! Nothing is reloaded here, and who may ask is in [`guard`](super::guard). A reload that was begun goes on, whether or
+//! not the client that asked for it is still there.
 
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ pub(super) async fn reload(admin: &Admin, line: Option<&Line>) -> Result<Answer,
     let _held = line.map(Line::hold);
     match timeout(LIMIT, told).await {
         Ok(Ok(Ok(told))) => Ok(super::answer::document(&done(&told))),
-        Ok(Ok(Err(refused))) => Ok(not_done(admin, &refused)),
+        Ok(Ok(Err(refused))) => Ok(not_done(&refused)),
         Ok(Err(_)) => Err(over("This causeway is ending: nothing was reloaded.")),
         Err(_) => {
             let why = format!(
@@ -75,11 +75,10 @@ fn done(told: &Told) -> Value {
     })
 }
 
-fn not_done(admin: &Admin, refused: &Refused) -> Answer {
+fn not_done(refused: &Refused) -> Answer {
     match refused {
         Refused::Config(error) => {
             let text = error.to_string();
-            admin.reload_failed_because(&text);
             let problems = match error {
                 LoadError::Problems(problems) => problems.iter().map(problem_value).collect(),
                 LoadError::Usage(_) | LoadError::NothingConfigured | LoadError::Unreadable(..) => Vec::new(),
@@ -88,7 +87,6 @@ fn not_done(admin: &Admin, refused: &Refused) -> Answer {
             problem(StatusCode::UNPROCESSABLE_ENTITY, &body)
         }
         Refused::Cannot(why) => {
-            admin.reload_failed_because(why);
             let text = format!("{}\n", why.trim_end());
             problem(StatusCode::CONFLICT, &json!({ "problems": [], "text": text }))
         }

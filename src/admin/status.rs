@@ -1,8 +1,10 @@
-//! `GET /api/status`: everything at a glance, for `causeway status` and the dashboard. It reads; nothing here is counted or changed.
+//! `GET /api/status`: everything at a glance, for `causeway status` and the dashboard. It reads; nothing here is
+//! counted or changed.
 //!
 //! Milliseconds and RFC 3339; what is not known, or does not apply, is left out.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
@@ -90,6 +92,7 @@ pub(super) fn status(admin: &Admin, now: Instant) -> Value {
     if let Some(last) = last.as_object_mut() {
         last.insert("errors".into(), errors.collect());
     }
+    let wall = admin.began.1 + now.saturating_duration_since(admin.began.0);
     let total: u64 = reading.requests.values().sum();
     object([
         ("name", Some(config.name.as_ref().into())),
@@ -98,7 +101,7 @@ pub(super) fn status(admin: &Admin, now: Instant) -> Value {
         ("uptime_ms", Some(whole_millis(now.saturating_duration_since(admin.began.0)).into())),
         ("state", Some(state.into())),
         ("config", config.file.as_ref().map(|file| file.display().to_string().into())),
-        ("reload", Some(reload(&reloads, admin.began.1 + now.saturating_duration_since(admin.began.0)))),
+        ("reload", Some(reload(&reloads, config.file.as_deref(), wall))),
         ("workers", Some(admin.workers.into())),
         ("listeners", Some(seen.doors.iter().map(door).collect())),
         (
@@ -114,18 +117,31 @@ pub(super) fn status(admin: &Admin, now: Instant) -> Value {
     ])
 }
 
-fn reload(reloads: &reloads::Standing, now: SystemTime) -> Value {
+/// The command, where the name of the file can go into a shell as it is.
+fn check(file: Option<&Path>) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/-_.".contains(&b);
+    let name = file.map(|file| file.display().to_string()).filter(|name| name.bytes().all(plain));
+    name.map_or_else(|| "causeway check".to_owned(), |name| format!("causeway check {name}"))
+}
+
+fn reload(reloads: &reloads::Standing, file: Option<&Path>, now: SystemTime) -> Value {
     let ago = |at| whole_millis(now.duration_since(at).unwrap_or_default());
     // Lines are lines. The first that is no warning says enough to know that something is to be done.
     let text = |why: &String| why.lines().map(ascii).collect::<Vec<_>>().join("\n").into();
     let is_error = |line: &&str| !line.starts_with(' ') && !line.contains(": warning: ");
-    let first = |why: &String| why.lines().find(is_error).map(|line| ascii(line).into());
+    let first = |why: &String| {
+        let line = why.lines().find(is_error).map(ascii);
+        line.map(|line| line.strip_suffix(" Nothing was changed.").unwrap_or(&line).into())
+    };
+    // What is wrong in the file stands in lines; any other trouble is one sentence, and says itself what to do.
+    let next = |why: &String| why.trim_end().contains('\n').then(|| check(file).into());
     let failure = reloads.failed.as_ref().map(|failed| {
         object([
             ("at", Some(time(failed.at))),
             ("ago_ms", Some(ago(failed.at).into())),
             ("why", failed.why.as_ref().and_then(first)),
             ("text", failed.why.as_ref().map(text)),
+            ("next", failed.why.as_ref().and_then(next)),
         ])
     });
     object([

@@ -1,4 +1,5 @@
-//! The operator's word on an upstream: `PUT /api/pools/POOL/upstreams/NAME/state` with `{"state":"draining"}` (CONTRACT §6).
+//! The operator's word on an upstream: `PUT /api/pools/POOL/upstreams/NAME/state` with `{"state":"draining"}` (CONTRACT
+//! §6).
 //!
 //! Who may say it is in [`guard`](super::guard). It knows nothing of connections.
 
@@ -49,8 +50,8 @@ impl Target {
     }
 }
 
-/// Takes the word; the answer, as JSON, is the upstreams whose state it changed, how those that it covers are now, and what is left
-/// of the pool.
+/// Takes the word; the answer, as JSON, is the upstreams whose state it changed, how those that it covers are now, and
+/// what is left of the pool.
 pub(super) fn switch(pools: &[Arc<Pool>], target: &Target, body: &[u8], now: Instant) -> Result<String, Refusal> {
     let word = match serde_json::from_slice::<Said>(body) {
         Ok(said) => said.state,

@@ -1,5 +1,5 @@
-//! The control thread: names, checks, the admin, and what is told beside traffic. A reload stops and starts what has changed,
-//! and nothing else.
+//! The control thread: names, checks, the admin, and what is told beside traffic. A reload stops and starts what has
+//! changed, and nothing else.
 //!
 //! Nothing on it may hold up traffic, and nothing that traffic does waits for it.
 
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
-use tokio::time::timeout;
+use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Admin};
@@ -154,7 +154,7 @@ impl Control {
         }
         if let Some(notify) = notify {
             if let Some(group) = self.notify.take() {
-                group.end().await;
+                group.end(Instant::now() + ENDS).await;
             }
             self.notify = Some(self.group(|stop, tasks| drop(tasks.spawn(notify.run(stop)))));
         }
@@ -177,8 +177,10 @@ impl Control {
     async fn leave(&mut self, is_left: impl Fn(&Arc<Pool>) -> bool) {
         let left: Vec<Group> = self.pools.extract_if(.., |(pool, _)| is_left(pool)).map(|(_, group)| group).collect();
         left.iter().for_each(|group| group.stop.cancel());
+        // One clock for all of them.
+        let until = Instant::now() + ENDS;
         for group in left {
-            group.end().await;
+            group.end(until).await;
         }
     }
 
@@ -237,8 +239,8 @@ impl Control {
         })
     }
 
-    /// Without its checks or its names the proxy would go wrong in silence: a fault in one of them ends the thread, and with it
-    /// the process.
+    /// Without its checks or its names the proxy would go wrong in silence: a fault in one of them ends the thread, and
+    /// with it the process.
     fn group(&mut self, begin: impl FnOnce(CancellationToken, &mut JoinSet<()>)) -> Group {
         let (stop, ended) = (self.stop.child_token(), CancellationToken::new());
         let mut tasks = JoinSet::new();
@@ -255,9 +257,9 @@ impl Control {
 }
 
 impl Group {
-    async fn end(self) {
+    async fn end(self, until: Instant) {
         self.stop.cancel();
-        if timeout(ENDS, self.ended.cancelled()).await.is_err() {
+        if timeout_at(until.into(), self.ended.cancelled()).await.is_err() {
             self.abort.abort();
         }
     }
@@ -271,7 +273,8 @@ fn well(ended: Result<(), JoinError>) {
     }
 }
 
-/// Of many failed requests a second tells of one; when no more come, the others are counted. Nothing wakes while none fails.
+/// Of many failed requests a second tells of one; when no more come, the others are counted. Nothing wakes while none
+/// fails.
 async fn tell_the_rest(stop: CancellationToken) {
     let telling = async {
         loop {

@@ -35,8 +35,15 @@ impl Server {
         }
     }
 
-    /// The end, step by step (CONTRACT §2 `shutdown`): `/readyz` says no; after the grace, each connection answers one more
-    /// request; after the timeout, what still runs is cut. `why`: the signal. Says how many connections were cut.
+    /// Who asks for a reload from now on, or waits for one, hears that this is the end.
+    pub(super) async fn ask_no_more(&self) {
+        let mut asks = self.asks.lock().await;
+        asks.close();
+        while asks.try_recv().is_ok() {}
+    }
+
+    /// The end, step by step (CONTRACT §2 `shutdown`): `/readyz` says no; after the grace, each connection answers one
+    /// more request; after the timeout, what still runs is cut. `why`: the signal. Says how many connections were cut.
     pub async fn drain(&self, why: &str) -> usize {
         self.admin.set_draining();
         let shutdown = self.shutdown();
@@ -73,6 +80,9 @@ impl Server {
             crew.join();
         }
         self.traces.flush(LAST_SPANS);
+        if let Some(former) = &self.state.get_mut().former_log {
+            former.flush(LAST_LINES);
+        }
         self.now.load().access_log.flush(LAST_LINES);
     }
 }

@@ -1,8 +1,8 @@
 //! The sockets that are open, by address: those that stay, come and go in a reload.
 //!
-//! An address that stays keeps its sockets, its queue and its count of connections, whatever else its listener says. New ones
-//! are bound before anything is changed; those of listeners that left take what waits in their queue, and drain by themselves:
-//! only the end of the process cuts what is left on them.
+//! An address that stays keeps its sockets, its queue and its count of connections, whatever else its listener says.
+//! New ones are bound before anything is changed; those of listeners that left take what waits in their queue, and
+//! drain by themselves: only the end of the process cuts what is left on them.
 
 use std::io;
 use std::net::SocketAddr;
@@ -310,8 +310,8 @@ impl Listeners {
         self.open.iter().flat_map(|open| &open.copies)
     }
 
-    /// No process takes over any more: a socket closes when its worker closes it. What no worker was told of closes now: who
-    /// waits there waits for an older process.
+    /// No process takes over any more: a socket closes when its worker closes it. What no worker was told of closes
+    /// now: who waits there waits for an older process.
     pub(super) fn let_go(&mut self) {
         self.open.iter_mut().for_each(|open| open.copies.clear());
         self.held.iter_mut().for_each(Vec::clear);

@@ -1,5 +1,5 @@
-//! When connections are taken, and who takes them: this process from [`Server::open`] on, and another one in its place after
-//! [`Server::leave`]. A drain that begins before the former leaves all who wait to an older process.
+//! When connections are taken, and who takes them: this process from [`Server::open`] on, and another one in its place
+//! after [`Server::leave`]. A drain that begins before the former leaves all who wait to an older process.
 
 use std::io;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! A panic anywhere is one event with its place, and is counted; what it ends is one request, one connection or one thread, by
-//! where it happens. Nothing is mended here.
+//! A panic anywhere is one event with its place, and is counted; what it ends is one request, one connection or one
+//! thread, by where it happens. Nothing is mended here.
 
 use std::panic::{PanicHookInfo, set_hook, take_hook};
 use std::sync::Once;
@@ -7,8 +7,8 @@ use std::thread;
 
 use crate::observe::events;
 
-/// From now on, panics of all threads are told so. What the standard library says on stderr is said only where RUST_BACKTRACE
-/// asks for it: it would stand between the lines of the log.
+/// From now on, panics of all threads are told so. What the standard library says on stderr is said only where
+/// RUST_BACKTRACE asks for it: it would stand between the lines of the log.
 pub fn tell() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

@@ -1,14 +1,16 @@
-//! From one configuration to the next, while traffic goes on: all that can fail is prepared first, and changes nothing; what
-//! follows cannot fail.
+//! From one configuration to the next, while traffic goes on: all that can fail is prepared first, and changes nothing;
+//! what follows cannot fail.
 //!
-//! Requests and connections that have begun keep what they began with. What is known of upstreams, and what was counted, is
-//! carried over by those who know it; here is the order in which it happens.
+//! Requests and connections that have begun keep what they began with. What is known of upstreams, and what was
+//! counted, is carried over by those who know it; here is the order in which it happens.
 
+use std::error::Error as _;
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::admin::Refused;
 use crate::config::changes::changes;
@@ -30,13 +32,19 @@ use super::workers;
 
 /// For the control thread to stop what it does for a pool, and to begin anew. It is never held up for long.
 const CONTROL: Duration = Duration::from_secs(10);
+/// An admin that has just moved still has its old address, for as long as it answers there and a little more: it may be
+/// wanted again at once.
+const LEAVES: Duration = Duration::from_secs(2);
+/// Between two tries to have it.
+const AGAIN: Duration = Duration::from_millis(50);
 
 impl Server {
-    /// Puts another configuration in force, whole or not at all, and says what it changed. One at a time; who comes meanwhile waits.
+    /// Puts another configuration in force, whole or not at all, and says what it changed. One at a time; who comes
+    /// meanwhile waits.
     ///
     /// # Errors
-    /// What of it cannot be had, in a sentence: a socket, a file; or what a process cannot change while it runs. Nothing has
-    /// changed then.
+    /// What of it cannot be had, in a sentence: a socket, a file; or what a process cannot change while it runs.
+    /// Nothing has changed then.
     pub async fn reload(&self, config: Config) -> Result<Vec<Change>, Refused> {
         let mut state = self.state.lock().await;
         let said = Arc::new(config);
@@ -52,14 +60,18 @@ impl Server {
         let access_log = same_access_log(&state.said.log, &said.log).then(|| Ok(state.access_log.clone()));
         let access_log = access_log.unwrap_or_else(|| AccessLog::start(&said.log));
         let access_log = access_log.map_err(|error| {
-            Refused::Cannot(format!("cannot open the access log (log.access_to): {error}. Nothing was changed."))
+            let place = target(&said.log.access_to);
+            Refused::Cannot(format!(
+                "cannot open the access log {place} (log.access_to): {error}. Nothing was changed."
+            ))
         })?;
         let changes = changes(&state.said, &said);
         let views: Vec<_> = config.pools.iter().map(|pool| View::of(&state, pool)).collect();
         let stays =
             |pool: &&Arc<Pool>| views.iter().any(|view| matches!(view, View::Kept(own) if Arc::ptr_eq(own, pool)));
         let left: Vec<Arc<Pool>> = state.pools.iter().filter(|pool| !stays(pool)).cloned().collect();
-        // Before its upstreams are others: an answer of a name server, or of a check, is for those that were asked about.
+        // Before its upstreams are others: an answer of a name server, or of a check, is for those that were asked
+        // about.
         if !left.is_empty() && !ordered(&state, |done| Order::Leave(left, done)).await {
             // It goes on where it can; only a restart helps a thread that hangs.
             let work = Work { admin: None, notify: None, ..work(&state) };
@@ -71,14 +83,18 @@ impl Server {
 
         // Commit: nothing of this can fail.
         let now = Instant::now();
+        let gone = |pool: &&Arc<Pool>| !config.pools.iter().any(|new| new.name == pool.config.name);
+        let gone: Vec<Arc<Pool>> = state.pools.iter().filter(gone).cloned().collect();
         state.pools = std::iter::zip(views, &config.pools).map(|(view, config)| view.pool(config, now)).collect();
         state.proxy = Arc::new(state.proxy.renewed(config, state.pools.clone(), access_log.clone()));
         for front in &state.fronts {
             front.renew(Arc::clone(&state.proxy));
         }
+        gone.iter().for_each(|pool| pool.leave());
         if !same_access_log(&state.said.log, &said.log) {
-            state.lost += state.access_log.dropped();
-            state.access_log = access_log;
+            let old = std::mem::replace(&mut state.access_log, access_log);
+            state.lost += old.dropped();
+            state.former_log = Some(old);
         }
         let notify = (state.said.notify != said.notify).then(|| Notify::new(said.notify.clone()));
         listeners.announce();
@@ -159,11 +175,12 @@ async fn ordered(state: &State, order: impl FnOnce(oneshot::Sender<()>) -> Order
 fn unchanging(state: &State, said: &Config) -> Result<(), String> {
     let refused = |key: &str, what: String| {
         Err(format!(
-            "{key} cannot change while causeway runs: {what}. Nothing was changed. Restart causeway to apply it."
+            "{key} cannot change while causeway runs: {what}. Restart causeway to apply it. Nothing was changed."
         ))
     };
     let (workers, log) = (workers::count(said.workers), &state.said.log);
-    if workers != state.workers {
+    // "auto" stays what it was at the start, however many cores there are now.
+    if said.workers != state.said.workers && workers != state.workers {
         return refused(
             "workers",
             format!("there are {}, and the new configuration asks for {workers}", state.workers),
@@ -178,7 +195,8 @@ fn unchanging(state: &State, said: &Config) -> Result<(), String> {
         return refused("hand_over", own);
     }
     if said.log.level != log.level {
-        return refused("log.level", "the new configuration has another".into());
+        let [now, new] = [log.level, said.log.level].map(|level| format!("{level:?}").to_lowercase());
+        return refused("log.level", format!("it is {now}, and the new configuration asks for {new}"));
     }
     Ok(())
 }
@@ -212,7 +230,18 @@ async fn prepare_admin(state: &State, wanted: Option<&ListenAddress>) -> Result<
     let besides = state.admin.as_ref().map(|(said, at)| (said, at.as_slice()));
     let room = state.listeners.make_room(address, besides).await;
     room.map_err(|source| super::StartError::new("admin", source))?;
-    let (bound, copies) = bind_admin(address, state.said.hand_over.is_some(), &mut Taken::default())?;
+    let begun = Instant::now();
+    let (bound, copies) = loop {
+        match bind_admin(address, state.said.hand_over.is_some(), &mut Taken::default()) {
+            Err(error) if is_taken(&error) && begun.elapsed() < LEAVES => sleep(AGAIN).await,
+            came => break came?,
+        }
+    };
     let at = Some((address.clone(), bound.addresses.clone()));
     Ok(Some(Moved { at, sockets: sockets(bound), copies }))
+}
+
+fn is_taken(error: &super::StartError) -> bool {
+    let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+    source.is_some_and(|source| source.kind() == io::ErrorKind::AddrInUse)
 }

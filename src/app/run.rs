@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::cause::spoken;
@@ -30,12 +31,12 @@ const HAND_OVER: &str = "hand-over";
 const SHOWN: usize = 4;
 
 /// Loads the configuration again, as it was loaded first: by the same flags and the same environment.
-pub type Load<'a> = dyn Fn() -> Result<Loaded, LoadError> + 'a;
+pub type Load = Arc<dyn Fn() -> Result<Loaded, LoadError> + Send + Sync>;
 
-/// Runs the proxy until it is told to end. 0 after a drain (also one that had to cut), 1 when something broke. `loaded`: the
-/// config, and what is legal and foolish in it; `load`: the next one; `watch`: the file is watched.
+/// Runs the proxy until it is told to end. 0 after a drain (also one that had to cut), 1 when something broke.
+/// `loaded`: the config, and what is legal and foolish in it; `load`: the next one; `watch`: the file is watched.
 #[must_use]
-pub fn run(loaded: Loaded, load: &Load<'_>, watch: bool) -> ExitCode {
+pub fn run(loaded: Loaded, load: Load, watch: bool) -> ExitCode {
     let Loaded { config, warnings } = loaded;
     let log = match events::init(&config.log) {
         Ok(log) => log,
@@ -59,6 +60,8 @@ pub fn run(loaded: Loaded, load: &Load<'_>, watch: bool) -> ExitCode {
                 }
             });
             server.finish();
+            // A file that is still being read is of no use any more.
+            runtime.shutdown_background();
             code
         }
         Err(sentence) => {
@@ -125,7 +128,7 @@ async fn serve(
     mut watch: Option<Watch>,
     succession: Succession,
 ) -> ExitCode {
-    let Reloader { server, log, systemd, .. } = *reloader;
+    let Reloader { server, log, systemd, .. } = reloader;
     let mut succeeded = Box::pin(succeeded(succession, server));
     let mut ready = false;
     let mut first = Box::pin(first_checks(server));
@@ -185,7 +188,11 @@ async fn serve(
         if ready {
             systemd.reloading();
         }
-        let came = reloader.reload(by).await;
+        let came = tokio::select! {
+            came = reloader.reload(by) => came,
+            // A reload may take its time; what it was about to change ends with the rest.
+            signal = signals.end() => break (ExitCode::SUCCESS, signal),
+        };
         if ready {
             // However it went: it listens.
             let refused = if came.is_err() { "; the last reload was refused" } else { "" };
@@ -200,8 +207,9 @@ async fn serve(
             first = Box::pin(first_checks(server));
         }
     };
-    // Who comes now does not find this process any more.
+    // Who comes now does not find this process any more, and who asks for a reload gets none.
     drop(succeeded);
+    server.ask_no_more().await;
     if why != HAND_OVER {
         systemd.stopping(&format!("{why}: draining"));
     }
@@ -220,13 +228,13 @@ async fn serve(
 struct Reloader<'a> {
     server: &'a Server,
     log: &'a Events,
-    load: &'a Load<'a>,
+    load: Load,
     systemd: &'a Systemd,
 }
 
 impl Reloader<'_> {
-    /// Loads the configuration again and puts it in force, whole or not at all; says so in the log, in the metrics and to who
-    /// asked. `by`: who did.
+    /// Loads the configuration again and puts it in force, whole or not at all; says so in the log, in the metrics and
+    /// to who asked. `by`: who did.
     async fn reload(&self, by: &str) -> Result<Told, Refused> {
         let came = self.try_reload().await;
         self.server.admin().reloaded(came.is_ok(), SystemTime::now());
@@ -248,7 +256,12 @@ impl Reloader<'_> {
     }
 
     async fn try_reload(&self) -> Result<Told, Refused> {
-        let Loaded { config, warnings } = (self.load)().map_err(Refused::Config)?;
+        let load = Arc::clone(&self.load);
+        // Off this thread: a file may be large, or on a disk that is slow, and signals are to be heard meanwhile.
+        let loaded = tokio::task::spawn_blocking(move || load()).await;
+        let loaded =
+            loaded.map_err(|error| Refused::Cannot(format!("the configuration could not be read: {error}")))?;
+        let Loaded { config, warnings } = loaded.map_err(Refused::Config)?;
         let changes = self.server.reload(config).await?;
         Ok(Told { changes, warnings })
     }

@@ -1,5 +1,5 @@
-//! Signals: TERM and INT drain, a second one stops at once; HUP reloads; USR1 reopens log files; USR2 is taken, so that it kills
-//! nobody.
+//! Signals: TERM and INT drain, a second one stops at once; HUP reloads; USR1 reopens log files; USR2 is taken, so that
+//! it kills nobody.
 
 use std::io;
 
@@ -41,6 +41,15 @@ impl Signals {
             usr1: signal(SignalKind::user_defined1())?,
             usr2: signal(SignalKind::user_defined2())?,
         })
+    }
+
+    /// The next one that asks for the end, and nothing else: the others wait until somebody asks for them.
+    pub(super) async fn end(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.term.recv() => "TERM",
+            _ = self.int.recv() => "INT",
+            _ = self.quit.recv() => "QUIT",
+        }
     }
 
     /// The next one that asks for something.

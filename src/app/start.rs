@@ -81,7 +81,7 @@ pub struct Server {
     pub(super) giving: AtomicBool,
     pub(super) crew: Option<Crew>,
     ends: Mutex<mpsc::UnboundedReceiver<Ended>>,
-    asks: Mutex<mpsc::Receiver<Ask>>,
+    pub(super) asks: Mutex<mpsc::Receiver<Ask>>,
 }
 
 /// What runs, as a reload finds it and leaves it.
@@ -101,6 +101,8 @@ pub(super) struct State {
     pub(super) fronts: Vec<Arc<Front>>,
     pub(super) looks: Option<Arc<Looks>>,
     pub(super) access_log: AccessLog,
+    /// The one before it: requests that began with it may write to it yet.
+    pub(super) former_log: Option<AccessLog>,
     /// Lines that were lost by access logs that are no more.
     pub(super) lost: u64,
     pub(super) control: mpsc::UnboundedSender<control::Order>,
@@ -152,7 +154,8 @@ impl Server {
         Ok(server)
     }
 
-    /// The same with sockets of an older process where it gave some, and without taking connections before [`Self::open`].
+    /// The same with sockets of an older process where it gave some, and without taking connections before
+    /// [`Self::open`].
     ///
     /// # Errors
     /// As those of [`Self::start`]; what was given is closed then, and is none the worse for it.
@@ -205,6 +208,7 @@ impl Server {
             fronts,
             looks: None,
             access_log,
+            former_log: None,
             lost: 0,
             control,
         };

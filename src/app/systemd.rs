@@ -1,7 +1,8 @@
-//! Tells the service manager how it goes (sd_notify(3)): ready, reloading, stopping, and alive. Without a manager it does nothing.
+//! Tells the service manager how it goes (sd_notify(3)): ready, reloading, stopping, and alive. Without a manager it
+//! does nothing.
 //!
-//! It never tells that causeway is alive while one of its threads does not answer, and never waits for the manager longer than
-//! [`PATIENCE`].
+//! It never tells that causeway is alive while one of its threads does not answer, and never waits for the manager
+//! longer than [`PATIENCE`].
 
 use std::convert::Infallible;
 use std::ffi::OsString;
@@ -30,8 +31,8 @@ const WHOSE: &str = "WATCHDOG_PID";
 /// What the manager said to this process.
 static SAID: OnceLock<[Option<OsString>; 3]> = OnceLock::new();
 
-/// Takes the manager's variables out of the environment, so that no child speaks for causeway. To be called before any thread
-/// is started; afterwards it does nothing.
+/// Takes the manager's variables out of the environment, so that no child speaks for causeway. To be called before any
+/// thread is started; afterwards it does nothing.
 pub fn take() {
     SAID.get_or_init(|| sys::taken_variables([SOCKET, EVERY, WHOSE]));
 }
@@ -101,8 +102,8 @@ impl Systemd {
         self.tell(&format!("MAINPID={pid}\n"));
     }
 
-    /// Tells the manager that causeway is alive, as often as it wants that twice, and only while every thread answers. What it
-    /// hears no more it starts again.
+    /// Tells the manager that causeway is alive, as often as it wants that twice, and only while every thread answers.
+    /// What it hears no more it starts again.
     pub async fn watchdog(&self, server: &Server) -> Infallible {
         let Some(half) = self.watchdog.map(|every| every / 2) else { return std::future::pending().await };
         let mut turn = tokio::time::interval(half);

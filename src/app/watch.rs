@@ -1,13 +1,13 @@
 //! `run --watch`: looks at the content of the config file, and says when it is another.
 //!
-//! What a name stands for is read anew each time, through every link, so that a file that is replaced and a link that is turned
-//! to another folder (as Kubernetes turns it) are seen. A file that is still being written is waited for. It reads, and changes
-//! nothing.
+//! What a name stands for is read anew each time, through every link, so that a file that is replaced and a link that
+//! is turned to another folder (as Kubernetes turns it) are seen. A file that is still being written is waited for. It
+//! reads, and changes nothing.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::config::file;
 
@@ -16,7 +16,7 @@ const EVERY: Duration = Duration::from_secs(2);
 /// A file that stays as it is for so long has been written to its end.
 const SETTLED: Duration = Duration::from_millis(200);
 /// Bytes of a config file, and more.
-const MOST: u64 = 16 << 20;
+const MOST: u64 = 4 << 20;
 
 /// The file as it was last seen.
 #[derive(Debug)]
@@ -24,13 +24,15 @@ pub(super) struct Watch {
     path: PathBuf,
     /// `None`: it cannot be read.
     seen: Option<Vec<u8>>,
+    /// When it is looked at again, also if who waits for that does something else meanwhile.
+    next: Option<Instant>,
 }
 
 impl Watch {
     /// From its content now on.
     pub(super) fn new(path: PathBuf) -> Self {
         let seen = read(&path);
-        Self { path, seen }
+        Self { path, seen, next: None }
     }
 
     /// What is there now is known: somebody is about to load it.
@@ -41,17 +43,18 @@ impl Watch {
     /// Resolves when there is another content than was last seen, or none any more; once for each.
     pub(super) async fn changed(&mut self) {
         loop {
-            sleep(EVERY).await;
+            sleep_until(*self.next.get_or_insert_with(|| Instant::now() + EVERY)).await;
             let mut now = read(&self.path);
             while now != self.seen {
                 sleep(SETTLED).await;
                 let later = read(&self.path);
                 if later == now {
-                    self.seen = now;
+                    (self.seen, self.next) = (now, None);
                     return;
                 }
                 now = later;
             }
+            self.next = None;
         }
     }
 }
@@ -101,6 +104,19 @@ mod tests {
         turn("two");
         watch.look();
         assert!(!changes(&mut watch).await, "somebody else has loaded it");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_called_away_meanwhile_sees_it_as_soon() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("causeway.toml");
+        fs::write(&file, "1").unwrap();
+        let mut watch = Watch::new(file.clone());
+        fs::write(&file, "2").unwrap();
+        let begun = Instant::now();
+        while timeout(EVERY * 3 / 4, watch.changed()).await.is_err() {
+            assert!(begun.elapsed() < EVERY * 2, "put off each time");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,5 +1,5 @@
-//! What runs on a worker thread: the accept loops of its share of every listener. Listeners come and go while it runs, and it
-//! goes on where there is none.
+//! What runs on a worker thread: the accept loops of its share of every listener. Listeners come and go while it runs,
+//! and it goes on where there is none.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -103,8 +103,8 @@ fn well(ended: Result<Loop, tokio::task::JoinError>) {
     }
 }
 
-/// Connections that fall asleep let go of most of their memory; this hands it to the system. Once for all that do so in a
-/// while, never for a request; without an event, nothing wakes.
+/// Connections that fall asleep let go of most of their memory; this hands it to the system. Once for all that do so in
+/// a while, never for a request; without an event, nothing wakes.
 async fn give_back(asleep: Asleep) {
     loop {
         asleep.more().await;

@@ -181,8 +181,8 @@ fn address(flag: Option<&str>) -> Result<String, Unasked> {
         return match config::load(&Flags::default(), &variable).map(|loaded| loaded.config.admin) {
             Ok(Some(admin)) => Ok(admin.reached_at().to_string()),
             Ok(None) => Err(Unasked("the config has the admin address off, so there is nobody to ask".to_owned())),
-            // A file that is wrong elsewhere still says where the proxy is that runs with the one before it. And one started with
-            // flags alone has no config to be found here.
+            // A file that is wrong elsewhere still says where the proxy is that runs with the one before it. And one
+            // started with flags alone has no config to be found here.
             Err(_) => match config::load::admin_said(&variable) {
                 Some(said) if !said.is_empty() => address(Some(&said)),
                 _ => Ok(ADMIN.to_string()),

@@ -1,7 +1,7 @@
 //! The command line: words in, words and an exit code out.
 //!
-//! Exit codes: 0 done, 1 failed, 2 usage (never from `healthcheck`: Docker keeps 2 for itself), 69 no proxy to ask, 78 bad
-//! config.
+//! Exit codes: 0 done, 1 failed, 2 usage (never from `healthcheck`: Docker keeps 2 for itself), 69 no proxy to ask, 78
+//! bad config.
 //! What a command does is in its own file; nothing here knows how a proxy works.
 
 mod ask;

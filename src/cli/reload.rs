@@ -1,6 +1,8 @@
-//! `causeway reload`: asks the running proxy to read its configuration again, waits, and says what changed or what is wrong.
+//! `causeway reload`: asks the running proxy to read its configuration again, waits, and says what changed or what is
+//! wrong.
 //!
-//! Nothing is read here but the answer: what counts is the file as the proxy sees it, with the flags that it was started with.
+//! Nothing is read here but the answer: what counts is the file as the proxy sees it, with the flags that it was
+//! started with.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -67,7 +69,8 @@ enum Came {
     Nobody(String),
 }
 
-/// 0: the configuration of now is in force; 78: it cannot be used; 69: no proxy that could be asked; 1: it does not let us.
+/// 0: the configuration of now is in force; 78: it cannot be used; 69: no proxy that could be asked; 1: it does not let
+/// us.
 #[must_use]
 pub fn run(args: &ReloadArgs) -> ExitCode {
     let token = match operator::token(args.token_file.as_deref()) {

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Args;
 
@@ -48,7 +49,7 @@ pub fn run(args: RunArgs) -> ExitCode {
             let _ = std::io::stderr().write_all(why.as_bytes());
             ExitCode::from(2)
         }
-        Ok(loaded) => app::run(loaded, &|| config::load(&flags, &variable), watch),
+        Ok(loaded) => app::run(loaded, Arc::new(move || config::load(&flags, &variable)), watch),
         Err((text, code)) => {
             let _ = std::io::stderr().write_all(text.as_bytes());
             ExitCode::from(code)

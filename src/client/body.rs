@@ -1,5 +1,5 @@
-//! What comes after a response head: the body, or the tunnel of a 101. Both hold the connection while something of it is to
-//! come, and give it back or end it. What is read and how it fails is the codec's business (`h1`).
+//! What comes after a response head: the body, or the tunnel of a 101. Both hold the connection while something of it
+//! is to come, and give it back or end it. What is read and how it fails is the codec's business (`h1`).
 
 use std::any::Any;
 use std::fmt;
@@ -17,8 +17,8 @@ use super::Stream;
 use crate::cause::Failure;
 use crate::tunnel::Peer;
 
-/// A response body: its frames under the silence clock (`timeouts.body`), its failures named. Dropped before its end, it
-/// ends its connection.
+/// A response body: its frames under the silence clock (`timeouts.body`), its failures named. Dropped before its end,
+/// it ends its connection.
 pub struct Body(State);
 
 enum State {

@@ -43,8 +43,8 @@ pub(super) struct On {
     pub(super) fields_limit: usize,
 }
 
-/// A close that comes so soon after the request on an idle connection has crossed it, and says nothing of it. Who closes
-/// later had the request, and dropped it.
+/// A close that comes so soon after the request on an idle connection has crossed it, and says nothing of it. Who
+/// closes later had the request, and dropped it.
 pub(super) const CROSSING: Duration = Duration::from_secs(1);
 /// How much of what was seen is told.
 const TOLD: usize = 64;

@@ -1,5 +1,5 @@
-//! Opening a connection: the connect clock, both families of `localhost`, sockets of this machine, and the causes of a connection
-//! that does not come about. Never a byte of HTTP.
+//! Opening a connection: the connect clock, both families of `localhost`, sockets of this machine, and the causes of a
+//! connection that does not come about. Never a byte of HTTP.
 
 use std::future::Future;
 use std::io;
@@ -144,7 +144,8 @@ fn cause(error: &io::Error) -> Cause {
     let errno = error.raw_os_error().map(rustix::io::Errno::from_raw_os_error);
     match errno {
         Some(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE) => Cause::FilesExhausted,
-        // What is left has no way to the upstream either: a firewall's EPERM or EACCES, an address family without a stack.
+        // What is left has no way to the upstream either: a firewall's EPERM or EACCES, an address family without a
+        // stack.
         Some(e) if e != rustix::io::Errno::CONNREFUSED => Cause::Unreachable,
         _ => Cause::ConnectionRefused,
     }

@@ -1,5 +1,5 @@
-//! The head of a request as it goes out: bytes, written field by field in one pass. Nothing that is put into it can end a
-//! line early, and the framing of the body is never the caller's: the codec writes it from the body itself.
+//! The head of a request as it goes out: bytes, written field by field in one pass. Nothing that is put into it can end
+//! a line early, and the framing of the body is never the caller's: the codec writes it from the body itself.
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};

@@ -1,4 +1,5 @@
-//! The header of the PROXY protocol, version 2, that stands in front of everything on a connection: who the client is. Pure.
+//! The header of the PROXY protocol, version 2, that stands in front of everything on a connection: who the client is.
+//! Pure.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 

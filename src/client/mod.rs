@@ -1,10 +1,10 @@
 //! One request to one endpoint: an answer, or a [`Failure`] with its exact cause.
 //!
-//! This is the whole seam between causeway and the wire to an upstream. Behind it: [`open()`] ([`connect`], the PROXY header,
-//! [`tls`]), [`Stream`] (what HTTP runs over), `reuse` (kept connections), `head` (the request's head as bytes), [`h1`] (the
-//! codec and the clocks), `h2` (the same over shared connections), `classify` (facts to a [`Failure`]) and `body` (what
-//! follows a head). A client belongs to one worker. Nothing here chooses an upstream, retries one that
-//! failed, or knows health.
+//! This is the whole seam between causeway and the wire to an upstream. Behind it: [`open()`] ([`connect`], the PROXY
+//! header, [`tls`]), [`Stream`] (what HTTP runs over), `reuse` (kept connections), `head` (the request's head as
+//! bytes), [`h1`] (the codec and the clocks), `h2` (the same over shared connections), `classify` (facts to a
+//! [`Failure`]) and `body` (what follows a head). A client belongs to one worker. Nothing here chooses an upstream,
+//! retries one that failed, or knows health.
 
 mod body;
 mod classify;
@@ -70,7 +70,8 @@ pub struct Order<'a> {
     pub idle_age: &'a Arc<IdleAge>,
     /// Where its connections are counted.
     pub meter: &'a Arc<Meter>,
-    /// For whom, where the upstream wants to know (`proxy_protocol = true`): a connection is for this client alone, and not kept.
+    /// For whom, where the upstream wants to know (`proxy_protocol = true`): a connection is for this client alone, and
+    /// not kept.
     pub client: Option<&'a introduction::Client>,
     /// The request may be resent. If not, only a connection idle for less than a quarter of the limit in force is used
     /// (CONTRACT §9 "No POST lost to the app's idle clock").
@@ -79,8 +80,8 @@ pub struct Order<'a> {
     pub fresh: bool,
     /// The request asks for 100-continue: its body is first polled on the upstream's 100 or after 1 s.
     pub expects_continue: bool,
-    /// Another upstream could take it: where all streams of HTTP/2 that this one allows are taken, none is waited for, and the
-    /// failure is [`crate::cause::Cause::UpstreamBusy`], with nothing sent.
+    /// Another upstream could take it: where all streams of HTTP/2 that this one allows are taken, none is waited for,
+    /// and the failure is [`crate::cause::Cause::UpstreamBusy`], with nothing sent.
     pub elsewhere: bool,
 }
 
@@ -90,8 +91,8 @@ impl<'a> Order<'a> {
     }
 }
 
-/// How far an attempt has come: shared, so that whoever gives up on it (eviction, deadline, client gone) by dropping the
-/// future still knows.
+/// How far an attempt has come: shared, so that whoever gives up on it (eviction, deadline, client gone) by dropping
+/// the future still knows.
 #[derive(Debug, Default)]
 pub struct Progress {
     phase: AtomicU8,
@@ -195,14 +196,15 @@ where
         Self { kept: Arc::new(Kept::new()), lines: Arc::default() }
     }
 
-    /// Sends the request and waits for the response head, under the clocks of `order`. A kept connection that is found dead
-    /// is passed over in silence. One whose death shows only as the request is written takes the request along: then the
-    /// failure is [`crate::cause::Cause::StaleConnection`], and the caller sends it again with [`Order::fresh`]. Dropping
-    /// the future ends the attempt and its connection.
+    /// Sends the request and waits for the response head, under the clocks of `order`. A kept connection that is found
+    /// dead is passed over in silence. One whose death shows only as the request is written takes the request along:
+    /// then the failure is [`crate::cause::Cause::StaleConnection`], and the caller sends it again with
+    /// [`Order::fresh`]. Dropping the future ends the attempt and its connection.
     ///
     /// # Errors
     /// The one [`Failure`] that ended it, with phase and `sent`. A failure of the request body itself (the client's
-    /// fault) is reported as [`crate::cause::Cause::ClientClosed`] with the body's error as source; the caller knows better.
+    /// fault) is reported as [`crate::cause::Cause::ClientClosed`] with the body's error as source; the caller knows
+    /// better.
     pub async fn send(
         &self,
         order: Order<'_>,
@@ -306,8 +308,9 @@ where
         }
     }
 
-    /// An upgrade to who speaks HTTP/2 alone: a WebSocket is a stream like others there, and of any other nothing is said. That
-    /// it is so is remembered for as long as it goes well, so that only the first one is turned away in a handshake.
+    /// An upgrade to who speaks HTTP/2 alone: a WebSocket is a stream like others there, and of any other nothing is
+    /// said. That it is so is remembered for as long as it goes well, so that only the first one is turned away in a
+    /// handshake.
     async fn upgraded(&self, sending: Sending<'_, B>) -> Result<Response<Body>, Failure> {
         let key = sending.order.endpoint.key;
         let answered = self.agreed(sending).await;

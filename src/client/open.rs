@@ -1,4 +1,5 @@
-//! From an endpoint to a connection that HTTP can be spoken on: dial, the PROXY header where one is wanted, TLS where it is spoken.
+//! From an endpoint to a connection that HTTP can be spoken on: dial, the PROXY header where one is wanted, TLS where
+//! it is spoken.
 
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::{Instant, timeout};

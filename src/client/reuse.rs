@@ -1,6 +1,7 @@
 //! Kept connections, filed by endpoint: last in, first out, each with its limits. Nothing here grows without a bound,
-//! and what is past its limit is closed within about a second, asked for or not. Those that the upstream closed first, and
-//! those that live on, tell of the upstream's own idle clock. Those of upstreams that left are closed as soon. Pure but for [`Kept::keep`]'s sweeper.
+//! and what is past its limit is closed within about a second, asked for or not. Those that the upstream closed first,
+//! and those that live on, tell of the upstream's own idle clock. Those of upstreams that left are closed as soon. Pure
+//! but for [`Kept::keep`]'s sweeper.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -14,8 +15,8 @@ const SWEEP: Duration = Duration::from_millis(500);
 
 /// Something that can be kept while it is idle. Dropping it closes it.
 pub(super) trait Keep: Send + 'static {
-    /// Has the other side closed it, or is anything on its way in? With `watch`, it notes the moment of the next such event
-    /// by itself.
+    /// Has the other side closed it, or is anything on its way in? With `watch`, it notes the moment of the next such
+    /// event by itself.
     fn look(&mut self, watch: bool) -> Look;
 
     /// Is there still somebody who may use it? Its upstream may have left, or be spoken to otherwise now.
@@ -130,7 +131,8 @@ impl<C: Keep> Kept<C> {
         }
         let kept = Arc::downgrade(self);
         tokio::spawn(async move {
-            // The first is watched from its beginning: an app whose clock is shorter than a round would not be seen otherwise.
+            // The first is watched from its beginning: an app whose clock is shorter than a round would not be seen
+            // otherwise.
             if let Some(kept) = kept.upgrade() {
                 kept.shelf().tidy(Instant::now());
             }
@@ -144,8 +146,8 @@ impl<C: Keep> Kept<C> {
         });
     }
 
-    /// The connection to this endpoint that was used last, if it may be used. `briefly`: only one that was idle for less
-    /// than a quarter of its limit.
+    /// The connection to this endpoint that was used last, if it may be used. `briefly`: only one that was idle for
+    /// less than a quarter of its limit.
     pub(super) fn take(&self, key: u64, briefly: bool, now: Instant) -> Option<C> {
         let mut shelf = self.shelf();
         let queue = shelf.endpoints.get_mut(&key)?;

@@ -1,4 +1,5 @@
-//! What HTTP runs over: a TCP connection, a socket of this machine, or TLS on one of them. It says nothing and names nothing.
+//! What HTTP runs over: a TCP connection, a socket of this machine, or TLS on one of them. It says nothing and names
+//! nothing.
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
@@ -24,8 +25,8 @@ pub enum Stream {
 }
 
 impl Stream {
-    /// Neither closed by the other side nor with anything on its way in, as the kernel knows it. In TLS that may be a session
-    /// ticket as well: then this one is passed over, which costs little and risks nothing.
+    /// Neither closed by the other side nor with anything on its way in, as the kernel knows it. In TLS that may be a
+    /// session ticket as well: then this one is passed over, which costs little and risks nothing.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
         let mut byte = [MaybeUninit::uninit()];

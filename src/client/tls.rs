@@ -1,5 +1,5 @@
-//! The TLS handshake with an upstream: its clock, what it agreed on, and the names of its failures, told by the values of rustls and
-//! never by a text. What is believed is the config's word; nothing here decides it.
+//! The TLS handshake with an upstream: its clock, what it agreed on, and the names of its failures, told by the values
+//! of rustls and never by a text. What is believed is the config's word; nothing here decides it.
 
 use std::io;
 use std::sync::Arc;

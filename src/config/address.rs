@@ -28,7 +28,8 @@ pub struct Address {
     pub scheme: Scheme,
     /// The part before the port.
     pub host: Host,
-    /// 80 for `http://` without one, 443 for `https://`; 0 for a socket, which has none, and for a service, whose records have it.
+    /// 80 for `http://` without one, 443 for `https://`; 0 for a socket, which has none, and for a service, whose
+    /// records have it.
     pub port: u16,
 }
 
@@ -84,7 +85,8 @@ impl fmt::Display for Host {
 }
 
 impl fmt::Display for Address {
-    /// `host:port`, `https://host:port`, `h2c://host:port`, `unix:/path` or `srv:name`: the form that ids, logs and commands use.
+    /// `host:port`, `https://host:port`, `h2c://host:port`, `unix:/path` or `srv:name`: the form that ids, logs and
+    /// commands use.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.host, self.scheme) {
             (Host::Unix(_) | Host::Listed(_), _) => write!(f, "{}", self.host),
@@ -118,8 +120,8 @@ impl Address {
         Self { scheme: Scheme::Http, host, port }
     }
 
-    /// Where an upstream lives: `"app:3000"`, `"10.0.0.1:3000"`, `"[::1]:3000"`, `"3000"`, `"http://app"`, `"https://app"`,
-    /// `"unix:/run/app.sock"`, `"srv:_http._tcp.app.internal"`.
+    /// Where an upstream lives: `"app:3000"`, `"10.0.0.1:3000"`, `"[::1]:3000"`, `"3000"`, `"http://app"`,
+    /// `"https://app"`, `"unix:/run/app.sock"`, `"srv:_http._tcp.app.internal"`.
     ///
     /// # Errors
     /// What is wrong with it, and what to write instead.
@@ -204,7 +206,8 @@ fn host_and_port<'a>(text: &str, rest: &'a str, default: Option<u16>, sample: u1
     }
     let bare_v6 = rest.parse::<Ipv6Addr>().is_ok();
     if bare_v6 {
-        // `::1:3000` reads as an address; its last group was meant as a port where it can be one and the rest stays whole.
+        // `::1:3000` reads as an address; its last group was meant as a port where it can be one and the rest stays
+        // whole.
         let ported = rest
             .rsplit_once(':')
             .filter(|(ip, port)| port.len() > 3 && is_digits(port) && ip.parse::<Ipv6Addr>().is_ok());

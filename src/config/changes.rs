@@ -62,6 +62,7 @@ pub enum What {
 pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
     let (mut was, mut is) = (marked(old), marked(new));
     leave_out_what_follows(&mut was, &mut is);
+    leave_out_checks_that_end(&mut was, &is);
     let mut found = Found(Vec::new());
     found.compare("", Some(&was), Some(&is));
     found.0
@@ -87,6 +88,35 @@ fn leave_out_what_follows(was: &mut Value, is: &mut Value) {
             }
         }
     }
+}
+
+/// Where checks are switched off, that says all.
+fn leave_out_checks_that_end(was: &mut Value, is: &Value) {
+    for (name, pool) in is["pool"].as_object().into_iter().flatten() {
+        let own = was["pool"].get_mut(name).and_then(|pool| pool.get_mut("health")?.as_object_mut());
+        if let (Some("off"), Some(own)) = (pool["health"]["type"].as_str(), own) {
+            own.retain(|key, _| key == "type");
+        }
+    }
+}
+
+/// Of those that went and came, those that are one upstream with another name: its address, and both names.
+fn renamed(
+    removed: &[String],
+    before: &HashMap<String, &Value>,
+    added: &[String],
+    after: &HashMap<String, &Value>,
+) -> Vec<(String, String, String)> {
+    let address =
+        |name: &String, all: &HashMap<String, &Value>| Some(all.get(name)?.get("address")?.as_str()?.to_owned());
+    let mut news: HashMap<String, &String> =
+        added.iter().filter_map(|name| Some((address(name, after)?, name))).collect();
+    let both = |old: &String| {
+        let address = address(old, before)?;
+        let new = news.remove(&address)?.clone();
+        Some((address, old.clone(), new))
+    };
+    removed.iter().filter_map(both).collect()
 }
 
 struct Found(Vec<Change>);
@@ -134,10 +164,18 @@ impl Found {
             all.iter().map(|(name, _)| name).filter(|name| !others.contains_key(*name)).cloned().collect()
         };
         let (added, removed) = (not_in(&is, &before), not_in(&was, &after));
+        let (mut added, mut removed) = (added, removed);
+        let mut called: HashMap<String, String> = HashMap::new();
+        for (address, old, new) in renamed(&removed, &before, &added, &after) {
+            removed.retain(|name| *name != old);
+            added.retain(|name| *name != new);
+            self.compare(&format!("{key}[{address}]"), before.get(&old).copied(), after.get(&new).copied());
+            called.insert(old, new);
+        }
         let same = added.is_empty() && removed.is_empty();
         if !same {
             self.tell(key, What::Items { added, removed });
-        } else if was.iter().map(|(name, _)| name).ne(is.iter().map(|(name, _)| name)) {
+        } else if was.iter().map(|(name, _)| called.get(name).unwrap_or(name)).ne(is.iter().map(|(name, _)| name)) {
             self.tell(key, What::Order);
         }
         let mut contents = false;

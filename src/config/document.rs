@@ -1,7 +1,7 @@
 //! A configuration as a document, with every default, in the words of the file. Secrets are masked.
 //!
-//! It shows what holds, not what was written: networks instead of "private", and each route with its pool's clocks in it. It is
-//! what `/api/config` shows, and what [`changes`](super::changes) are looked for in.
+//! It shows what holds, not what was written: networks instead of "private", and each route with its pool's clocks in
+//! it. It is what `/api/config` shows, and what [`changes`](super::changes) are looked for in.
 
 mod pool;
 
@@ -53,8 +53,8 @@ fn unmark(value: &mut Value) {
     }
 }
 
-/// What is shown, with a mark of what is not: the content of a file, a secret. It differs where that does, and nobody can tell from
-/// it what it is of.
+/// What is shown, with a mark of what is not: the content of a file, a secret. It differs where that does, and nobody
+/// can tell from it what it is of.
 fn mark(shown: impl Display, hidden: &(impl Hash + ?Sized)) -> String {
     let mut hasher = DefaultHasher::new();
     hidden.hash(&mut hasher);

@@ -70,7 +70,7 @@ impl std::error::Error for LoadError {
 }
 
 /// Bytes of a file. Nobody writes as much; what never ends is not read to its end.
-const LARGEST: u64 = 16 << 20;
+const LARGEST: u64 = 4 << 20;
 
 const NOTHING: &str = "\
 Nothing is configured: no causeway.toml here or in /etc/causeway, no upstream.
@@ -162,7 +162,7 @@ fn read(path: &Path) -> io::Result<String> {
     let not_text = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
     let bytes = file::read_or_handed(path, LARGEST)?;
     if bytes.len() as u64 > LARGEST {
-        return Err(not_text("it is larger than 16 MiB: is it the right file?".into()));
+        return Err(not_text("it is larger than 4 MiB, which is hardly the right file".into()));
     }
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         return Err(not_text("it is UTF-16 text; save it as UTF-8".into()));

@@ -91,8 +91,8 @@ pub struct Listener {
     pub protocols: Protocols,
     /// A request head must be complete: else 408.
     pub head_timeout: Duration,
-    /// Longest silence inside a request body while causeway waits to read: else 408; and of a client that takes nothing of
-    /// its answer: cut.
+    /// Longest silence inside a request body while causeway waits to read: else 408; and of a client that takes nothing
+    /// of its answer: cut.
     pub body_timeout: Duration,
     /// Longest idle time between two requests.
     pub keep_alive: Duration,
@@ -104,7 +104,8 @@ pub struct Listener {
     pub connections_limit: Option<NonZeroUsize>,
     /// Requests at once over all its connections; `None`: any number.
     pub in_flight_limit: Option<NonZeroUsize>,
-    /// Peers that must begin with a PROXY header, and whose word on the client's address holds; none: no header is read.
+    /// Peers that must begin with a PROXY header, and whose word on the client's address holds; none: no header is
+    /// read.
     pub proxy_protocol: Networks,
     /// 308 to https:// for every request that did not come by TLS.
     pub redirect_https: bool,

@@ -1,8 +1,8 @@
-//! The file of `upstreams_file`: a list of upstreams that something else keeps, as Prometheus reads it (file_sd), in JSON:
-//! `[{"targets": ["10.0.0.1:3000", ...], "labels": {"weight": "2", "backup": "true", "name": "b", ...}}]`.
+//! The file of `upstreams_file`: a list of upstreams that something else keeps, as Prometheus reads it (file_sd), in
+//! JSON: `[{"targets": ["10.0.0.1:3000", ...], "labels": {"weight": "2", "backup": "true", "name": "b", ...}}]`.
 //!
-//! Labels hold for every target of their group; others than these three are somebody else's. Used when the config is read, and
-//! again when the file has changed. It asks no name server.
+//! Labels hold for every target of their group; others than these three are somebody else's. Used when the config is
+//! read, and again when the file has changed. It asks no name server.
 
 use std::collections::HashSet;
 use std::fmt;

@@ -2,7 +2,8 @@
 //!
 //! [`machine`] decides from three lanes (checks, traffic, the operator's word): events and `now` in, a transition out.
 //! [`shared`] is the one atomic word that the request path reads and the lock that writers take. [`idle_age`] learns
-//! how long an upstream keeps idle connections. Nothing here opens a socket or writes a log, and no rule reads a clock: time is an argument.
+//! how long an upstream keeps idle connections. Nothing here opens a socket or writes a log, and no rule reads a clock:
+//! time is an argument.
 
 mod checks;
 pub mod idle_age;

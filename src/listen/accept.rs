@@ -1,5 +1,5 @@
-//! Takes connections from one listening socket, under the limit of the process, and spawns each on this worker, or on the one
-//! that has the fewest where all share the socket.
+//! Takes connections from one listening socket, under the limit of the process, and spawns each on this worker, or on
+//! the one that has the fewest where all share the socket.
 //!
 //! It never ends because of a connection or of a shortage: it waits. Only the drain ends it.
 
@@ -32,16 +32,16 @@ use crate::sys;
 
 /// After a shortage of files or memory, nothing is accepted for so long.
 const BACK_OFF: Duration = Duration::from_millis(200);
-/// So many seconds the kernel keeps a connection that says nothing: most come with their request, and one wake-up does for
-/// both.
+/// So many seconds the kernel keeps a connection that says nothing: most come with their request, and one wake-up does
+/// for both.
 const DEFERRED: u8 = 1;
-/// After the kernel is told to keep none back any more, it has handed over the last of them: its timer for the longest kept,
-/// and a way there and back.
+/// After the kernel is told to keep none back any more, it has handed over the last of them: its timer for the longest
+/// kept, and a way there and back.
 const HANDED_OVER: Duration = Duration::from_millis(1100);
 
-/// Accepts from `socket` until the drain begins, and a second longer: the clients that the kernel still keeps back would be
-/// reset by a close. Then takes what already waits in its backlog, and closes it. Runs on the worker that is to serve the
-/// connections.
+/// Accepts from `socket` until the drain begins, and a second longer: the clients that the kernel still keeps back
+/// would be reset by a close. Then takes what already waits in its backlog, and closes it. Runs on the worker that is
+/// to serve the connections.
 ///
 /// # Errors
 /// Only if the runtime cannot take the socket.
@@ -152,7 +152,8 @@ impl<H: Handler> Door<H> {
                 () = &mut closing => return,
             };
             match accepted {
-                // Accepted before there is room for it: a loop that held a permit while it waits would keep it from the others.
+                // Accepted before there is room for it: a loop that held a permit while it waits would keep it from the
+                // others.
                 Ok((stream, peer)) => self.enter(stream, peer).await,
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
@@ -182,7 +183,8 @@ impl<H: Handler> Door<H> {
 
     /// Serves it on a task of its own: a panic in it ends it alone.
     fn serve(&self, socket: Socket, peer: SocketAddr, permit: Permit, seat: Option<Seat>) {
-        // A socket bound to one address says it for all its connections. Else it fails only if the client is gone already.
+        // A socket bound to one address says it for all its connections. Else it fails only if the client is gone
+        // already.
         let local = self.local.map_or_else(|| socket.local(), Ok);
         let Ok(local) = local else { return };
         let (peer, served) = (canonical(peer), self.stand.served());

@@ -1,7 +1,9 @@
-//! Opens the listening sockets of a listener: one for each worker and address; or one for all, on a path or handed over.
+//! Opens the listening sockets of a listener: one for each worker and address; or one for all, on a path or handed
+//! over.
 //!
-//! Workers share a port with `SO_REUSEPORT`, and the kernel spreads connections over their sockets. That option would also
-//! let a second program take half of them unseen: so the first socket is bound without it, and a taken port is an error.
+//! Workers share a port with `SO_REUSEPORT`, and the kernel spreads connections over their sockets. That option would
+//! also let a second program take half of them unseen: so the first socket is bound without it, and a taken port is an
+//! error.
 
 use std::error::Error;
 use std::fmt;
@@ -34,14 +36,14 @@ pub struct Bound {
 /// (`localhost` without IPv6).
 ///
 /// # Errors
-/// One sentence that names the address: it is taken, it is not of this machine, or it needs a right that causeway lacks.
-/// The system's own error is its source.
+/// One sentence that names the address: it is taken, it is not of this machine, or it needs a right that causeway
+/// lacks. The system's own error is its source.
 pub fn bind(address: &ListenAddress, workers: usize) -> io::Result<Bound> {
     bind_or_take(address, workers, &mut Taken::default())
 }
 
-/// The same, but a socket that an older process gave is used as it is, with all who wait in its queue. A worker may have
-/// several then.
+/// The same, but a socket that an older process gave is used as it is, with all who wait in its queue. A worker may
+/// have several then.
 ///
 /// # Errors
 /// As those of [`bind`].

@@ -92,8 +92,8 @@ impl Drain {
         self.go(Step::Draining);
     }
 
-    /// The same, but another process has these places ([`place`](super::taken::place)) and accepts there from now on: what waits
-    /// there is left to it, and so are the paths.
+    /// The same, but another process has these places ([`place`](super::taken::place)) and accepts there from now on:
+    /// what waits there is left to it, and so are the paths.
     pub fn begin_elsewhere(&self, places: Arc<[String]>) {
         // Only the first word counts.
         let _ = self.0.elsewhere.set(places);

@@ -1,6 +1,8 @@
-//! Sockets that whoever started causeway opened and handed over (`fd:NAME`): systemd's socket activation, sd_listen_fds(3).
+//! Sockets that whoever started causeway opened and handed over (`fd:NAME`): systemd's socket activation,
+//! sd_listen_fds(3).
 //!
-//! They are taken once, first thing in the program, and kept open to its end: whoever handed them over may hold them too.
+//! They are taken once, first thing in the program, and kept open to its end: whoever handed them over may hold them
+//! too.
 
 use std::fmt::Write as _;
 use std::io;
@@ -22,8 +24,8 @@ const MOST: usize = 1024;
 /// With their names, in their order.
 static HANDED: OnceLock<Vec<(String, OwnedFd)>> = OnceLock::new();
 
-/// Takes what was handed over, if anything was, and takes its variables out of the environment, so that no child believes them.
-/// To be called before any thread is started; afterwards it does nothing.
+/// Takes what was handed over, if anything was, and takes its variables out of the environment, so that no child
+/// believes them. To be called before any thread is started; afterwards it does nothing.
 pub fn take() {
     HANDED.get_or_init(|| {
         let said = |name: &str| std::env::var(name).ok();

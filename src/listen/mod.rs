@@ -4,10 +4,10 @@
 //! for a [`stand`] under its limit ([`permits`]), and by [`spread`] for other workers too; [`proxy_protocol`] reads who
 //! the client behind a proxy is; [`conn`] drives one connection (clocks, refusals with a full answer, lingering close,
 //! client gone, hibernation) by its [`clocks`] and over a [`wire`], which is a plain [`stream`] or one of [`tls`];
-//! [`answer`] and [`body`] are the two sides of an exchange, [`turn`] what these tell each other; [`mod@tunnel`] is what
-//! is left of a request that switched protocols; [`sniff`] tells the protocols apart, and [`mod@h2`] drives a connection
-//! of HTTP/2; [`refusal`] names what was wrong with a head; [`drain`] is the word that everything must come to an end.
-//! Nothing here knows routes or upstreams: what to answer is asked of a [`Handler`].
+//! [`answer`] and [`body`] are the two sides of an exchange, [`turn`] what these tell each other; [`mod@tunnel`] is
+//! what is left of a request that switched protocols; [`sniff`] tells the protocols apart, and [`mod@h2`] drives a
+//! connection of HTTP/2; [`refusal`] names what was wrong with a head; [`drain`] is the word that everything must come
+//! to an end. Nothing here knows routes or upstreams: what to answer is asked of a [`Handler`].
 
 pub mod accept;
 mod answer;

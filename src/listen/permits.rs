@@ -1,5 +1,5 @@
-//! How many connections a listener may have open at once, over all workers; a number that a reload may change, and those that
-//! are open then still count.
+//! How many connections a listener may have open at once, over all workers; a number that a reload may change, and
+//! those that are open then still count.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -32,15 +32,16 @@ pub(super) struct Permit {
 }
 
 impl Permits {
-    /// `None`: as many as RLIMIT_NOFILE allows, at two descriptors (client and upstream) for each, divided among all the
-    /// `automatic` listeners of the process.
+    /// `None`: as many as RLIMIT_NOFILE allows, at two descriptors (client and upstream) for each, divided among all
+    /// the `automatic` listeners of the process.
     #[must_use]
     pub fn new(limit: Option<NonZeroUsize>, automatic: usize) -> Self {
         let all = most(limit, automatic);
         Self(Arc::new(Inner { left: Arc::new(Semaphore::new(all)), all: all.into(), surplus: 0.into() }))
     }
 
-    /// The same with another limit. Nothing is closed: where more are open than that, none comes in until enough have ended.
+    /// The same with another limit. Nothing is closed: where more are open than that, none comes in until enough have
+    /// ended.
     pub fn resize(&self, limit: Option<NonZeroUsize>, automatic: usize) {
         let all = most(limit, automatic);
         let before = self.0.all.swap(all, AcqRel);

@@ -1,5 +1,5 @@
-//! A listening socket that there is one of: on a path (`unix:`), or handed over by whoever started causeway (`fd:`). One worker
-//! accepts from it for all.
+//! A listening socket that there is one of: on a path (`unix:`), or handed over by whoever started causeway (`fd:`).
+//! One worker accepts from it for all.
 //!
 //! A path is taken over from a process that died, never from one that lives, and removed at the end.
 
@@ -130,7 +130,8 @@ fn is_socket(path: &str) -> bool {
     fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket())
 }
 
-/// Is this a socket that nobody listens on any more? One that may not be asked, or is too busy to answer, is somebody's.
+/// Is this a socket that nobody listens on any more? One that may not be asked, or is too busy to answer, is
+/// somebody's.
 fn is_abandoned(path: &str) -> bool {
     let refused = || {
         let socket = Raw::new(Domain::UNIX, Type::STREAM, None)?;

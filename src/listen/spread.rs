@@ -1,5 +1,5 @@
-//! One worker accepts for all where a socket cannot be opened once for each of them (`unix:`, `fd:`): each connection goes to the
-//! worker that has the fewest of that socket's. It reads and writes nothing.
+//! One worker accepts for all where a socket cannot be opened once for each of them (`unix:`, `fd:`): each connection
+//! goes to the worker that has the fewest of that socket's. It reads and writes nothing.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

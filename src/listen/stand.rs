@@ -1,7 +1,7 @@
 //! What stands behind an open socket: the listener that its connections are served by, exchanged whole by a reload.
 //!
-//! A connection keeps the listener that it was accepted by. How many there are, and the word that they must come to an end,
-//! are the socket's own and stay with it.
+//! A connection keeps the listener that it was accepted by. How many there are, and the word that they must come to an
+//! end, are the socket's own and stay with it.
 
 use std::sync::Arc;
 

@@ -1,7 +1,8 @@
-//! Listening sockets on their way from one process to the next: copies of ours to give, and those that an older one gave.
+//! Listening sockets on their way from one process to the next: copies of ours to give, and those that an older one
+//! gave.
 //!
-//! A copy is the same socket: who waits in its queue waits for whoever accepts first, and nobody is reset until all copies
-//! are closed.
+//! A copy is the same socket: who waits in its queue waits for whoever accepts first, and nobody is reset until all
+//! copies are closed.
 
 use std::io;
 use std::net::SocketAddr;
@@ -32,8 +33,8 @@ impl Copied {
 }
 
 impl Bound {
-    /// A copy of each of its sockets. Whoever has them must close them before the listener ends, or clients wait there for
-    /// ever.
+    /// A copy of each of its sockets. Whoever has them must close them before the listener ends, or clients wait there
+    /// for ever.
     ///
     /// # Errors
     /// When the process has no descriptor left.
@@ -80,8 +81,8 @@ impl Taken {
         &self.kept
     }
 
-    /// All sockets of this address. `said`: what the config calls it; that decides where the kernel chose the port. `both`: IPv4
-    /// clients come by it too.
+    /// All sockets of this address. `said`: what the config calls it; that decides where the kernel chose the port.
+    /// `both`: IPv4 clients come by it too.
     pub(super) fn tcp(&mut self, said: &str, address: SocketAddr, both: bool) -> Vec<Socket> {
         let like = |given: &Given| {
             let local = given.socket.local_addr().ok()?.as_socket()?;

@@ -1,5 +1,5 @@
-//! The client's side of a tunnel, be it a connection of HTTP/1.1 after its 101 or a stream of HTTP/2 after its 200. It carries bytes,
-//! and ends when it is told to.
+//! The client's side of a tunnel, be it a connection of HTTP/1.1 after its 101 or a stream of HTTP/2 after its 200. It
+//! carries bytes, and ends when it is told to.
 
 use std::io;
 use std::pin::Pin;

@@ -1,4 +1,5 @@
-//! From when on it is worth looking for an upstream on probation: one word, so that a pool in good health looks at nobody.
+//! From when on it is worth looking for an upstream on probation: one word, so that a pool in good health looks at
+//! nobody.
 
 use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,7 +31,8 @@ impl Due {
         }
     }
 
-    /// Somebody was evicted, or the members are others. The guard is of the lock under which words are written and [`Due::set`] is called.
+    /// Somebody was evicted, or the members are others. The guard is of the lock under which words are written and
+    /// [`Due::set`] is called.
     pub(super) fn look_again(&self, _guard: MutexGuard<'_, ()>) {
         self.at.store(0, Ordering::Relaxed);
     }

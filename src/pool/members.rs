@@ -1,5 +1,5 @@
-//! What was found for an entry becomes the entry's upstreams: who stays keeps endpoint, health and load, who is new begins
-//! unknown, who is gone gets nothing new. It asks nobody: [`super::resolve`] does.
+//! What was found for an entry becomes the entry's upstreams: who stays keeps endpoint, health and load, who is new
+//! begins unknown, who is gone gets nothing new. It asks nobody: [`super::resolve`] does.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -42,9 +42,9 @@ impl Pool {
         self.set_found(entry, found, now);
     }
 
-    /// Replaces what was found for the entry at this index, in this order; upstreams that stay keep endpoint, health and
-    /// load. What has no address is one upstream, and keeps those too while that lasts: it is unknown, with the reason as
-    /// its last failure (CONTRACT §2). Nothing found: the entry has no upstream (an empty list).
+    /// Replaces what was found for the entry at this index, in this order; upstreams that stay keep endpoint, health
+    /// and load. What has no address is one upstream, and keeps those too while that lasts: it is unknown, with the
+    /// reason as its last failure (CONTRACT §2). Nothing found: the entry has no upstream (an empty list).
     pub fn set_found(&self, entry: usize, found: Vec<Found>, now: Instant) {
         let Some(said) = self.config.upstreams.get(entry) else { return };
         let words = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
@@ -54,10 +54,13 @@ impl Pool {
         }
         let mine: Vec<&Arc<Upstream>> = old.iter().filter(|upstream| upstream.entry == entry).collect();
         let (ids, entry_id) = (ids(said, &found), said.id());
-        let shown = |one: &Upstream| (one.weight, one.backup, one.id.clone(), one.endpoint.dial.clone());
-        let wanted =
-            found.iter().zip(&ids).map(|(one, (id, _))| (one.weight, one.backup, id.clone(), one.dial.clone()));
-        if mine.iter().map(|one| shown(one)).eq(wanted) {
+        // The same name in a list may be spoken to otherwise now.
+        let as_it_is = |one: &Upstream, found: &Found, id: &Arc<str>| {
+            (one.weight, one.backup, &one.id, &one.endpoint.dial) == (found.weight, found.backup, id, &found.dial)
+                && *one.endpoint.authority == *authority(found.of.as_deref().unwrap_or(said), &found.dial)
+        };
+        let all = || mine.iter().zip(&found).zip(&ids);
+        if mine.len() == found.len() && all().all(|((one, found), (id, _))| as_it_is(one, found, id)) {
             return;
         }
         let mut fresh = found.into_iter().zip(ids).map(|(Found { dial, weight, backup, of }, (id, place))| {
@@ -156,8 +159,8 @@ pub(super) fn with_dial(endpoint: &Arc<Endpoint>, dial: Dial) -> Arc<Endpoint> {
     Arc::new(Endpoint { dial, ..Endpoint::clone(endpoint) })
 }
 
-/// For each one its id (CONTRACT §9), and who it is to the balance: what has one address has the bare id, one of several is
-/// `NAME@IP`, or `NAME@IP:PORT` where two share an IP.
+/// For each one its id (CONTRACT §9), and who it is to the balance: what has one address has the bare id, one of
+/// several is `NAME@IP`, or `NAME@IP:PORT` where two share an IP.
 pub(super) fn ids(said: &Entry, found: &[Found]) -> Vec<(Arc<str>, Arc<str>)> {
     let ip = |dial: &Dial| dial.addresses().first().map(SocketAddr::ip);
     // How many each family has, and how many each of its IP addresses.
@@ -200,6 +203,7 @@ mod tests {
     use super::super::tests::{addresses, checked, pool, unchecked};
     use super::*;
     use crate::config::Address;
+    use crate::config::address::Scheme;
     use crate::health::{Event, Operator, Policy, Proof, State};
 
     fn at(address: &str, weight: u8, backup: bool) -> Found {
@@ -275,5 +279,19 @@ mod tests {
         assert!(pool.members().iter().all(|one| one.health.state() != Draining));
         pool.set_found(0, Vec::new(), Instant::now());
         assert_eq!(ids(&pool), ["10.0.0.9:1"]);
+    }
+
+    #[test]
+    fn a_target_that_is_spoken_to_otherwise_is_another_endpoint() {
+        let pool = pool(&["app:1"], unchecked());
+        let set = |text: &str| {
+            let of = Some(target(text, Some("b")));
+            pool.set_found(0, vec![Found { of, ..at("10.0.0.1:80", 1, false) }], Instant::now());
+            let members = pool.members();
+            (members[0].endpoint.scheme, members[0].endpoint.key)
+        };
+        let (plain, again, other) = (set("10.0.0.1:80"), set("10.0.0.1:80"), set("h2c://10.0.0.1:80"));
+        assert_eq!((plain.0, other.0), (Scheme::Http, Scheme::H2c));
+        assert!(plain.1 == again.1 && plain.1 != other.1);
     }
 }

@@ -1,8 +1,9 @@
 //! Pools: the upstreams of each, what is known of them, and the choice of the next one.
 //!
-//! [`Pool`] holds its members behind one swap (a name's addresses come and go); [`pick`] chooses; [`report`] tells health
-//! what came of it; [`members`] makes upstreams of what was found for an entry; [`insight`] keeps what a closer look found; [`recent`] counts how long answers took; [`switch`] takes the operator's word; [`resolve`] turns names into members. Nothing here sends a
-//! request.
+//! [`Pool`] holds its members behind one swap (a name's addresses come and go); [`pick`] chooses; [`report`] tells
+//! health what came of it; [`members`] makes upstreams of what was found for an entry; [`insight`] keeps what a closer
+//! look found; [`recent`] counts how long answers took; [`switch`] takes the operator's word; [`resolve`] turns names
+//! into members. Nothing here sends a request.
 
 pub mod balance;
 pub mod budget;
@@ -21,6 +22,7 @@ mod tried;
 mod upstream;
 
 use std::ops::Deref;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -56,6 +58,8 @@ pub struct Pool {
 /// What is true of a pool whatever the file says: it outlives a reload, and every view of the pool has the same.
 #[derive(Debug)]
 pub struct Live {
+    /// No file has it any more, and nobody checks its upstreams.
+    gone: AtomicBool,
     /// Its upstreams now. A request keeps the list it started with.
     members: ArcSwap<Members>,
     /// Held while one list is made from another, so that two names answered at once do not undo each other: what the
@@ -65,7 +69,8 @@ pub struct Live {
     evictions: Mutex<()>,
     /// From when on it is worth looking for one on probation.
     due: Due,
-    /// Changes with each new list, and with each change of an upstream's state: for probes, `/readyz` and waiting requests.
+    /// Changes with each new list, and with each change of an upstream's state: for probes, `/readyz` and waiting
+    /// requests.
     changes: watch::Sender<u64>,
     /// Requests that wait for a slot.
     pub queue: Arc<Queue>,
@@ -132,6 +137,7 @@ impl Pool {
         }
         let members = Members::new(list, &config, None);
         let live = Live {
+            gone: AtomicBool::new(false),
             members: ArcSwap::from_pointee(members),
             writer: Mutex::default(),
             evictions: Mutex::default(),

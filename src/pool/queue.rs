@@ -1,8 +1,8 @@
 //! The bounded queue of requests that wait for a slot, when every upstream that they may use has as many requests as
 //! `limits.in_flight` allows. First come, first served, over all workers; one freed slot wakes one waiter.
 //!
-//! [`mod@line`] is the order, pure; this adds the lock and the wake-ups. It knows no upstreams: whoever is woken looks for a
-//! slot himself. While nobody waits, a freed slot costs one load.
+//! [`mod@line`] is the order, pure; this adds the lock and the wake-ups. It knows no upstreams: whoever is woken looks
+//! for a slot himself. While nobody waits, a freed slot costs one load.
 
 mod line;
 
@@ -64,8 +64,8 @@ impl Queue {
         inner.sleepers.insert(key, Arc::clone(&wake));
         self.waiting.store(inner.line.len(), Ordering::SeqCst);
         drop(inner);
-        // Whoever frees a slot counts down first, then looks at `waiting` (both `SeqCst`): either it sees this one here, or
-        // this one sees the slot when it looks.
+        // Whoever frees a slot counts down first, then looks at `waiting` (both `SeqCst`): either it sees this one
+        // here, or this one sees the slot when it looks.
         fence(Ordering::SeqCst);
         Some(Ticket { queue: Arc::clone(self), key, wake, looks, served: false })
     }
@@ -101,8 +101,8 @@ impl Queue {
 }
 
 impl Ticket {
-    /// Resolves when there may be a slot: look, then say [`Ticket::served`] or [`Ticket::found_nothing`]. May be cancelled
-    /// at any time.
+    /// Resolves when there may be a slot: look, then say [`Ticket::served`] or [`Ticket::found_nothing`]. May be
+    /// cancelled at any time.
     pub async fn turn(&mut self) {
         if !std::mem::take(&mut self.looks) {
             self.wake.notified().await;
@@ -198,8 +198,8 @@ mod tests {
         }
     }
 
-    /// Many tasks on several threads, a few slots, some that give up: nobody who waits for ever is left behind, and never
-    /// are there more at once than slots.
+    /// Many tasks on several threads, a few slots, some that give up: nobody who waits for ever is left behind, and
+    /// never are there more at once than slots.
     #[test]
     fn no_wake_up_is_lost_among_threads() {
         for seed in 0..6 {

@@ -1,13 +1,14 @@
 //! A pool for a new file: another view of what is true of the pool whatever the file says. It cannot fail.
 //!
-//! An upstream stays if its place does: host and port, or the path of its socket; of a name, all of its addresses. Whatever
-//! else its entry says now, it keeps health, load, counters and what was learnt of it. Its endpoint it keeps while it is
-//! dialled and spoken to in the same way: no connection that was made otherwise is used again. Nothing here asks a name
-//! server or an upstream.
+//! An upstream stays if its place does: host and port, or the path of its socket; of a name, all of its addresses.
+//! Whatever else its entry says now, it keeps health, load, counters and what was learnt of it. Its endpoint it keeps
+//! while it is dialled and spoken to in the same way: no connection that was made otherwise is used again. Nothing here
+//! asks a name server or an upstream.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
@@ -21,8 +22,8 @@ use super::upstream::limit;
 use super::{Members, Pool, Upstream, first};
 
 impl Pool {
-    /// The same pool as a new file has it, for all that is asked of it from now on. Requests that have begun keep the view
-    /// that they started with, and its settings; the upstreams are those of the new file for them, too.
+    /// The same pool as a new file has it, for all that is asked of it from now on. Requests that have begun keep the
+    /// view that they started with, and its settings; the upstreams are those of the new file for them, too.
     #[must_use]
     pub fn renewed(&self, config: Arc<model::Pool>, now: Instant) -> Self {
         let mut words = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
@@ -61,6 +62,18 @@ impl Pool {
             events::upstream_ready(member, "its checks are off");
         }
         Self { config, live: Arc::clone(&self.live) }
+    }
+
+    /// It is in no file any more: whoever waits for one of its upstreams to come back does so in vain, and hears of it.
+    pub fn leave(&self) {
+        self.gone.store(true, Ordering::Release);
+        self.touch();
+    }
+
+    /// Is it in no file any more?
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
     }
 
     /// Is this the view that the upstreams are made for? Else a newer file is in force.
@@ -123,8 +136,8 @@ fn is_list(entry: &Entry) -> bool {
     matches!(entry.address.host, Host::Listed(_))
 }
 
-/// Which of the old entries each new one is, if any: that of its place. Where several have one place, those with the same id
-/// first, then those that are spoken to in the same way, then in their order.
+/// Which of the old entries each new one is, if any: that of its place. Where several have one place, those with the
+/// same id first, then those that are spoken to in the same way, then in their order.
 pub(super) fn former(old: &[Entry], new: &[Entry]) -> Vec<Option<usize>> {
     let mut places: HashMap<Address, Vec<usize>> = HashMap::new();
     for (index, entry) in old.iter().enumerate() {

@@ -42,8 +42,8 @@ impl Words {
         one.or_else(|| self.entries.get(entry)).copied().unwrap_or_default()
     }
 
-    /// The words for a new file: an entry that stays where it is takes its words along to its new id; one at another place has
-    /// those that were said of its id. `former`: for each new entry, which of the old ones it is.
+    /// The words for a new file: an entry that stays where it is takes its words along to its new id; one at another
+    /// place has those that were said of its id. `former`: for each new entry, which of the old ones it is.
     pub(super) fn renew(&mut self, old: &[Entry], new: &[Entry], former: &[Option<usize>]) {
         if self.entries.is_empty() && self.ones.is_empty() {
             return;
@@ -72,8 +72,8 @@ impl Words {
 }
 
 impl Pool {
-    /// The operator's word on an upstream, or on all addresses of an entry: those of now and those that come later. Tells
-    /// whose state it changed. The newest word holds.
+    /// The operator's word on an upstream, or on all addresses of an entry: those of now and those that come later.
+    /// Tells whose state it changed. The newest word holds.
     ///
     /// # Errors
     /// [`NotFound`], if no upstream and no entry has this id.

@@ -75,8 +75,8 @@ impl Upstream {
         !self.backup && self.health.state() == State::Ready
     }
 
-    /// Is it on its way out, and well? Then the clients whose sticky cookie names it stay, until their session ends. No backup: they
-    /// are there for others.
+    /// Is it on its way out, and well? Then the clients whose sticky cookie names it stay, until their session ends. No
+    /// backup: they are there for others.
     #[must_use]
     pub fn keeps_clients(&self) -> bool {
         let look = self.health.look();

@@ -19,8 +19,8 @@ pub(super) fn stagger(index: usize, count: usize, timeout: Duration) -> Duration
     STEP.min(timeout / 4 / count) * index
 }
 
-/// When an upstream is checked for the first time by those who begin now, of so many: when it was planned, if somebody has
-/// checked it before; what is due by then is spread out as new ones are.
+/// When an upstream is checked for the first time by those who begin now, of so many: when it was planned, if somebody
+/// has checked it before; what is due by then is spread out as new ones are.
 pub(super) fn first(index: usize, count: usize, timeout: Duration, planned: Option<Instant>, now: Instant) -> Instant {
     let soon = now + stagger(index, count, timeout);
     planned.map_or(soon, |planned| planned.max(soon))

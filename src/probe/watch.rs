@@ -1,8 +1,9 @@
 //! One task for each upstream of a pool: check, record, tell, wait for its time or for a wish.
 //!
 //! No task waits for another, so a slow upstream delays nobody's checks. The tasks follow the members: a new one is
-//! checked at once (many new ones within a moment: see [`pace::stagger`]), one that left is checked no more. Under a new file
-//! whoever is checked as before has its next check when it was planned; a check that was under way counts for nothing.
+//! checked at once (many new ones within a moment: see [`pace::stagger`]), one that left is checked no more. Under a
+//! new file whoever is checked as before has its next check when it was planned; a check that was under way counts for
+//! nothing.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -105,8 +106,8 @@ where
     }
 }
 
-/// Puts the result of the check that began at `started` where it belongs; says when the next one begins. `None`: it counts for
-/// nothing, since another file is in force.
+/// Puts the result of the check that began at `started` where it belongs; says when the next one begins. `None`: it
+/// counts for nothing, since another file is in force.
 fn record<R>(
     pool: &Pool,
     upstream: &Upstream,

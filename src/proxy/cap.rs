@@ -1,5 +1,5 @@
-//! `limits.in_flight` of a listener: requests at once over all its connections, in the whole process. The one too many gets
-//! its 503 at once.
+//! `limits.in_flight` of a listener: requests at once over all its connections, in the whole process. The one too many
+//! gets its 503 at once.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -34,8 +34,8 @@ impl Caps {
         Self(listeners.iter().filter_map(cap).collect())
     }
 
-    /// A place for one request at this listener; `None` where nobody counts. Its limit is that of the file in force, however
-    /// old the connection is.
+    /// A place for one request at this listener; `None` where nobody counts. Its limit is that of the file in force,
+    /// however old the connection is.
     ///
     /// # Errors
     /// When all are taken.

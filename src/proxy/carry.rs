@@ -1,8 +1,8 @@
 //! Bytes both ways between a client and an upstream, until both have ended, one of them broke, or nobody says anything.
 //!
-//! A side that is not read, because the other one takes nothing or because it has ended, is looked at all the same: what is gone is
-//! found in a second, and not by the clock of silence. Half of a close is no end: what was said before it is passed on. This says how
-//! it ended; what that means is told elsewhere.
+//! A side that is not read, because the other one takes nothing or because it has ended, is looked at all the same:
+//! what is gone is found in a second, and not by the clock of silence. Half of a close is no end: what was said before
+//! it is passed on. This says how it ended; what that means is told elsewhere.
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
@@ -24,8 +24,8 @@ const BEAT: Duration = Duration::from_secs(1);
 const LINGER: u32 = 10;
 
 thread_local! {
-    /// Memory to read into, one for all tunnels of a worker: most of what is read is taken at once, and a tunnel where nothing is said
-    /// needs none.
+    /// Memory to read into, one for all tunnels of a worker: most of what is read is taken at once, and a tunnel where
+    /// nothing is said needs none.
     static SHARED: RefCell<Box<[u8]>> = RefCell::new(vec![0; ROOM].into());
 }
 
@@ -265,7 +265,8 @@ impl Clocks {
         }
     }
 
-    /// Wakes the task on each beat. True when nothing has moved for so many that waiting is of no use, if it is `waste`.
+    /// Wakes the task on each beat. True when nothing has moved for so many that waiting is of no use, if it is
+    /// `waste`.
     fn beats(&mut self, moved: u64, waste: bool, cx: &mut Context<'_>) -> bool {
         let beat = self.beat.get_or_insert_with(|| Box::pin(sleep(BEAT)));
         while beat.as_mut().poll(cx).is_ready() {

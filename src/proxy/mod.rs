@@ -8,7 +8,8 @@
 //!  answer   body       counted; its end is the record's end
 //! ```
 //!
-//! Nothing here dials (that is `client`), accepts (that is `listen`) or decides on health: it reports what came of attempts, and `health` judges.
+//! Nothing here dials (that is `client`), accepts (that is `listen`) or decides on health: it reports what came of
+//! attempts, and `health` judges.
 
 mod affinity;
 mod attempt;
@@ -73,7 +74,8 @@ impl Front {
         Self(ArcSwap::from_pointee(Service { proxy, client: Arc::default() }))
     }
 
-    /// From now on requests are answered by this one; those that have begun keep theirs. Connections to upstreams go on.
+    /// From now on requests are answered by this one; those that have begun keep theirs. Connections to upstreams go
+    /// on.
     pub fn renew(&self, proxy: Arc<Proxy>) {
         let client = Arc::clone(&self.0.load().client);
         self.0.store(Arc::new(Service { proxy, client }));
@@ -87,7 +89,8 @@ struct Service {
     client: Arc<Client<replay::ReplayBody>>,
 }
 
-/// A request that came past the guard, less its body: on loan from the parsed head, for as long as it is being answered.
+/// A request that came past the guard, less its body: on loan from the parsed head, for as long as it is being
+/// answered.
 #[derive(Debug)]
 struct Asked<'a> {
     parts: &'a request::Parts,

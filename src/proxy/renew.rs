@@ -1,5 +1,5 @@
-//! The proxy of a new file: what was remembered, counted and promised goes on, as far as the file still speaks of it. It
-//! cannot fail.
+//! The proxy of a new file: what was remembered, counted and promised goes on, as far as the file still speaks of it.
+//! It cannot fail.
 
 use std::sync::Arc;
 
@@ -19,8 +19,8 @@ use super::respond::Annotator;
 const NAMES: usize = 8;
 
 impl Proxy {
-    /// The same deployment as another configuration has it. `pools` are those of the config, in its order. Requests that began
-    /// with the old one end with it, and count in the same series.
+    /// The same deployment as another configuration has it. `pools` are those of the config, in its order. Requests
+    /// that began with the old one end with it, and count in the same series.
     #[must_use]
     pub fn renewed(&self, config: Config, pools: Vec<Arc<Pool>>, access_log: AccessLog) -> Self {
         let mut via_before = self.via_before.clone();

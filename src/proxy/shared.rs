@@ -149,7 +149,8 @@ impl Proxy {
         }
     }
 
-    /// A request of ours came in at this address of ours: an upstream that dials it points back here, and people should know.
+    /// A request of ours came in at this address of ours: an upstream that dials it points back here, and people should
+    /// know.
     pub(super) fn came_back(&self, local: SocketAddr) {
         let now = Instant::now();
         for pool in &self.pools {

@@ -1,5 +1,5 @@
-//! Tunnels: after a 101 that was asked for, bytes pass both ways ([`carry`]) until one side ends, the clock of silence or the
-//! drain does; and the record says which it was.
+//! Tunnels: after a 101 that was asked for, bytes pass both ways ([`carry`]) until one side ends, the clock of silence
+//! or the drain does; and the record says which it was.
 
 use std::time::Duration;
 
@@ -65,8 +65,8 @@ async fn tunnel(
     match (end, first) {
         (End::Both, Some(Side::Upstream)) => open.end(EndedBy::Upstream),
         (End::Both, _) => open.end(EndedBy::Client),
-        // Who goes without an end of its own after the other has ended has nothing more to hear, or to say; and who is left hears
-        // that it broke, and does not take it for an end.
+        // Who goes without an end of its own after the other has ended has nothing more to hear, or to say; and who is
+        // left hears that it broke, and does not take it for an end.
         (End::Broke(Side::Client, _), Some(Side::Upstream)) => {
             upstream.reset();
             open.end(EndedBy::Upstream);

@@ -218,6 +218,10 @@ impl Patience {
                     break next;
                 }
             }
+            if pool.is_gone() {
+                tally.waited += began.elapsed();
+                return Err(stop());
+            }
             let wake = later.map_or(until, |later| until.min(later.into()));
             tokio::select! {
                 biased;

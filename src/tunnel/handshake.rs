@@ -1,5 +1,5 @@
-//! The words of a WebSocket's handshake (RFC 6455 §4). Over HTTP/2 there is no key and no proof (RFC 8441 §5): whoever stands
-//! between the two versions makes the one and checks the other. Pure, but for chance.
+//! The words of a WebSocket's handshake (RFC 6455 §4). Over HTTP/2 there is no key and no proof (RFC 8441 §5): whoever
+//! stands between the two versions makes the one and checks the other. Pure, but for chance.
 
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use http::header::{HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY};

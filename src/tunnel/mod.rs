@@ -1,5 +1,5 @@
-//! What both ends of a tunnel have in common: a [`Peer`] each, be it a socket or a stream of HTTP/2 as bytes both ways, and the
-//! [`handshake`] of a WebSocket. It opens no tunnel, and looks into none.
+//! What both ends of a tunnel have in common: a [`Peer`] each, be it a socket or a stream of HTTP/2 as bytes both ways,
+//! and the [`handshake`] of a WebSocket. It opens no tunnel, and looks into none.
 
 pub mod handshake;
 
@@ -15,8 +15,9 @@ use tokio::net::{TcpStream, UnixStream};
 
 /// Who is at one end of a tunnel. Whoever reads it hears of its end; one that is not read may be gone for long.
 pub trait Peer: AsyncRead + AsyncWrite + Unpin {
-    /// Is it gone, be there bytes to read before that or not? Ready with an error: it broke. Ready without: it takes nothing
-    /// more, and may still be read to its end. Half of a close is none. A socket leaves no waker: ask it now and then.
+    /// Is it gone, be there bytes to read before that or not? Ready with an error: it broke. Ready without: it takes
+    /// nothing more, and may still be read to its end. Half of a close is none. A socket leaves no waker: ask it now
+    /// and then.
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
 
@@ -46,9 +47,9 @@ fn gone(
     if ready.is_write_closed() { Poll::Ready(Ok(())) } else { Poll::Pending }
 }
 
-/// A stream of HTTP/2 behind an extended CONNECT (RFC 8441 §5): END_STREAM is the end of one direction, RST_STREAM the break of both.
-/// What is not read is not asked for, and what its peer has no room for is not taken. Dropped before both directions have ended,
-/// it resets the stream.
+/// A stream of HTTP/2 behind an extended CONNECT (RFC 8441 §5): END_STREAM is the end of one direction, RST_STREAM the
+/// break of both. What is not read is not asked for, and what its peer has no room for is not taken. Dropped before
+/// both directions have ended, it resets the stream.
 #[derive(Debug)]
 pub struct Duplex {
     recv: RecvStream,

@@ -44,6 +44,7 @@ async fn every_fault_before_the_head_has_its_cause() {
         (Fault::BadFrame, C::H2ProtocolError, head, "PROTOCOL_ERROR in what it sent"),
         (Fault::Head(70 << 10), C::ResponseHeadTooLarge, head, ""),
         (Fault::Interim(1001), C::InvalidHead, head, "1000 interim answers and no other"),
+        (Fault::Switches, C::H2ProtocolError, head, "it answered 101, which HTTP/2 does not have"),
         (Fault::Silent, C::ReadTimeout, head, ""),
         (Fault::Slots(0), C::UpstreamBusy, (Phase::Queue, false), "its first SETTINGS allow no stream"),
     ] {

@@ -138,6 +138,12 @@ fn an_item_of_a_list_comes_goes_and_changes() {
             of("\"10.0.0.1:3000\", { address = \"10.0.0.2:3000\", weight = 5 }"),
             "pool.app.upstreams[10.0.0.2:3000].weight: 1 -> 5",
         ),
+        (
+            &two,
+            of("\"10.0.0.1:3000\", { address = \"10.0.0.2:3000\", name = \"b\" }"),
+            "pool.app.upstreams[10.0.0.2:3000].name: unset -> b",
+        ),
+        (&two, format!("{two}health.type = \"off\"\n"), "pool.app.health.type: tcp -> off"),
     ] {
         assert_eq!(lines(old, &new), [wanted]);
     }

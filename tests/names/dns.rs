@@ -80,7 +80,8 @@ impl Dns {
         self.zone.records.lock().unwrap().insert(name(host).to_string(), lasts.iter().map(record).collect());
     }
 
-    /// SRV records, good for nothing longer: priority, weight, port, target; and the targets whose addresses stand beside.
+    /// SRV records, good for nothing longer: priority, weight, port, target; and the targets whose addresses stand
+    /// beside.
     pub fn srv(&self, service: &str, list: &[(u16, u16, u16, &str)], beside: &[&str]) {
         let record = |(priority, weight, port, target): &(u16, u16, u16, &str)| {
             Record::from_rdata(name(service), 0, RData::SRV(SRV::new(*priority, *weight, *port, name(target))))

@@ -124,8 +124,8 @@ struct Has {
     kilobytes: usize,
 }
 
-/// Once what was taken out has ended: listeners that left close a second later. `like`: what is waited for, in vain if there is
-/// a leak.
+/// Once what was taken out has ended: listeners that left close a second later. `like`: what is waited for, in vain if
+/// there is a leak.
 async fn settled(id: u32, like: Option<&Has>) -> Has {
     let begun = Instant::now();
     loop {

@@ -80,6 +80,13 @@ fn the_admin_moves_and_ends() {
     causeway.signal(Signal::HUP);
     causeway.event("\"event\":\"config_reloaded\"");
     assert!(get(place, "/readyz").contains("ready"), "at its new place");
+    // Elsewhere and at once back again, while it still answers here.
+    for to in [Origin::free(), place] {
+        causeway.write(&moved.replace(&place.to_string(), &to.to_string()));
+        causeway.signal(Signal::HUP);
+        causeway.event("\"event\":\"config_reloaded\"");
+    }
+    assert!(get(place, "/readyz").contains("ready"), "back");
     causeway.write(&moved.replace(&place.to_string(), "off"));
     causeway.signal(Signal::HUP);
     causeway.event("\"event\":\"config_reloaded\"");

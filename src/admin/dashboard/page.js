@@ -90,7 +90,8 @@ function reloads({ failure }) {
   byId("reload").hidden = !failure;
   if (!failure) return;
   const why = failure.why ? `: ${failure.why.replace(/\.$/, "")}` : "";
-  say(byId("reload"), `The last reload failed ${short(failure.ago_ms)} ago, the old configuration stays in force${why}. Next: causeway check`);
+  const next = failure.next ? ` Next: ${failure.next}` : "";
+  say(byId("reload"), `The last reload failed ${short(failure.ago_ms)} ago, the old configuration stays in force${why}.${next}`);
 }
 
 // ---- the connection

@@ -59,8 +59,8 @@ pub(super) struct Successor {
 }
 
 impl HandOver {
-    /// Listens at this path; where an older process does, what it gave comes with it. Runs in a runtime, before anything is
-    /// bound.
+    /// Listens at this path; where an older process does, what it gave comes with it. Runs in a runtime, before
+    /// anything is bound.
     ///
     /// # Errors
     /// One sentence.
@@ -92,8 +92,8 @@ impl HandOver {
         self.older.is_some()
     }
 
-    /// Takes over, if there is somebody to take over from; then waits for a newer process. Resolves when that has taken over:
-    /// what is left to do is to drain.
+    /// Takes over, if there is somebody to take over from; then waits for a newer process. Resolves when that has taken
+    /// over: what is left to do is to drain.
     pub(super) async fn run(&mut self, server: &Server, kept: &[usize]) -> Successor {
         if let Some(older) = self.older.take() {
             take_over(older, server, kept).await;

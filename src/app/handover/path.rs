@@ -1,5 +1,5 @@
-//! The socket file of a hand-over: of mode 0600 from the first moment, taken over from a process that died, never from one
-//! that lives, and removed by whoever listened there last.
+//! The socket file of a hand-over: of mode 0600 from the first moment, taken over from a process that died, never from
+//! one that lives, and removed by whoever listened there last.
 
 use std::fs::{self, File, Permissions};
 use std::io;

@@ -1,7 +1,8 @@
-//! The words of a hand-over and the descriptors behind them, over a unix socket. Each message is its length in four bytes and
-//! JSON; a descriptor comes with a byte of its own.
+//! The words of a hand-over and the descriptors behind them, over a unix socket. Each message is its length in four
+//! bytes and JSON; a descriptor comes with a byte of its own.
 //!
-//! Nothing here waits for ever by itself: whoever calls sets the limit. What does not fit the bounds is an error, never kept.
+//! Nothing here waits for ever by itself: whoever calls sets the limit. What does not fit the bounds is an error, never
+//! kept.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -33,8 +34,8 @@ pub(super) struct Hello {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Offer {
     pub(super) causeway_hand_over: u32,
-    /// What the config calls the address of each socket that follows; the last that follows, without a name, is the one that
-    /// this dialogue came by.
+    /// What the config calls the address of each socket that follows; the last that follows, without a name, is the one
+    /// that this dialogue came by.
     pub(super) sockets: Vec<String>,
     /// Why nothing follows.
     pub(super) refused: Option<String>,

@@ -32,6 +32,7 @@ pub(in crate::cli) struct Reload {
 pub(in crate::cli) struct Failure {
     pub ago_ms: u64,
     pub why: Option<String>,
+    pub next: Option<String>,
 }
 
 /// Of the last minutes.

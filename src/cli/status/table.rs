@@ -92,10 +92,8 @@ fn headline(status: &Status) -> String {
 fn not_reloaded(failure: &Failure) -> String {
     let why = failure.why.as_deref().map(|why| format!(": {}", why.trim_end_matches('.')));
     let why = ascii(&why.unwrap_or_default());
-    format!(
-        "The last reload failed {} ago, the old configuration stays in force{why}. Next: causeway check",
-        held(failure.ago_ms)
-    )
+    let next = failure.next.as_deref().map(|next| format!(" Next: {}", ascii(next))).unwrap_or_default();
+    format!("The last reload failed {} ago, the old configuration stays in force{why}.{next}", held(failure.ago_ms))
 }
 
 /// `2 of 3 usable, 412 req/s, last 5 min: 31 rescued, 0 failed`

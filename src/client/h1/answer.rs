@@ -1,7 +1,7 @@
 //! The head of an answer, from bytes: status, fields, and how what follows is framed (RFC 9112 §4 to §6). Pure.
 //!
-//! Strict: what two parsers could read in two ways is refused, with the reason. It never guesses. A line may end in LF alone
-//! (RFC 9112 §2.2), as old apps end theirs.
+//! Strict: what two parsers could read in two ways is refused, with the reason. It never guesses. A line may end in LF
+//! alone (RFC 9112 §2.2), as old apps end theirs.
 
 use std::fmt;
 use std::mem::MaybeUninit;
@@ -78,8 +78,8 @@ impl fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
-/// Takes the head from the beginning of `input`; `None` while it is not complete. `to_head`: it answers a HEAD. `last`: what was
-/// taken on the same connection before, which changes nothing but the time that it takes.
+/// Takes the head from the beginning of `input`; `None` while it is not complete. `to_head`: it answers a HEAD. `last`:
+/// what was taken on the same connection before, which changes nothing but the time that it takes.
 ///
 /// # Errors
 /// Why it is no head that can be trusted. `input` is untouched then.

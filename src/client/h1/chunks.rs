@@ -1,7 +1,8 @@
-//! Chunks (RFC 9112 §7.1), out of the bytes of a connection: their contents, and the trailers behind the last one. Pure.
+//! Chunks (RFC 9112 §7.1), out of the bytes of a connection: their contents, and the trailers behind the last one.
+//! Pure.
 //!
-//! Strict: a size is hexadecimal digits and no more than fit, a line ends in CRLF, a chunk is as long as it says. It takes no
-//! byte that comes after the end.
+//! Strict: a size is hexadecimal digits and no more than fit, a line ends in CRLF, a chunk is as long as it says. It
+//! takes no byte that comes after the end.
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};

@@ -1,5 +1,5 @@
-//! What follows the head of an answer: content of a length, in chunks, or until the connection ends, or another protocol;
-//! under the clock of silence, and its failures named.
+//! What follows the head of an answer: content of a length, in chunks, or until the connection ends, or another
+//! protocol; under the clock of silence, and its failures named.
 
 use std::error::Error;
 use std::task::{Context, Poll, ready};

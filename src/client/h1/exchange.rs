@@ -206,7 +206,8 @@ where
         })
     }
 
-    /// How large the head is: what the upstream has sent of it by now is read, so that its size can often be told whole.
+    /// How large the head is: what the upstream has sent of it by now is read, so that its size can often be told
+    /// whole.
     fn read_on(&mut self, cx: &mut Context<'_>) -> Oversize {
         let mut from = 0;
         while !oversize::ends(&self.input, from) && self.input.len() < oversize::MOST {

@@ -1,8 +1,8 @@
-//! The head of an answer, by that of the last one on the connection: an upstream says nearly the same each time, the same
-//! fields in the same order, many with the same values. What is the same needs no parser and no copy.
+//! The head of an answer, by that of the last one on the connection: an upstream says nearly the same each time, the
+//! same fields in the same order, many with the same values. What is the same needs no parser and no copy.
 //!
-//! Pure. It knows nothing of grammar: it takes bytes only where the parser has taken the same ones before, or where a value
-//! stands that is one beyond doubt. All else it leaves to the parser ([`answer::take`](super::answer::take)).
+//! Pure. It knows nothing of grammar: it takes bytes only where the parser has taken the same ones before, or where a
+//! value stands that is one beyond doubt. All else it leaves to the parser ([`answer::take`](super::answer::take)).
 
 use http::header::{HeaderMap, HeaderValue};
 use http::{StatusCode, Version};
@@ -50,8 +50,8 @@ impl Last {
         self.head.is_none() || self.missed >= PATIENCE
     }
 
-    /// Remembers this head, of which the fields are `parsed`, and those that are passed on are in `answer`; unless it is too
-    /// odd, or not final.
+    /// Remembers this head, of which the fields are `parsed`, and those that are passed on are in `answer`; unless it
+    /// is too odd, or not final.
     pub(super) fn remember(&mut self, head: &[u8], parsed: &[httparse::Header<'_>], to_head: bool, answer: &Answer) {
         if head.len() <= LONGEST && !answer.status.is_informational() {
             self.head = Head::of(head, parsed, &answer.fields, (answer.status, answer.version))

@@ -8,9 +8,10 @@
 //!  download  what follows: a length, chunks, until the end, another protocol
 //! ```
 //!
-//! There is no task behind a connection and no channel in front of it: what is read and written, and when, is decided here,
-//! so that each failure is known to the byte. A connection goes back to its [`Home`] before the last piece of an answer is handed
-//! out, if the answer's framing ended cleanly and nothing is left over; otherwise it is dropped, which closes it.
+//! There is no task behind a connection and no channel in front of it: what is read and written, and when, is decided
+//! here, so that each failure is known to the byte. A connection goes back to its [`Home`] before the last piece of an
+//! answer is handed out, if the answer's framing ended cleanly and nothing is left over; otherwise it is dropped, which
+//! closes it.
 
 mod answer;
 mod chunks;
@@ -265,7 +266,8 @@ impl<T, B> Core<T, B> {
         self.usual = (body + PAGE / 2).next_multiple_of(PAGE).min(download::LARGEST_READ + PAGE);
     }
 
-    /// The upstream closed it, in order, at this moment, after it was idle for `age`; it would have been kept for `idle`.
+    /// The upstream closed it, in order, at this moment, after it was idle for `age`; it would have been kept for
+    /// `idle`.
     fn closed(&self, age: Duration, at: Instant, idle: Duration) {
         let known = &self.idle_age;
         if let Some(learnt) = known.closed(age, at.into_std(), idle) {
@@ -312,7 +314,8 @@ impl<T: AsyncRead + Unpin, B> Core<T, B> {
         match &read {
             Ok(0) => self.facts.end = Some(End::Eof),
             Ok(count) => self.facts.read += *count as u64,
-            // TLS that ended without a goodbye: the connection itself ended in order, and yet nothing proves that this was all.
+            // TLS that ended without a goodbye: the connection itself ended in order, and yet nothing proves that this
+            // was all.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => self.facts.end = Some(End::Eof),
             Err(error) => {
                 self.facts.end = Some(End::Broken);

@@ -1,5 +1,5 @@
-//! How large a head is that is too large, and which field takes the most of it. Pure. It tells names and lengths: nothing of a
-//! value is kept.
+//! How large a head is that is too large, and which field takes the most of it. Pure. It tells names and lengths:
+//! nothing of a value is kept.
 
 use std::collections::HashMap;
 

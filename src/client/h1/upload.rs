@@ -1,7 +1,8 @@
-//! The request on its way out: head, then body, by its length or in chunks (RFC 9112 §7.1), in as few writes as it takes.
+//! The request on its way out: head, then body, by its length or in chunks (RFC 9112 §7.1), in as few writes as it
+//! takes.
 //!
-//! The body is not polled before the upstream wants it (`Expect: 100-continue`), nor after the upstream has stopped taking it.
-//! Its failures are left among the facts; nothing here names one.
+//! The body is not polled before the upstream wants it (`Expect: 100-continue`), nor after the upstream has stopped
+//! taking it. Its failures are left among the facts; nothing here names one.
 
 use std::error::Error;
 use std::future::Future;
@@ -132,8 +133,8 @@ where
         Poll::Ready(Ok(()))
     }
 
-    /// May a frame be taken? Only when all before it is written, or joins the head that is not; else what a slow upstream does not
-    /// take would pile up here.
+    /// May a frame be taken? Only when all before it is written, or joins the head that is not; else what a slow
+    /// upstream does not take would pile up here.
     fn has_room(&self, facts: &Facts) -> bool {
         let first = facts.written == 0 && facts.blocked.is_none();
         self.content.is_empty() && self.tail.is_empty() && (first || self.at == self.out.len())

@@ -1,5 +1,5 @@
-//! The moment at which something happens on an idle connection: nobody waits for it, so it is noted by the waker that the runtime
-//! calls. It does not know what has happened.
+//! The moment at which something happens on an idle connection: nobody waits for it, so it is noted by the waker that
+//! the runtime calls. It does not know what has happened.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

@@ -106,6 +106,11 @@ where
                 let failure = Failure::new(Cause::InvalidHead).in_phase(Phase::Head).sent(true);
                 return Poll::Ready(Err(failure.seen(format!("{MAX_INTERIM} interim answers and no other"))));
             }
+            if interim.status() == StatusCode::SWITCHING_PROTOCOLS {
+                // HTTP/2 has none (RFC 9113 §8.6); whoever means it sends no other.
+                let failure = Failure::new(Cause::H2ProtocolError).in_phase(Phase::Head).sent(true);
+                return Poll::Ready(Err(failure.seen("it answered 101, which HTTP/2 does not have")));
+            }
             if interim.status() == StatusCode::CONTINUE && !self.facts.continued {
                 self.facts.continued = true;
                 cx.waker().wake_by_ref(); // the body may go out now
@@ -157,7 +162,8 @@ where
         self.facts.progress.set_head_bytes(size);
         self.facts.progress.set_phase(Phase::Body);
         let no_body = to_head || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-        // Complete, even while the request is still being sent: a status of gRPC that comes early must end its stream with its head.
+        // Complete, even while the request is still being sent: a status of gRPC that comes early must end its stream
+        // with its head.
         let body = if tunnel && head.status.is_success() {
             Body::stream(Box::new(self.reading(recv, None)))
         } else if no_body || recv.is_end_stream() {

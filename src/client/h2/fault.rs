@@ -1,5 +1,5 @@
-//! From facts to the name of a failure over HTTP/2. It sees which kind of error the library met and what the wire saw, never
-//! an error's text.
+//! From facts to the name of a failure over HTTP/2. It sees which kind of error the library met and what the wire saw,
+//! never an error's text.
 
 use h2::Reason;
 

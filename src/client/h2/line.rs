@@ -1,7 +1,8 @@
-//! One connection and its driver: how it begins, how many streams it carries, and when it ends: when it is old, idle, or dead.
+//! One connection and its driver: how it begins, how many streams it carries, and when it ends: when it is old, idle,
+//! or dead.
 //!
-//! The driver is the only task there is behind an exchange. It moves frames, asks a silent peer whether it lives, and knows no
-//! stream.
+//! The driver is the only task there is behind an exchange. It moves frames, asks a silent peer whether it lives, and
+//! knows no stream.
 
 use std::future::poll_fn;
 use std::pin::Pin;

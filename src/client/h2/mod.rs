@@ -3,16 +3,16 @@
 //! ```text
 //!  Lines     a worker's connections, by endpoint; who dials, who waits
 //!    opening   one connection on its way
-//!    line      one connection: SETTINGS first, its driver, its limits; wire counts its bytes, pulse asks whether it lives
-//!    exchange  from the request to the answer's head; its clocks
+//!    line      one connection: SETTINGS first, its driver, its limits; wire counts its bytes, pulse asks whether it
+//!    lives exchange  from the request to the answer's head; its clocks
 //!      request   the head, as HTTP/2 says it
 //!      upload    the body goes out, as the windows allow
 //!    stream    what follows the head
 //!    fault     facts → a Failure
 //! ```
 //!
-//! A second connection to an endpoint is opened only when the first has as many streams as it may have, and one at a time. A
-//! stream that fails, or is given up, is reset: the connection goes on. Nothing here tries a request again.
+//! A second connection to an endpoint is opened only when the first has as many streams as it may have, and one at a
+//! time. A stream that fails, or is given up, is reset: the connection goes on. Nothing here tries a request again.
 
 mod exchange;
 mod fault;
@@ -120,9 +120,10 @@ enum Place {
 }
 
 impl Lines {
-    /// Sends the request on a shared connection, and waits for the response head, under the order's clocks. `dial` gives a
-    /// new connection. `secure`: it is one of TLS, in which HTTP/1.1 may have been agreed on as well; what an endpoint took
-    /// is remembered, so that first requests wait for one handshake together, and for nothing where HTTP/1.1 is spoken.
+    /// Sends the request on a shared connection, and waits for the response head, under the order's clocks. `dial`
+    /// gives a new connection. `secure`: it is one of TLS, in which HTTP/1.1 may have been agreed on as well; what an
+    /// endpoint took is remembered, so that first requests wait for one handshake together, and for nothing where
+    /// HTTP/1.1 is spoken.
     ///
     /// # Errors
     /// As [`super::Client::send`].
@@ -173,8 +174,9 @@ impl Lines {
         }
     }
 
-    /// A place on a connection, an open one or a new one. The wait for one has the limit of a connect, and of a handshake; who
-    /// opens one has these for itself, and one more for the upstream's first word, and those who wait for it have as much.
+    /// A place on a connection, an open one or a new one. The wait for one has the limit of a connect, and of a
+    /// handshake; who opens one has these for itself, and one more for the upstream's first word, and those who wait
+    /// for it have as much.
     async fn seat<'a>(
         self: &Arc<Self>,
         order: &Order<'_>,

@@ -1,10 +1,12 @@
-//! When a connection that is waited on is asked whether it still lives (PING, RFC 9113 §6.7). Pure: it counts beats, one a second.
+//! When a connection that is waited on is asked whether it still lives (PING, RFC 9113 §6.7). Pure: it counts beats,
+//! one a second.
 
 use std::time::Duration;
 
 /// A first question after so many silent beats.
 const FIRST: u32 = 20;
-/// The next one, while nothing but answers to it came: servers of gRPC take more than one in five minutes for an attack.
+/// The next one, while nothing but answers to it came: servers of gRPC take more than one in five minutes for an
+/// attack.
 const NEXT: u32 = 330;
 /// How long an answer may take.
 const PATIENCE: u32 = 10;

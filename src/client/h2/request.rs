@@ -1,6 +1,6 @@
-//! A request's head for HTTP/2: pseudo-header fields in place of line and Host, and none of the fields that belong to an
-//! HTTP/1.1 connection (RFC 9113 §8.2.2, §8.3.1). An Upgrade to a WebSocket becomes an extended CONNECT (RFC 8441 §5), any other
-//! is left out: whoever is asked may ignore it (RFC 9110 §7.8). Pure.
+//! A request's head for HTTP/2: pseudo-header fields in place of line and Host, and none of the fields that belong to
+//! an HTTP/1.1 connection (RFC 9113 §8.2.2, §8.3.1). An Upgrade to a WebSocket becomes an extended CONNECT (RFC 8441
+//! §5), any other is left out: whoever is asked may ignore it (RFC 9110 §7.8). Pure.
 
 use bytes::Bytes;
 use h2::ext::Protocol;
@@ -12,7 +12,8 @@ use crate::cause::{Cause, Failure};
 use crate::client::head::{Framed, Head};
 use crate::tunnel::handshake;
 
-/// A WebSocket that was asked for as in HTTP/1.1. The upstream sees nothing of this, so it is judged here (RFC 6455 §4.2.1).
+/// A WebSocket that was asked for as in HTTP/1.1. The upstream sees nothing of this, so it is judged here (RFC 6455
+/// §4.2.1).
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
     keys: Vec<HeaderValue>,
@@ -128,8 +129,8 @@ fn of_a_connection(name: &HeaderName) -> bool {
     matches!(name.as_str(), "connection" | "keep-alive" | "proxy-connection" | "transfer-encoding" | "http2-settings")
 }
 
-/// Fields that are others with each request. HTTP/2 is told never to index them (RFC 7541 §7.1.3): h2 would compare each with all
-/// that it has kept.
+/// Fields that are others with each request. HTTP/2 is told never to index them (RFC 7541 §7.1.3): h2 would compare
+/// each with all that it has kept.
 fn of_one_request(name: &HeaderName) -> bool {
     matches!(name.as_str(), "x-request-id" | "traceparent")
 }

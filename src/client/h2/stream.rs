@@ -1,5 +1,5 @@
-//! What follows the head of an answer on its stream: content, then trailers; under the clock of silence, and its failures
-//! named. What the client does not take is not asked for: the stream's window closes, and no other's.
+//! What follows the head of an answer on its stream: content, then trailers; under the clock of silence, and its
+//! failures named. What the client does not take is not asked for: the stream's window closes, and no other's.
 
 use std::error::Error;
 use std::future::Future;

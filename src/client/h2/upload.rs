@@ -1,7 +1,7 @@
 //! The body of a request on its way out, as the upstream's windows allow it.
 //!
-//! It is not polled before the upstream wants it (`Expect: 100-continue`), nor after the upstream has stopped taking it; what
-//! is not taken does not pile up. Its failures are left among the facts.
+//! It is not polled before the upstream wants it (`Expect: 100-continue`), nor after the upstream has stopped taking
+//! it; what is not taken does not pile up. Its failures are left among the facts.
 
 use std::error::Error;
 use std::future::Future;

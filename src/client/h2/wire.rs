@@ -1,5 +1,5 @@
-//! The stream below HTTP/2, with what it has taken and given counted, and the first bytes that came: they tell what a peer
-//! speaks that speaks no HTTP/2. It looks into no frame.
+//! The stream below HTTP/2, with what it has taken and given counted, and the first bytes that came: they tell what a
+//! peer speaks that speaks no HTTP/2. It looks into no frame.
 
 use std::io;
 use std::pin::Pin;

@@ -1,8 +1,8 @@
-//! A host as clients ask for it, with a port or without: the one place that tells the two apart, so that who is let in, who
-//! is sent where, and what is logged are of one mind. Pure.
+//! A host as clients ask for it, with a port or without: the one place that tells the two apart, so that who is let in,
+//! who is sent where, and what is logged are of one mind. Pure.
 
-/// The host, and the digits of its port if it names one (perhaps none: `shop.example:`). IPv6 keeps its brackets; what stands
-/// behind a colon and is no number is a part of the host, and so is all of an IPv6 address that has no brackets.
+/// The host, and the digits of its port if it names one (perhaps none: `shop.example:`). IPv6 keeps its brackets; what
+/// stands behind a colon and is no number is a part of the host, and so is all of an IPv6 address that has no brackets.
 #[must_use]
 pub fn host_and_digits(authority: &str) -> (&str, Option<&str>) {
     match authority.rsplit_once(':') {

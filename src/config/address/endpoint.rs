@@ -112,7 +112,8 @@ impl Endpoint {
         }
     }
 
-    /// Its host without scheme, port and brackets: the name that its certificate must have, unless `tls.server_name` says another.
+    /// Its host without scheme, port and brackets: the name that its certificate must have, unless `tls.server_name`
+    /// says another.
     #[must_use]
     pub fn name(&self) -> &str {
         let bare = bare(&self.authority);

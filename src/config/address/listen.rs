@@ -31,7 +31,8 @@ impl ListenAddress {
         }
     }
 
-    /// Where it is reached from this machine: a wildcard at its own family's loopback. Without an address of its own: port 0.
+    /// Where it is reached from this machine: a wildcard at its own family's loopback. Without an address of its own:
+    /// port 0.
     #[must_use]
     pub fn reached_at(&self) -> SocketAddr {
         let at = match self {

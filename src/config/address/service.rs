@@ -52,9 +52,9 @@ pub(super) fn parse(text: &str, rest: &str) -> Result<Address, Wrong> {
 }
 
 impl Address {
-    /// What one of its places is called in texts and, with `host_header = "upstream"`, in its Host: as the address itself; of a
-    /// service, whose port is in its records, `NAME:PORT` with its own name. What the records point to is no word to trust: anybody
-    /// who can change an answer could choose whose certificate is wanted.
+    /// What one of its places is called in texts and, with `host_header = "upstream"`, in its Host: as the address
+    /// itself; of a service, whose port is in its records, `NAME:PORT` with its own name. What the records point to is
+    /// no word to trust: anybody who can change an answer could choose whose certificate is wanted.
     #[must_use]
     pub fn called_at(&self, at: Option<SocketAddr>) -> String {
         match (&self.host, at) {
@@ -66,8 +66,8 @@ impl Address {
         }
     }
 
-    /// The name that a service has without the labels `_service._protocol`: what its certificate must have, and its Host. Of
-    /// any other address: the host.
+    /// The name that a service has without the labels `_service._protocol`: what its certificate must have, and its
+    /// Host. Of any other address: the host.
     #[must_use]
     pub fn service_name(&self) -> String {
         let Host::Service(name) = &self.host else { return self.host.to_string() };

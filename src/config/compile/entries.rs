@@ -69,8 +69,8 @@ pub(super) fn upstreams(pool: &str, section: &Section<'_>, own: &Own<'_>) -> Vec
     entries.into_iter().map(|(entry, _)| entry).chain(listed).collect()
 }
 
-/// The entry that stands for `upstreams_file`. A list that is missing or faulty is no reason not to start: as with a name that does
-/// not resolve yet, the pool has no upstream of it until there is one.
+/// The entry that stands for `upstreams_file`. A list that is missing or faulty is no reason not to start: as with a
+/// name that does not resolve yet, the pool has no upstream of it until there is one.
 fn listed(section: &Section<'_>, own: &Own<'_>) -> Option<Entry> {
     let (name, place) = section.text(UPSTREAMS_FILE, "upstreams.json", "").filter(|(name, _)| !name.is_empty())?;
     let path = section.cx.base.join(name);

@@ -1,5 +1,5 @@
-//! What a route asks for around its answer: who may come in, how often, and what is done to fields and bodies. Secrets stand in
-//! no message and in no debugger's view.
+//! What a route asks for around its answer: who may come in, how often, and what is done to fields and bodies. Secrets
+//! stand in no message and in no debugger's view.
 
 use std::fmt;
 use std::path::PathBuf;

@@ -97,8 +97,8 @@ pub struct Entry {
     pub weight: u8,
     /// Used only while no other is usable.
     pub backup: bool,
-    /// Attempts at once on each of its addresses, over the pool's word; `None`: the pool's. "off" below a pool that has a
-    /// limit is `NonZeroUsize::MAX`.
+    /// Attempts at once on each of its addresses, over the pool's word; `None`: the pool's. "off" below a pool that has
+    /// a limit is `NonZeroUsize::MAX`.
     pub in_flight: Option<NonZeroUsize>,
     /// A connection begins with a PROXY header, version 2.
     pub proxy_protocol: bool,

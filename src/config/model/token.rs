@@ -1,4 +1,5 @@
-//! The secret of `admin.token_file`: who has it may change things from another machine. Never shown, not even to a debugger's eye.
+//! The secret of `admin.token_file`: who has it may change things from another machine. Never shown, not even to a
+//! debugger's eye.
 
 use std::fmt;
 use std::hint::black_box;

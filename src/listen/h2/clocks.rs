@@ -1,5 +1,5 @@
-//! The clocks of one HTTP/2 connection: when its client was silent, idle or deaf for too long. The clocks of a stream are the
-//! stream's own.
+//! The clocks of one HTTP/2 connection: when its client was silent, idle or deaf for too long. The clocks of a stream
+//! are the stream's own.
 //!
 //! All run on one timer. They say when; what is done then is the driver's business.
 
@@ -14,10 +14,11 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::link::Standing;
 use crate::config::model::Listener;
 
-/// While answers are owed, a client of whom nothing is heard for so long is asked whether it is there; and for as long again it
-/// may take to say so.
+/// While answers are owed, a client of whom nothing is heard for so long is asked whether it is there; and for as long
+/// again it may take to say so.
 const HEARTBEAT: Duration = Duration::from_secs(30);
-/// After a GOAWAY, a connection without a stream is kept for so long: a request that is on its way still gets its answer.
+/// After a GOAWAY, a connection without a stream is kept for so long: a request that is on its way still gets its
+/// answer.
 const LEAVING: Duration = Duration::from_secs(1);
 
 /// What is due.

@@ -1,5 +1,5 @@
-//! Where a client's frames begin and end (RFC 9113 §4.1), for the clocks: is a head half there, and was the first frame the
-//! SETTINGS that it must be? Pure; what frames mean is h2's business.
+//! Where a client's frames begin and end (RFC 9113 §4.1), for the clocks: is a head half there, and was the first frame
+//! the SETTINGS that it must be? Pure; what frames mean is h2's business.
 
 /// Behind the preface, which is passed over.
 const PREFACE: usize = 24;

@@ -1,7 +1,8 @@
-//! The socket as h2 sees it. What h2 writes is only gathered; it goes out when the connection was polled, in one write for
-//! the answers of all its streams: h2 by itself would make a write of every frame with content.
+//! The socket as h2 sees it. What h2 writes is only gathered; it goes out when the connection was polled, in one write
+//! for the answers of all its streams: h2 by itself would make a write of every frame with content.
 //!
-//! The socket stays ours: h2 never shuts it down, and after h2 has gone the driver still says the last word. It decides nothing.
+//! The socket stays ours: h2 never shuts it down, and after h2 has gone the driver still says the last word. It decides
+//! nothing.
 
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
@@ -24,8 +25,8 @@ const LINGER_SILENCE: Duration = Duration::from_secs(2);
 const LINGER_TOTAL: Duration = Duration::from_secs(10);
 
 thread_local! {
-    /// Memory to gather in, one for all connections of a worker: most sockets take all at once, so that the next one has it. It is as
-    /// large as the longest round made it, [`MOST`] and a frame, and never made anew.
+    /// Memory to gather in, one for all connections of a worker: most sockets take all at once, so that the next one
+    /// has it. It is as large as the longest round made it, [`MOST`] and a frame, and never made anew.
     static ROOM: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -127,8 +128,8 @@ impl<S: Socket> Link<S> {
         self.lock().socket.reset();
     }
 
-    /// Sends the last bytes, behind those that were gathered, then closes so that the client can read them: our side first, then
-    /// theirs. A close with bytes unread would reset the connection, and what was said last might be lost.
+    /// Sends the last bytes, behind those that were gathered, then closes so that the client can read them: our side
+    /// first, then theirs. A close with bytes unread would reset the connection, and what was said last might be lost.
     pub(super) async fn finish(self, last: &[u8]) {
         let end = async {
             self.lock().gather(last);

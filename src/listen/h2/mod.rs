@@ -1,9 +1,10 @@
 //! One HTTP/2 connection (RFC 9113), from its preface to its last byte: settings, clocks, floods, GOAWAY, the drain.
 //!
-//! The h2 crate speaks the protocol, by itself and without hyper: an answer of which the client takes nothing, one that breaks
-//! off behind bytes that are not out yet, and `100 Continue` are not to be had through hyper's server. Each [`stream`] is a task; what
-//! they write goes out together ([`link`]); [`frames`] and [`clocks`] know when a client is too slow; [`request`] makes the request
-//! one of HTTP as the floor above knows it. Nothing here knows what is answered.
+//! The h2 crate speaks the protocol, by itself and without hyper: an answer of which the client takes nothing, one that
+//! breaks off behind bytes that are not out yet, and `100 Continue` are not to be had through hyper's server. Each
+//! [`stream`] is a task; what they write goes out together ([`link`]); [`frames`] and [`clocks`] know when a client is
+//! too slow; [`request`] makes the request one of HTTP as the floor above knows it. Nothing here knows what is
+//! answered.
 
 mod clocks;
 mod frames;
@@ -32,8 +33,8 @@ use link::{Link, Standing};
 
 /// Requests at once on one connection.
 const STREAMS: u32 = 128;
-/// What a client may send of one request's body before it is read: 40 Mbit/s for one upload from 50 ms away, four times what
-/// clients have by default. The most that a connection holds is [`CONNECTION_WINDOW`].
+/// What a client may send of one request's body before it is read: 40 Mbit/s for one upload from 50 ms away, four times
+/// what clients have by default. The most that a connection holds is [`CONNECTION_WINDOW`].
 const STREAM_WINDOW: u32 = 256 << 10;
 const CONNECTION_WINDOW: u32 = 1 << 20;
 /// What h2 keeps of one answer while the socket is busy.

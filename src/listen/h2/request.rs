@@ -1,5 +1,6 @@
-//! A request of HTTP/2 as the floor above knows requests: a target in origin form, one Host, one Cookie (RFC 9113 §8.2.3, §8.3.1);
-//! and for a WebSocket, GET with an Upgrade (RFC 8441 §5), the answer to which is made one of HTTP/2 again.
+//! A request of HTTP/2 as the floor above knows requests: a target in origin form, one Host, one Cookie (RFC 9113
+//! §8.2.3, §8.3.1); and for a WebSocket, GET with an Upgrade (RFC 8441 §5), the answer to which is made one of HTTP/2
+//! again.
 //!
 //! It refuses nothing: what does not fit together is left as it came, for the guard to see. Pure.
 
@@ -35,7 +36,8 @@ pub(super) fn familiar(parts: &mut request::Parts) {
     }
 }
 
-/// Does it ask for a WebSocket? Then it is made to ask as in HTTP/1.1, before all else. Any other CONNECT is left as it came.
+/// Does it ask for a WebSocket? Then it is made to ask as in HTTP/1.1, before all else. Any other CONNECT is left as it
+/// came.
 pub(super) fn upgrades(parts: &mut request::Parts) -> bool {
     let protocol = parts.extensions.get::<Protocol>().map(Protocol::as_str);
     if parts.method != Method::CONNECT || !protocol.is_some_and(handshake::is_web_socket) {

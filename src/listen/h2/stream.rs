@@ -1,7 +1,8 @@
 //! One stream: a request to the [`Handler`], and its answer back, no faster than the client takes it.
 //!
-//! An answer that breaks off ends in RST_STREAM, never in a clean end; a client that takes its request back ends the handler's work.
-//! A WebSocket's stream goes to whoever asks for its [`Switch`](crate::listen::Switch) once its 200 is out.
+//! An answer that breaks off ends in RST_STREAM, never in a clean end; a client that takes its request back ends the
+//! handler's work. A WebSocket's stream goes to whoever asks for its [`Switch`](crate::listen::Switch) once its 200 is
+//! out.
 
 use std::cell::RefCell;
 use std::error::Error;
@@ -31,7 +32,8 @@ use crate::tunnel::Duplex;
 /// The status of an answer that nobody waits for any more: it is not sent.
 const GONE: u16 = 499;
 
-/// Answers a request. The handler is called at once: what is moved from here on is its future, and no longer the request.
+/// Answers a request. The handler is called at once: what is moved from here on is its future, and no longer the
+/// request.
 pub(super) fn answer<H: Handler>(
     handler: &H,
     shared: Arc<Shared>,
@@ -186,8 +188,8 @@ async fn pass<B: Body<Data = Bytes, Error: Error + 'static>>(
     match broke {
         // It has been told of it. What came before is to come out, so that the client sees how far it got.
         Broke::Body(reason) => {
-            // Nothing moves where all of it is out already: an empty frame makes a round of the driver, and costs the client nothing.
-            // A stream that takes none any more is reset in any case.
+            // Nothing moves where all of it is out already: an empty frame makes a round of the driver, and costs the
+            // client nothing. A stream that takes none any more is reset in any case.
             let _ = stream.send_data(Bytes::new(), false);
             let mut written = pin!(shared.written());
             poll_fn(|cx| match written.as_mut().poll(cx) {

@@ -93,8 +93,8 @@ impl Secure {
         Ok(Some(Arc::new(Self { listener, timeout, alpn, live: ArcSwap::from_pointee(live) })))
     }
 
-    /// What the same listener is to have after a reload: this very one where nothing has changed; else one that takes back the
-    /// sessions of this one, unless other authorities vouch for clients.
+    /// What the same listener is to have after a reload: this very one where nothing has changed; else one that takes
+    /// back the sessions of this one, unless other authorities vouch for clients.
     ///
     /// # Errors
     /// As of [`Secure::new`].

@@ -1,7 +1,7 @@
 //! The latest events of level info and above, for those who follow them: each is the object of its log line.
 //!
-//! Who tells an event waits for nobody: it is kept here, and those who follow are woken to fetch it. Who is too slow has missed
-//! what was kept no longer, and is told so. Bounded, in events and in bytes.
+//! Who tells an event waits for nobody: it is kept here, and those who follow are woken to fetch it. Who is too slow
+//! has missed what was kept no longer, and is told so. Bounded, in events and in bytes.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -49,8 +49,8 @@ pub struct News {
 }
 
 impl Feed {
-    /// An empty one. `first`: the sequence of its first event; a process that starts later takes a larger one, so that who has seen
-    /// events of the one before it can go on.
+    /// An empty one. `first`: the sequence of its first event; a process that starts later takes a larger one, so that
+    /// who has seen events of the one before it can go on.
     #[must_use]
     pub fn new(first: u64) -> Self {
         let kept = Kept { events: VecDeque::new(), bytes: 0, next: first.max(1) };
@@ -108,8 +108,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whoever asks again and again, from where the last answer ended, gets each event once and in order, or hears how many
-        /// it missed.
+        /// Whoever asks again and again, from where the last answer ended, gets each event once and in order, or hears
+        /// how many it missed.
         #[test]
         fn nothing_comes_twice_and_what_is_lost_is_counted(steps in proptest::collection::vec((0..700_u64, any::<bool>()), 1..8)) {
             let feed = Feed::new(1000);

@@ -1,7 +1,8 @@
-//! Events: one function for each fact, one line each; where the fact has a metric too, that function counts it. Human form on a terminal (time, level, message), else JSON.
+//! Events: one function for each fact, one line each; where the fact has a metric too, that function counts it. Human
+//! form on a terminal (time, level, message), else JSON.
 //!
-//! [`sink`] writes them; [`feed`](mod@feed) keeps the latest for who follows them; `throttle` keeps one fact from flooding the
-//! log; `reload`, `request`, `secure`, `system` and `upstream` have those about them.
+//! [`sink`] writes them; [`feed`](mod@feed) keeps the latest for who follows them; `throttle` keeps one fact from
+//! flooding the log; `reload`, `request`, `secure`, `system` and `upstream` have those about them.
 //! Arguments are plain values, so that every floor can say what it knows.
 
 pub mod feed;
@@ -72,8 +73,8 @@ pub fn listening(listener: &str, scheme: &str, address: SocketAddr, both: bool) 
     info!(event = "listening", listener, %address, "listening on {scheme}://{address}{families}");
 }
 
-/// A listener has a socket of this machine, or one that was handed over. `scheme`: `http`, `https`; `place`: `unix:/path` or an
-/// address; `handed`: it was handed over.
+/// A listener has a socket of this machine, or one that was handed over. `scheme`: `http`, `https`; `place`:
+/// `unix:/path` or an address; `handed`: it was handed over.
 pub fn listening_at(listener: &str, scheme: &str, place: &str, handed: bool) {
     let how = if handed { " (handed over)" } else { "" };
     let shown = ascii(place);
@@ -201,8 +202,8 @@ pub fn access_log_dropped(lines: u64) {
     );
 }
 
-/// A change of an upstream could not be handed on. `to`: `command` or `url`; `why`: the end of a sentence. One line in ten seconds
-/// for each.
+/// A change of an upstream could not be handed on. `to`: `command` or `url`; `why`: the end of a sentence. One line in
+/// ten seconds for each.
 pub fn notify_failed(to: &'static str, told: &Told, why: &str, now: Instant) {
     static THROTTLE: Throttle<&'static str> = Throttle::new(Duration::from_secs(10), 2);
     if let Some(held) = THROTTLE.pass(now, |seen| *seen == to, || to) {
@@ -257,8 +258,8 @@ pub fn untrusted_forwarded(peer: IpAddr, now: Instant) {
 
 // ---- pools
 
-/// Traffic would evict one more upstream of this pool, and `passive.max_evicted` (in percent) forbids it. One line a minute for
-/// each pool.
+/// Traffic would evict one more upstream of this pool, and `passive.max_evicted` (in percent) forbids it. One line a
+/// minute for each pool.
 pub fn eviction_withheld(pool: &Arc<str>, upstream: &str, percent: u8, now: Instant) {
     static THROTTLE: Throttle<Arc<str>> = Throttle::new(Duration::from_secs(60), 64);
     if let Some(held) = THROTTLE.pass(now, |name| name == pool, || Arc::clone(pool)) {
@@ -274,8 +275,8 @@ pub fn eviction_withheld(pool: &Arc<str>, upstream: &str, percent: u8, now: Inst
     }
 }
 
-/// Requests of this pool were not sent once more, because so many had been (`retry.budget`, in percent). One line in ten
-/// seconds for each pool.
+/// Requests of this pool were not sent once more, because so many had been (`retry.budget`, in percent). One line in
+/// ten seconds for each pool.
 pub fn retry_budget_exhausted(pool: &Arc<str>, percent: u32, now: Instant) {
     static THROTTLE: Throttle<Arc<str>> = Throttle::new(Duration::from_secs(10), 64);
     if let Some(held) = THROTTLE.pass(now, |name| name == pool, || Arc::clone(pool)) {
@@ -305,7 +306,8 @@ fn more(held: u64) -> String {
     if held == 0 { String::new() } else { format!(" (and {held} more since the last line)") }
 }
 
-/// For a field whose name begins with `list.`: an item a line, as many as anybody reads. `count` beside it has how many there are.
+/// For a field whose name begins with `list.`: an item a line, as many as anybody reads. `count` beside it has how many
+/// there are.
 fn listed_lines(items: &[impl Display]) -> String {
     items.iter().take(LISTED).map(|item| ascii(&item.to_string())).collect::<Vec<_>>().join("\n")
 }

@@ -1,4 +1,5 @@
-//! Events about reloads of the configuration: what changed, or why nothing did. The admin counts them, for each causeway its own.
+//! Events about reloads of the configuration: what changed, or why nothing did. The admin counts them, for each
+//! causeway its own.
 
 use tracing::{error, info};
 

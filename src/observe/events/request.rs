@@ -1,4 +1,5 @@
-//! Events about requests: which failed, and how; one for each pool and cause in a second, and how many there were besides.
+//! Events about requests: which failed, and how; one for each pool and cause in a second, and how many there were
+//! besides.
 
 use std::fmt::{self, Display};
 use std::sync::Arc;
@@ -51,8 +52,8 @@ pub async fn failures_held() {
     HELD.notified().await;
 }
 
-/// Storms that are over by now: how many requests failed behind the last line of each pool and cause. `now`: `None` at the end of
-/// the process, when all are. Is anything left to tell later?
+/// Storms that are over by now: how many requests failed behind the last line of each pool and cause. `now`: `None` at
+/// the end of the process, when all are. Is anything left to tell later?
 pub fn requests_failed(now: Option<Instant>) -> bool {
     let (over, left) = FAILED.over(now);
     for ((pool, cause), held) in over {
@@ -71,8 +72,8 @@ pub fn requests_failed(now: Option<Instant>) -> bool {
     left
 }
 
-/// One request made several upstreams drop the connection: it may be what takes them down. At most one line in ten seconds
-/// for each route; one upstream alone says nothing.
+/// One request made several upstreams drop the connection: it may be what takes them down. At most one line in ten
+/// seconds for each route; one upstream alone says nothing.
 pub fn request_suspect(exchange: &Exchange, now: Instant) {
     static THROTTLE: Throttle<Option<Arc<str>>> = Throttle::new(Duration::from_secs(10), 256);
     let mut upstreams: Vec<_> = exchange.droppers().map(|attempt| &*attempt.upstream).collect();
@@ -121,8 +122,30 @@ impl Display for Trail<'_> {
             separator = "; ";
         }
         match &exchange.failure {
+            // Of no upstream at all: a list has none just now.
+            Some(failure) if separator == ": " && failure.cause == Cause::Evicted => {
+                write!(f, "{separator}{}: there is no upstream", failure.cause)
+            }
             Some(failure) if separator == ": " => write!(f, "{separator}{}: {}", failure.cause, whole(failure)),
             _ => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::cause::Failure;
+
+    #[test]
+    fn a_pool_without_any_upstream_evicted_none() {
+        let client = ([127, 0, 0, 1], 1).into();
+        let now = (Instant::now(), SystemTime::UNIX_EPOCH);
+        let mut exchange = Exchange::new("ID".into(), client, "main".into(), now);
+        exchange.pool = Some("app".into());
+        exchange.failure = Some(Failure::new(Cause::Evicted).into());
+        assert_eq!(Trail(&exchange).to_string(), "GET / (pool app): evicted: there is no upstream");
     }
 }

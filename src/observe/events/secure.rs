@@ -1,4 +1,5 @@
-//! Events of what comes before the first request: handshakes that fail, certificates that change, PROXY headers that are none.
+//! Events of what comes before the first request: handshakes that fail, certificates that change, PROXY headers that
+//! are none.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -10,7 +11,8 @@ use super::throttle::Throttle;
 use super::{count, more};
 use crate::config::problem::ascii;
 
-/// A handshake failed. `why`: one of a few words, and the end of a sentence. One line a minute for each listener and word.
+/// A handshake failed. `why`: one of a few words, and the end of a sentence. One line a minute for each listener and
+/// word.
 pub fn handshake_failed(listener: &str, peer: IpAddr, (kind, why): (&'static str, &str), now: Instant) {
     static THROTTLE: Throttle<(String, &'static str)> = Throttle::new(Duration::from_secs(60), 64);
     let is = |(name, seen): &(String, &'static str)| name == listener && *seen == kind;
@@ -23,8 +25,8 @@ pub fn handshake_failed(listener: &str, peer: IpAddr, (kind, why): (&'static str
     }
 }
 
-/// A connection ended because its peer, one of `listener.NAME.proxy_protocol`, did not say who the client is. `why`: one of a few
-/// words, and the end of a sentence. One line a minute for each listener and word.
+/// A connection ended because its peer, one of `listener.NAME.proxy_protocol`, did not say who the client is. `why`:
+/// one of a few words, and the end of a sentence. One line a minute for each listener and word.
 pub fn introduction_refused(listener: &str, peer: IpAddr, (kind, why): (&'static str, &str), now: Instant) {
     static THROTTLE: Throttle<(String, &'static str)> = Throttle::new(Duration::from_secs(60), 64);
     let is = |(name, seen): &(String, &'static str)| name == listener && *seen == kind;
@@ -37,7 +39,8 @@ pub fn introduction_refused(listener: &str, peer: IpAddr, (kind, why): (&'static
     }
 }
 
-/// A file of certificates has changed, and what is in it is in force. `days`: until it ends, where it is shown to clients.
+/// A file of certificates has changed, and what is in it is in force. `days`: until it ends, where it is shown to
+/// clients.
 pub fn certificate_taken(listener: &str, file: &Path, days: Option<i64>) {
     let file = ascii(&file.display().to_string());
     match days {

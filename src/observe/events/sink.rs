@@ -1,8 +1,8 @@
 //! From `tracing` to lines: a layer that writes each event as a person or a machine wants it, and never waits.
 //!
-//! Human form: time, level, message, and below it the items of a list, if there is one. JSON: `time`, `level`, `event`, the fields,
-//! `message`. A field called `list.NAME` is a list: an item a line, and `count` has how many there are in all. The same object goes to
-//! the [`Feed`], from level info on, whatever the log's own level and form are.
+//! Human form: time, level, message, and below it the items of a list, if there is one. JSON: `time`, `level`, `event`,
+//! the fields, `message`. A field called `list.NAME` is a list: an item a line, and `count` has how many there are in
+//! all. The same object goes to the [`Feed`], from level info on, whatever the log's own level and form are.
 
 use std::fmt::{self, Write};
 use std::io;
@@ -60,7 +60,8 @@ impl Events {
     }
 }
 
-/// Starts the events log and makes it the process's own. A second call in one process (tests) leaves the first in place.
+/// Starts the events log and makes it the process's own. A second call in one process (tests) leaves the first in
+/// place.
 ///
 /// # Errors
 /// When the file cannot be opened.
@@ -92,8 +93,8 @@ pub fn subscriber(log: &Log) -> io::Result<(Events, impl Subscriber + Send + Syn
     Ok((Events { lines, human }, Registry::default().with(layer)))
 }
 
-/// From this level on. Libraries are heard where they warn; their inner life only at `trace`. What h2 warns of is what clients
-/// do: a line for each connection of whoever floods, which would fill the disk.
+/// From this level on. Libraries are heard where they warn; their inner life only at `trace`. What h2 warns of is what
+/// clients do: a line for each connection of whoever floods, which would fill the disk.
 fn from(level: LevelFilter) -> Targets {
     let (others, h2) = match level {
         LevelFilter::TRACE => (level, level),

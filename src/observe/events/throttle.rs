@@ -1,7 +1,7 @@
 //! Once in a while for each key: what would flood the log is counted, and the next line says how many there were.
 //!
-//! Pure but for its lock: the time is an argument. Bounded: beyond its room, the oldest key is forgotten, and first those that
-//! hold nothing back.
+//! Pure but for its lock: the time is an argument. Bounded: beyond its room, the oldest key is forgotten, and first
+//! those that hold nothing back.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -41,8 +41,8 @@ impl<K: PartialEq> Throttle<K> {
 }
 
 impl<K: Clone> Throttle<K> {
-    /// What was held back and will not be told by a next line: nothing has come for as long as a line is kept away. `None`: nothing
-    /// comes any more. And whether something else is held back.
+    /// What was held back and will not be told by a next line: nothing has come for as long as a line is kept away.
+    /// `None`: nothing comes any more. And whether something else is held back.
     pub(super) fn over(&self, now: Option<Instant>) -> (Vec<(K, u64)>, bool) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut over, mut left) = (Vec::new(), false);

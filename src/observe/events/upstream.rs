@@ -1,5 +1,5 @@
-//! Events about upstreams: what checks, traffic, the resolver and the operator have found or said, and how the pool stands after
-//! it. A change of state is told and counted by the same function.
+//! Events about upstreams: what checks, traffic, the resolver and the operator have found or said, and how the pool
+//! stands after it. A change of state is told and counted by the same function.
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -74,8 +74,8 @@ impl Standing {
     }
 }
 
-/// An upstream (`host:port`) sent bytes behind the end of its answer, or unasked: nobody gets them. One line in ten seconds for
-/// each upstream.
+/// An upstream (`host:port`) sent bytes behind the end of its answer, or unasked: nobody gets them. One line in ten
+/// seconds for each upstream.
 pub fn unasked_bytes(upstream: &str, seen: &[u8], now: Instant) {
     static THROTTLE: Throttle<String> = Throttle::new(Duration::from_secs(10), 64);
     if let Some(held) = THROTTLE.pass(now, |name| name == upstream, || upstream.to_owned()) {
@@ -90,8 +90,8 @@ pub fn unasked_bytes(upstream: &str, seen: &[u8], now: Instant) {
     }
 }
 
-/// It is known at what age an upstream closes idle connections. `idle`: `connections.idle`; `None` where the upstream itself has
-/// announced another time.
+/// It is known at what age an upstream closes idle connections. `idle`: `connections.idle`; `None` where the upstream
+/// itself has announced another time.
 pub fn upstream_idle_learnt(pool: &str, upstream: &str, learnt: Learnt, idle: Option<Duration>) {
     let Learnt { age, keeps } = learnt;
     let than = match idle {
@@ -130,7 +130,8 @@ pub fn check_failed(pool: &str, upstream: &str, failure: &Failure) {
 pub struct Check<'a> {
     /// Why.
     pub failure: &'a Failure,
-    /// What it says to people: `GET /healthz gives 503, wanted 200-399`; `connection_refused. Nothing listens there. …`.
+    /// What it says to people: `GET /healthz gives 503, wanted 200-399`;
+    /// `connection_refused. Nothing listens there. …`.
     pub said: &'a str,
     /// It only opens a connection, as any request does.
     pub tcp: bool,
@@ -178,7 +179,8 @@ fn evicted(member: Member<'_>, by: By, cause: Cause, standing: &Standing, why: &
     warn!(event = "upstream_evicted", pool, upstream, by, cause, usable, total, "{pool}/{upstream} evicted: {why}");
 }
 
-/// A closer look has found what explains a failure of this upstream: `nothing listens there, but localhost:3000 answers HTTP …`.
+/// A closer look has found what explains a failure of this upstream:
+/// `nothing listens there, but localhost:3000 answers HTTP …`.
 pub fn upstream_diagnosed(pool: &str, upstream: &str, cause: Cause, found: &str) {
     let row = cause.row();
     // What was seen and which limit was met is told where it happened.
@@ -232,19 +234,18 @@ pub fn upstream_switched(member: Member<'_>, from: State, to: State) {
 
 /// A name has other addresses than before.
 pub fn addresses_changed(pool: &str, name: &str, came: &[impl Display], went: &[impl Display]) {
+    let news = news(came, went);
     let (came, went) = (listed(came), listed(went));
-    info!(
-        event = "addresses_changed",
-        pool, name, came, went, "{pool}/{name} has other addresses: new {came}; gone {went}"
-    );
+    info!(event = "addresses_changed", pool, name, came, went, "{pool}/{name} has other addresses: {news}");
 }
 
 /// The list of `upstreams_file` has changed, and the new one is in force.
 pub fn upstreams_file_taken(pool: &str, path: &Path, targets: usize, came: &[impl Display], went: &[impl Display]) {
+    let news = news(came, went);
     let (came, went, path) = (listed(came), listed(went), ascii(&path.display().to_string()));
     info!(
         event = "upstreams_file_taken",
-        pool, path, targets, came, went, "{pool}: upstreams_file {path} has another list: new {came}; gone {went}"
+        pool, path, targets, came, went, "{pool}: upstreams_file {path} has another list: {news}"
     );
 }
 
@@ -252,14 +253,29 @@ pub fn upstreams_file_taken(pool: &str, path: &Path, targets: usize, came: &[imp
 pub fn upstreams_file_refused(pool: &str, path: &Path, why: &str, kept: Option<usize>) {
     let (path, why) = (ascii(&path.display().to_string()), ascii(why));
     let stays = match kept {
-        Some(targets) => format!("the last good list stays in use, with {targets} targets"),
+        Some(targets) => format!("the last good list stays in use, with {}", count(targets, "target")),
         None => "the pool has no upstream of it".to_owned(),
     };
     warn!(event = "upstreams_file_refused", pool, path, why, "{pool}: upstreams_file {path}: {why}; {stays}");
 }
 
-/// A name could not be resolved; what was known of it stays in use.
-pub fn name_not_resolved(pool: &str, name: &str, failure: &Failure) {
+/// A name could not be resolved; so many addresses that were known of it stay in use.
+pub fn name_not_resolved(pool: &str, name: &str, failure: &Failure, kept: usize) {
     let (cause, hint) = (failure.cause.token(), failure.hint(name));
-    warn!(event = "name_not_resolved", pool, name, cause, "{pool}/{name}: {cause}. {hint}");
+    let stays = match kept {
+        0 => "",
+        1 => " Its last address stays in use.",
+        _ => " Its last addresses stay in use.",
+    };
+    warn!(event = "name_not_resolved", pool, name, cause, kept, "{pool}/{name}: {cause}. {hint}{stays}");
+}
+
+/// `new 10.0.0.3; gone 10.0.0.1`, as far as there is any.
+fn news(came: &[impl Display], went: &[impl Display]) -> String {
+    match (came, went) {
+        ([], []) => "the same upstreams, said in another way".to_owned(),
+        (came, []) => format!("new {}", listed(came)),
+        ([], went) => format!("gone {}", listed(went)),
+        (came, went) => format!("new {}; gone {}", listed(came), listed(went)),
+    }
 }

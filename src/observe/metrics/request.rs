@@ -10,7 +10,8 @@ use super::code::{CODES, Codes, METHODS, method_place};
 use super::duration::{Durations, Histogram};
 use super::shard::{Counter, Shards};
 
-/// See the module. One for the life of a configuration; what it counts in goes over to the next ([`Requests::renewed`]).
+/// See the module. One for the life of a configuration; what it counts in goes over to the next
+/// ([`Requests::renewed`]).
 #[derive(Debug)]
 pub struct Requests {
     /// Few, and known by their first letters: cheaper than a hash.
@@ -22,8 +23,8 @@ pub struct Requests {
     asked: Vec<Arc<Shards<OnceLock<Box<Asked>>>>>,
     /// By way.
     took: Vec<Arc<Shards<Histogram>>>,
-    /// Requests of each pool that are not those of its routes of now (modulo 2^64): a route that has left, or came to it with
-    /// a past of its own.
+    /// Requests of each pool that are not those of its routes of now (modulo 2^64): a route that has left, or came to
+    /// it with a past of its own.
     past: BTreeMap<Arc<str>, u64>,
     total: Arc<Total>,
     book: Arc<Mutex<Book>>,
@@ -110,8 +111,8 @@ impl Requests {
         }
     }
 
-    /// The same for another configuration. Series whose labels stay go on in the same cells, those of requests that began before
-    /// too; the others end. `pools`: all that there are, with a route or without.
+    /// The same for another configuration. Series whose labels stay go on in the same cells, those of requests that
+    /// began before too; the others end. `pools`: all that there are, with a route or without.
     #[must_use]
     pub fn renewed(
         &self,
@@ -387,7 +388,8 @@ mod tests {
         assert_eq!(said(&two), [series("web", "shop", "200", 2), series("web", "shop", "502", 2)]);
         assert_eq!((two.in_flight(), two.by_pool()[&Arc::from("app")], two.by_pool()[&Arc::from("late")]), (0, 5, 1));
         assert_eq!(two.troubles().errors, [(("app".into(), 502, Cause::ConnectionRefused), 2)].into());
-        // The route goes to another pool: its answers are other series, its durations are not, and each pool has its own.
+        // The route goes to another pool: its answers are other series, its durations are not, and each pool has its
+        // own.
         let three = two.renewed(vec!["web".into()], routes("late"), &pools(&["app", "late"]));
         let took = |requests: &Requests| -> BTreeMap<String, u64> {
             requests.durations().into_iter().map(|(route, took)| (route.to_owned(), took.count())).collect()
@@ -404,8 +406,8 @@ mod tests {
     }
 
     proptest! {
-        /// However configurations follow each other, and whichever of them a request ends in: nothing is lost but with its
-        /// labels, and nothing goes down.
+        /// However configurations follow each other, and whichever of them a request ends in: nothing is lost but with
+        /// its labels, and nothing goes down.
         #[test]
         fn no_counter_goes_down(
             files in proptest::collection::vec(proptest::collection::vec((0..3_u8, 0..3_u8), 0..4), 1..8),

@@ -104,7 +104,8 @@ impl Balancer {
         Self { rule: rule.clone(), plain, weights, tokens, places, turns }
     }
 
-    /// The same, which finds members by these tokens, too: they had them before. Of two the one that has it now is meant.
+    /// The same, which finds members by these tokens, too: they had them before. Of two the one that has it now is
+    /// meant.
     #[must_use]
     pub fn knowing(mut self, former: impl Iterator<Item = (u64, usize)>) -> Self {
         let mut places = self.places.into_vec();

@@ -1,8 +1,8 @@
 //! The order of those who wait for a slot, and whom a freed slot wakes. Pure: no clock, no lock, no wake-up of its own.
 //!
 //! One freed slot wakes one waiter, the first that sleeps. A slot that the woken one cannot use (it tried that upstream
-//! before) or does not live to use goes on to the next. What is less certain (an upstream came back, something was freed
-//! while all were awake) makes a chain instead: whoever is served wakes the next, until one finds nothing.
+//! before) or does not live to use goes on to the next. What is less certain (an upstream came back, something was
+//! freed while all were awake) makes a chain instead: whoever is served wakes the next, until one finds nothing.
 
 use std::collections::VecDeque;
 
@@ -203,8 +203,8 @@ mod tests {
         assert!(line.join(1).is_some() && line.join(1).is_none());
     }
 
-    /// Slots of two upstreams, waiters that may take both or one of them, and any order of events. When nobody is awake,
-    /// no free slot is of use to anybody who sleeps.
+    /// Slots of two upstreams, waiters that may take both or one of them, and any order of events. When nobody is
+    /// awake, no free slot is of use to anybody who sleeps.
     #[derive(Clone, Copy, Debug)]
     enum Event {
         Join { a: bool, b: bool },

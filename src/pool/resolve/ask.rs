@@ -1,6 +1,6 @@
-//! One question to the name service: the hosts file first, then the name servers; A records, AAAA records where there is no A
-//! (CONTRACT §2), or the SRV records of a service. `/etc/hosts` and `/etc/resolv.conf` are read anew each time, so that a
-//! changed one is seen without a restart. It keeps nothing.
+//! One question to the name service: the hosts file first, then the name servers; A records, AAAA records where there
+//! is no A (CONTRACT §2), or the SRV records of a service. `/etc/hosts` and `/etc/resolv.conf` are read anew each time,
+//! so that a changed one is seen without a restart. It keeps nothing.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -31,8 +31,8 @@ const RECORDS: usize = 256;
 /// Questions at once for the targets of one service.
 const AT_ONCE: usize = 16;
 
-/// What the address stands for: one question, with those that follow from it, within `limit`. `servers` are asked, as written
-/// and without search domains; none: those of `/etc/resolv.conf`, with its search domains.
+/// What the address stands for: one question, with those that follow from it, within `limit`. `servers` are asked, as
+/// written and without search domains; none: those of `/etc/resolv.conf`, with its search domains.
 ///
 /// # Errors
 /// Why there is no address.
@@ -120,8 +120,8 @@ async fn addresses(resolver: &TokioResolver, name: Name) -> Result<(Vec<IpAddr>,
     }
 }
 
-/// Where the service runs. A target that does not exist is left out; one of which nothing can be told just now makes the answer
-/// none, so that nobody is taken out for it.
+/// Where the service runs. A target that does not exist is left out; one of which nothing can be told just now makes
+/// the answer none, so that nobody is taken out for it.
 async fn places(resolver: &TokioResolver, hosts: Option<&Arc<Hosts>>, name: &Name) -> Result<Answer, Why> {
     let found = resolver.lookup(name.clone(), RecordType::SRV).await.map_err(|error| why(&error, "SRV record"))?;
     let records: Vec<&SRV> = found.answers().iter().filter_map(|record| srv(&record.data)).take(RECORDS).collect();
@@ -231,8 +231,8 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(2);
 
-    /// A name server: NXDOMAIN for `gone.`, SERVFAIL for `sick.`, A for `app.`, AAAA alone for `six.`, silent for `mute.`; all good
-    /// for 60 s.
+    /// A name server: NXDOMAIN for `gone.`, SERVFAIL for `sick.`, A for `app.`, AAAA alone for `six.`, silent for
+    /// `mute.`; all good for 60 s.
     async fn name_server() -> SocketAddr {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();

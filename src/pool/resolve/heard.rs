@@ -1,9 +1,9 @@
 //! What was heard of a name so far: which of its places are in use, and what an answer says that is news. Pure.
 //!
-//! What an answer does not have is gone, as a rule: a container that ended, an instance that leaves. But some name servers
-//! tell only a part of a long list each time, another part with every answer. Where places come back again and again that
-//! were missing in between, the name server is taken for one of those: then a place goes only when many answers in a row are
-//! without it, and the list comes together instead of being turned over with each answer.
+//! What an answer does not have is gone, as a rule: a container that ended, an instance that leaves. But some name
+//! servers tell only a part of a long list each time, another part with every answer. Where places come back again and
+//! again that were missing in between, the name server is taken for one of those: then a place goes only when many
+//! answers in a row are without it, and the list comes together instead of being turned over with each answer.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -58,7 +58,8 @@ impl Heard {
         &self.used
     }
 
-    /// Takes an answer. The first addresses of a name are news only after a failure: else they are what was to be expected.
+    /// Takes an answer. The first addresses of a name are news only after a failure: else they are what was to be
+    /// expected.
     pub(super) fn take<'a>(&mut self, answer: Result<&[Place], &'a Why>) -> News<'a> {
         match answer {
             Ok(places) => {

@@ -1,6 +1,7 @@
-//! `upstreams_file`: follows a list that something else keeps. It is looked at every 2 s through whatever links lead to it, and
-//! compared by what it says: a file that takes another's place is seen, and so is a link that is turned to another folder, as
-//! Kubernetes turns `..data`. What cannot be used changes nothing: the last good list stays, and people are told once.
+//! `upstreams_file`: follows a list that something else keeps. It is looked at every 2 s through whatever links lead to
+//! it, and compared by what it says: a file that takes another's place is seen, and so is a link that is turned to
+//! another folder, as Kubernetes turns `..data`. What cannot be used changes nothing: the last good list stays, and
+//! people are told once.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -39,8 +40,7 @@ pub(super) async fn follow(pool: Arc<Pool>, entry: usize, path: Arc<Path>) {
                 let Ok(bytes) = tokio::task::spawn_blocking(move || targets::bytes(&path)).await else { continue };
                 if last.as_ref() == Some(&bytes) {
                     if let Some(wrong) = wrong.take() {
-                        let kept = list.targets.as_ref().map(Vec::len);
-                        events::upstreams_file_refused(&list.pool.config.name, &list.path, &wrong, kept);
+                        events::upstreams_file_refused(&list.pool.config.name, &list.path, &wrong, list.kept());
                     }
                     continue;
                 }
@@ -116,11 +116,23 @@ impl List {
     /// There is no list that could be used: who is in use stays, and where nobody ever was, the reason is told.
     fn miss(&self, why: &str) {
         let Some(said) = self.pool.config.upstreams.get(self.entry) else { return };
-        let in_use = |one: &Arc<crate::pool::Upstream>| one.entry == self.entry && *one.family != *said.id();
-        if self.targets.is_none() && !self.pool.members().iter().any(in_use) {
+        if self.kept().is_none() {
             let why = (Cause::DnsFailure, format!("{UPSTREAMS_FILE} {}: {why}", self.path.display()));
             self.pool.set_found(self.entry, vec![Found::new(said, Dial::Unresolved(Some(why)))], Instant::now());
         }
+    }
+
+    /// How many targets are in use, those from before a reload included; `None`: there never was a list.
+    fn kept(&self) -> Option<usize> {
+        if let Some(targets) = &self.targets {
+            return Some(targets.len());
+        }
+        let own = self.pool.config.upstreams.get(self.entry)?.id();
+        let members = self.pool.members();
+        let in_use = members.iter().filter(|one| one.entry == self.entry && one.family != own);
+        // One target may have several addresses.
+        let targets = in_use.map(|one| &one.endpoint.authority).collect::<HashSet<_>>().len();
+        (targets > 0).then_some(targets)
     }
 
     /// One task for each name of the list.
@@ -190,5 +202,35 @@ impl List {
             targets.iter().flat_map(of).collect()
         });
         self.pool.set_found(self.entry, all, Instant::now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::super::tests::{addresses, pool};
+    use super::*;
+    use crate::config::Address;
+    use crate::config::address::Host;
+
+    /// After a reload nothing has been read yet, and what is in use is not nothing.
+    #[test]
+    fn a_list_that_cannot_be_read_after_a_reload_leaves_who_is_in_use() {
+        let listed = Entry::new(Address::plain(Host::Listed(Path::new("/list").into()), 0));
+        let pool = Arc::new(pool(&[], |config| config.upstreams.push(listed.clone())));
+        let own = Arc::clone(&pool);
+        let list = List { pool: own, entry: 0, path: Path::new("/list").into(), targets: None, heard: Arc::default() };
+        let states = || pool.members().iter().map(|one| one.id.to_string()).collect::<Vec<_>>();
+        list.miss("gone");
+        assert_eq!((list.kept(), states()), (None, vec![listed.id().to_string()]));
+        let target = Arc::new(Entry::new(Address::parse("app:1").unwrap()));
+        let at = |address: &str| Found {
+            of: Some(Arc::clone(&target)),
+            ..Found::new(&target, Dial::Addresses(addresses(&[address])))
+        };
+        pool.set_found(0, vec![at("10.0.0.1:1"), at("10.0.0.2:1")], Instant::now());
+        list.miss("gone");
+        assert_eq!((list.kept(), states()), (Some(1), vec!["app:1@10.0.0.1".into(), "app:1@10.0.0.2".into()]));
     }
 }

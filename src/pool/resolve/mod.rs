@@ -1,9 +1,10 @@
 //! Names to endpoints: keeps the members of a pool in step with the name server, and with the list in a file.
 //!
-//! One task for each entry with a name ([`ask`] has the questions, [`service`] what SRV records come to, [`heard`] what an
-//! answer changes), one for `upstreams_file` ([`listed`]). A name is asked for again when its answer has had its time (TTL),
-//! after 1 s at the soonest and 10 s at the latest: Docker's answers are good for 600 s, and nobody waits that long for a new
-//! instance. A failed look-up never takes addresses away, and no state of the name service stops the start.
+//! One task for each entry with a name ([`ask`] has the questions, [`service`] what SRV records come to, [`heard`] what
+//! an answer changes), one for `upstreams_file` ([`listed`]). A name is asked for again when its answer has had its
+//! time (TTL), after 1 s at the soonest and 10 s at the latest: Docker's answers are good for 600 s, and nobody waits
+//! that long for a new instance. A failed look-up never takes addresses away, and no state of the name service stops
+//! the start.
 
 mod ask;
 mod heard;
@@ -126,7 +127,8 @@ fn asks(pool: &Arc<Pool>, address: &Address) -> impl Fn() -> BoxedAnswer + use<>
 
 type BoxedAnswer = std::pin::Pin<Box<dyn Future<Output = Result<Answer, Why>> + Send>>;
 
-/// Asks again and again, tells people what is new, and tells what is in use: the last good addresses, or why there never were any.
+/// Asks again and again, tells people what is new, and tells what is in use: the last good addresses, or why there
+/// never were any.
 async fn follow<F, A>(
     pool: &Pool,
     address: &Address,
@@ -149,7 +151,10 @@ async fn follow<F, A>(
         match heard.take(answer.as_ref().map(|answer| &*answer.places)) {
             News::None => {}
             News::Addresses { came, went } => events::addresses_changed(&pool.config.name, &name, &came, &went),
-            News::Failure(why) => events::name_not_resolved(&pool.config.name, &name, &failure(why, limit)),
+            News::Failure(why) => {
+                let kept = heard.places().len();
+                events::name_not_resolved(&pool.config.name, &name, &failure(why, limit), kept);
+            }
         }
         match (heard.places(), &answer) {
             ([], Err(why)) => tell(Err(why)),
@@ -173,7 +178,6 @@ pub fn failure((cause, said): &Why, limit: Duration) -> Failure {
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
-    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::super::tests::{pool, unchecked};
     use super::*;
@@ -185,50 +189,38 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_last_good_addresses_outlive_a_failure_and_the_pace_is_that_of_the_answers() {
-        let pool = Arc::new(pool(&["app:1"], unchecked()));
+        let pool = pool(&["app:1"], unchecked());
         let not_found = || Err((Cause::DnsNotFound, "no such name".to_owned()));
-        // A TTL of 0 is 1 s, one of 600 s is 10 s, and after a failure it is 2 s.
-        let answers = Arc::new(Mutex::new(vec![
-            not_found(),
-            answer(1, 600),
-            not_found(),
-            answer(2, 0),
-            answer(3, 5),
-            answer(4, 10),
-        ]));
-        let asked = Arc::new(AtomicUsize::new(0));
-        let (from, counter) = (Arc::clone(&answers), Arc::clone(&asked));
-        let look_up = move || {
-            counter.fetch_add(1, Ordering::Relaxed);
-            let mut left = from.lock().unwrap();
-            std::future::ready(if left.len() > 1 { left.remove(0) } else { left[0].clone() })
+        let answers =
+            [not_found(), answer(1, 600), not_found(), answer(2, 0), answer(3, 5), answer(4, 10)].map(Some).to_vec();
+        let (answers, asked) = (Mutex::new(answers.into_iter()), Mutex::new(Vec::new()));
+        let look_up = || {
+            asked.lock().unwrap().push(tokio::time::Instant::now());
+            let next = answers.lock().unwrap().next().flatten();
+            async move {
+                match next {
+                    Some(answer) => answer,
+                    None => std::future::pending().await,
+                }
+            }
         };
-        let own = Arc::clone(&pool);
-        let task = tokio::spawn(async move {
-            let said = &own.config.upstreams[0];
-            let tell = |outcome: Result<&[Place], &Why>| own.set_found(0, found(said, outcome), Instant::now());
-            follow(&own, &said.address, Vec::new(), look_up, tell).await;
-        });
-        let dial = || pool.members()[0].endpoint.dial.clone();
+        let mut dialled = Vec::new();
+        let said = &pool.config.upstreams[0];
+        let tell = |outcome: Result<&[Place], &Why>| {
+            pool.set_found(0, found(said, outcome), Instant::now());
+            dialled.push(pool.members()[0].endpoint.dial.clone());
+        };
+        let followed = follow(&pool, &said.address, Vec::new(), look_up, tell);
+        tokio::time::timeout(Duration::from_secs(60), followed).await.unwrap_err();
         let of = |last| Dial::Addresses(vec![SocketAddr::from(([10, 0, 0, last], 1))]);
-        let start = tokio::time::Instant::now();
-        let unresolved = || Dial::Unresolved(not_found().err());
-        // At 2, 12, 14, 15 and 20 s, and each pause may be a tenth shorter: the earliest are 1.8, 10.8, 12.6, 13.5 and 18 s.
-        let wanted = [
-            (100, unresolved()),
-            (1_700, unresolved()),
-            (2_100, of(1)),
-            (12_500, of(1)),
-            (15_100, of(3)),
-            (17_900, of(3)),
-            (20_100, of(4)),
-        ];
-        for (at, dialled) in wanted {
-            tokio::time::sleep_until(start + Duration::from_millis(at)).await;
-            assert_eq!(dial(), dialled, "after {at} ms");
+        assert_eq!(dialled, [Dial::Unresolved(not_found().err()), of(1), of(1), of(2), of(3), of(4)]);
+        // A TTL of 0 is 1 s, one of 600 s is 10 s, and after a failure it is 2 s; each up to a tenth sooner.
+        let asked = asked.into_inner().unwrap();
+        let pauses: Vec<f64> = asked.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect();
+        assert_eq!(pauses.len(), 6);
+        for (pause, most) in pauses.iter().zip([2.0, 10.0, 2.0, 1.0, 5.0, 10.0]) {
+            assert!((most * 0.9..=most + 0.01).contains(pause), "{pause} of {most}");
         }
-        assert_eq!(asked.load(Ordering::Relaxed), 6);
-        task.abort();
     }
 
     #[tokio::test]

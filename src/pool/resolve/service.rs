@@ -1,4 +1,5 @@
-//! What the SRV records of a service come to (RFC 2782): who gets requests, who is a backup, and which share each one has. Pure.
+//! What the SRV records of a service come to (RFC 2782): who gets requests, who is a backup, and which share each one
+//! has. Pure.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -14,9 +15,9 @@ pub(super) struct Served {
     pub(super) ips: Vec<IpAddr>,
 }
 
-/// Their places, sorted. Who has the lowest priority number gets the requests, all others are backups. Weights up to 100 are
-/// taken as they are; where a larger one is among those of the same rank, all of these are made smaller in proportion. 0 is 1: it
-/// is a very small chance, and not none.
+/// Their places, sorted. Who has the lowest priority number gets the requests, all others are backups. Weights up to
+/// 100 are taken as they are; where a larger one is among those of the same rank, all of these are made smaller in
+/// proportion. 0 is 1: it is a very small chance, and not none.
 pub(super) fn places(records: &[Served]) -> Vec<Place> {
     let first = records.iter().filter(|record| !record.ips.is_empty()).map(|record| record.priority).min();
     let backup = |record: &Served| Some(record.priority) != first;

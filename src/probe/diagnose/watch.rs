@@ -77,8 +77,8 @@ impl Looks {
 }
 
 impl Places {
-    /// The addresses on these hosts that the config has for any upstream, or for its checks. All addresses of this machine are
-    /// one host.
+    /// The addresses on these hosts that the config has for any upstream, or for its checks. All addresses of this
+    /// machine are one host.
     fn named(&self, of: &[SocketAddr]) -> Vec<SocketAddr> {
         let (mut named, mut here) = (Vec::new(), HashMap::new());
         let mut is_here = |ip: IpAddr| *here.entry(ip).or_insert_with(|| here::is_here(ip));

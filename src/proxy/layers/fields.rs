@@ -1,5 +1,5 @@
-//! `request_headers` and `response_headers`: rules for fields, after causeway's own. What a placeholder brings is looked at here: a
-//! value that no field can have leaves the field out, the client's own of that name too.
+//! `request_headers` and `response_headers`: rules for fields, after causeway's own. What a placeholder brings is
+//! looked at here: a value that no field can have leaves the field out, the client's own of that name too.
 
 use std::net::IpAddr;
 

@@ -1,20 +1,20 @@
-//! What a route asks for around its answer, as a stack of tower layers. Off unless asked for; a route that asks for nothing never
-//! comes here.
+//! What a route asks for around its answer, as a stack of tower layers. Off unless asked for; a route that asks for
+//! nothing never comes here.
 //!
 //! ```text
 //!  listener   redirect_https         308, before any route is looked for
 //!  ┌ address  deny, then allow       403 denied
 //!  │ rate     rate_limit             429 rate_limited, RateLimit fields on both
 //!  │ auth     basic_auth             401 unauthorized
-//!  │          request_headers        once for each attempt, since they may name its upstream: in `attempt`, by `fields`
-//!  │          the answer             forward, redirect or respond
+//!  │          request_headers        once for each attempt, since they may name its upstream: in `attempt`, by
+//!  `fields` │          the answer             forward, redirect or respond
 //!  │ fields   response_headers
 //!  └ compress compress
 //! ```
 //!
-//! That order is fixed. [`gate`] is the layer of whatever lets requests in or not, [`touch`] of whatever changes answers. An
-//! annotated error of causeway's own passes `fields` and `compress` as it is. Nothing is boxed on the way but a password that has
-//! to be hashed.
+//! That order is fixed. [`gate`] is the layer of whatever lets requests in or not, [`touch`] of whatever changes
+//! answers. An annotated error of causeway's own passes `fields` and `compress` as it is. Nothing is boxed on the way
+//! but a password that has to be hashed.
 
 mod address;
 mod auth;

@@ -1,8 +1,8 @@
 //! `rate_limit`: so many requests for each client address, an IPv6 one by its /64, in a table that cannot grow.
 //!
-//! The rule is GCRA: one number for each client, the time at which it would be back to nothing. So "100/s" lets 100 through at
-//! once, and then one every 10 ms; there is no window at whose edge twice as many pass. Answers carry RateLimit-Limit,
-//! RateLimit-Remaining and RateLimit-Reset (whole seconds until all are back), the fields of
+//! The rule is GCRA: one number for each client, the time at which it would be back to nothing. So "100/s" lets 100
+//! through at once, and then one every 10 ms; there is no window at whose edge twice as many pass. Answers carry
+//! RateLimit-Limit, RateLimit-Remaining and RateLimit-Reset (whole seconds until all are back), the fields of
 //! draft-ietf-httpapi-ratelimit-headers that clients know.
 
 use std::collections::HashMap;
@@ -106,8 +106,9 @@ impl Limiter {
     }
 }
 
-/// Those that are back to nothing are as good as new. If there is none, the one that is nearest to it goes: whoever comes from
-/// many addresses pushes out those that have asked for little, never the counter of one that is at its limit.
+/// Those that are back to nothing are as good as new. If there is none, the one that is nearest to it goes: whoever
+/// comes from many addresses pushes out those that have asked for little, never the counter of one that is at its
+/// limit.
 fn make_room(shard: &mut HashMap<u64, AtomicU64>, now: u64) {
     shard.retain(|_, back| *back.get_mut() > now);
     if shard.len() >= ROOM
@@ -117,8 +118,8 @@ fn make_room(shard: &mut HashMap<u64, AtomicU64>, now: u64) {
     }
 }
 
-/// One client: an IPv4 address, or the network that an IPv6 one is in. No IPv6 network in use looks like an IPv4 address: those
-/// below ::/8 are reserved (RFC 4291 §2.4), and loopback is told from 0.0.0.0 by the mark.
+/// One client: an IPv4 address, or the network that an IPv6 one is in. No IPv6 network in use looks like an IPv4
+/// address: those below ::/8 are reserved (RFC 4291 §2.4), and loopback is told from 0.0.0.0 by the mark.
 pub(super) fn key(client: IpAddr) -> u64 {
     match client.to_canonical() {
         IpAddr::V4(ip) => u64::from(ip.to_bits()),
@@ -210,8 +211,8 @@ mod tests {
     }
 
     proptest! {
-        /// In any stretch of time no more pass than a burst and what came back meanwhile; and who is refused passes after the
-        /// time that it was told.
+        /// In any stretch of time no more pass than a burst and what came back meanwhile; and who is refused passes
+        /// after the time that it was told.
         #[test]
         fn never_more_than_the_rate(
             count in 1..200_u32,

@@ -59,6 +59,8 @@ pub enum Fault {
     CutUnknown(Cut),
     /// So many 103, then 200 `ok`.
     Interim(u32),
+    /// 101, and no more.
+    Switches,
     /// No window for bodies.
     NoWindow,
     /// 413 with a short body to the head alone, then RST_STREAM with NO_ERROR.
@@ -347,6 +349,7 @@ impl Talk {
                 let (data, end) = cut(how);
                 (vec![Self::head(stream, &[(":status", "200")], false), data], end)
             }
+            Fault::Switches => (vec![Self::head(stream, &[(":status", "101")], false)], None),
             Fault::Interim(count) => {
                 let mut frames: Vec<_> =
                     (0..count).map(|_| Self::head(stream, &[(":status", "103"), ("link", "</a>")], false)).collect();

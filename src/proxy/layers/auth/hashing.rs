@@ -1,6 +1,6 @@
-//! bcrypt, away from the workers: it takes 50 to 300 ms of a core for each password. So few run at a time that traffic keeps its
-//! cores, and so few wait that a flood of wrong passwords is answered at once. One client has few of the places: whoever floods
-//! keeps nobody else from logging in.
+//! bcrypt, away from the workers: it takes 50 to 300 ms of a core for each password. So few run at a time that traffic
+//! keeps its cores, and so few wait that a flood of wrong passwords is answered at once. One client has few of the
+//! places: whoever floods keeps nobody else from logging in.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -35,7 +35,8 @@ impl Hashing {
         Arc::new(Self { turns: Arc::new(Semaphore::new((cores / 2).max(1))), waiting: Mutex::default() })
     }
 
-    /// Is this the password of this hash? `known`: asked once it is its turn, since that may answer it by then. `client`: who asks.
+    /// Is this the password of this hash? `known`: asked once it is its turn, since that may answer it by then.
+    /// `client`: who asks.
     ///
     /// # Errors
     /// When too many wait already, or the turn does not come.

@@ -1,8 +1,8 @@
 //! `basic_auth`: a name and a password, or 401.
 //!
-//! A password that was right is known again for a minute after its last use, by a digest that only this process can make. Every other one is hashed
-//! ([`hashing`]), for an unknown name too: the time that it takes tells nobody which names there are. The field itself goes no
-//! further than here: the rules of the route take it out.
+//! A password that was right is known again for a minute after its last use, by a digest that only this process can
+//! make. Every other one is hashed ([`hashing`]), for an unknown name too: the time that it takes tells nobody which
+//! names there are. The field itself goes no further than here: the rules of the route take it out.
 
 mod credentials;
 mod hashing;
@@ -99,8 +99,8 @@ impl Doorkeeper {
         known.insert(digest, now + KNOWN_FOR);
     }
 
-    /// The hash to try this password on, and whether it is the user's own. A name that is not there has one of the others', always
-    /// the same, so that its password takes as long.
+    /// The hash to try this password on, and whether it is the user's own. A name that is not there has one of the
+    /// others', always the same, so that its password takes as long.
     fn hash_for(&self, name: &[u8]) -> (String, bool) {
         let mut own = None;
         for (user, hash) in &self.users.all {

@@ -1,8 +1,9 @@
 //! `compress`: gzip, br or zstd, where the client takes it and it is worth it; never twice.
 //!
-//! [`mod@choose`] says which, [`worth`] whether and what it does to the head, [`encoder`] does it, [`stream`] over a body that comes.
-//! tower-http's layer is not used: it sends nothing before its buffer is full however long the upstream pauses, answers 406 to
-//! `identity;q=0`, and its bodies fail with a boxed error where ours say what went wrong. This stands on the same codecs.
+//! [`mod@choose`] says which, [`worth`] whether and what it does to the head, [`encoder`] does it, [`stream`] over a
+//! body that comes. tower-http's layer is not used: it sends nothing before its buffer is full however long the
+//! upstream pauses, answers 406 to `identity;q=0`, and its bodies fail with a boxed error where ours say what went
+//! wrong. This stands on the same codecs.
 
 mod choose;
 mod encoder;

@@ -1,5 +1,5 @@
-//! A body compressed as it comes. What waits inside the compressor goes out as soon as the upstream pauses; a body that breaks
-//! ends in its error, never in the end that says it is whole.
+//! A body compressed as it comes. What waits inside the compressor goes out as soon as the upstream pauses; a body that
+//! breaks ends in its error, never in the end that says it is whole.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};

@@ -26,8 +26,8 @@ pub(super) fn worth(head: &response::Parts, length: Option<u64>) -> bool {
         && headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.to_str().is_ok_and(text))
 }
 
-/// Media types that shrink. Not pictures, films and archives, which are small already; not text/event-stream and gRPC, where each
-/// message counts.
+/// Media types that shrink. Not pictures, films and archives, which are small already; not text/event-stream and gRPC,
+/// where each message counts.
 fn text(kind: &str) -> bool {
     let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     match kind.split_once('/') {
