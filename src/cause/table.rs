@@ -35,7 +35,7 @@ causes! {
     DnsFailure = "dns_failure", "dns_error", 502, Resolve, Network, Any, false,
         "the name server answered with an error",
         "the name server gave an error for it", "name server error: {seen}",
-        "The name server gave an error for {address}: {seen}. Does /etc/resolv.conf name the right one?", "causeway probe {address}";
+        "The name server gave an error for {address}: {seen}. Do name_servers, or else /etc/resolv.conf, name the right one?", "causeway probe {address}";
     DnsTimeout = "dns_timeout", "dns_timeout", 504, Resolve, Network, Any, true,
         "the name server did not answer in time",
         "no name server answered for it within {limit}", "no answer from a name server within {limit}",

@@ -1,7 +1,7 @@
 //! A configuration as a document, with every default, in the words of the file. Secrets are masked.
 //!
 //! It shows what holds, not what was written: networks instead of "private", and each route with its pool's clocks in
-//! it. It is what `/api/config` shows, and what [`changes`](super::changes) are looked for in.
+//! it. It is what `/api/config` shows, and what [`changes`](super::changes()) are looked for in.
 
 mod pool;
 

@@ -28,7 +28,7 @@ pub(super) const LORE: &[Lore] = &[
         limits: &[("timeouts.resolve", "how long a name may take to have an address")],
         reasons: &[
             "the name server has trouble of its own (SERVFAIL)",
-            "/etc/resolv.conf names a server that does not serve this name",
+            "name_servers, or else /etc/resolv.conf, names a server that does not serve this name",
         ],
         steps: &[
             ("Ask as causeway asks", "getent hosts NAME"),
@@ -47,7 +47,7 @@ pub(super) const LORE: &[Lore] = &[
         limits: &[("timeouts.resolve", "how long a name may take to have an address")],
         reasons: &[
             "the name server is down, or a firewall drops its answers",
-            "/etc/resolv.conf names a server that cannot be reached from this container",
+            "name_servers, or else /etc/resolv.conf, names a server that cannot be reached from this container",
         ],
         steps: &[
             ("Ask as causeway asks", "getent hosts NAME"),
