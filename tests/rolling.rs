@@ -10,6 +10,7 @@ use std::time::Duration;
 use causeway::health::State;
 use rustix::process::Signal;
 use serde_json::Value;
+use tokio::sync::watch;
 
 use crate::support::origin::{Behaviour, Origin};
 use crate::support::process::Causeway;
@@ -79,7 +80,12 @@ async fn roll(signal: Signal) -> (usize, usize, Vec<Value>) {
         front.until(upstream, State::Ready).await;
     }
     let stop = Arc::new(AtomicBool::new(false));
-    let getting: Vec<_> = (0..4).map(|_| tokio::spawn(gets(front.address, Arc::clone(&stop)))).collect();
+    let (getting, mut progress): (Vec<_>, Vec<_>) = (0..4)
+        .map(|_| {
+            let (done, progress) = watch::channel(0);
+            (tokio::spawn(gets(front.address, Arc::clone(&stop), done)), progress)
+        })
+        .unzip();
     let posting: Vec<_> = (0..POSTING).map(|_| tokio::spawn(posts(front.address, Arc::clone(&stop)))).collect();
     for _ in 0..ROUNDS {
         for upstream in 0..apps.len() {
@@ -90,6 +96,11 @@ async fn roll(signal: Signal) -> (usize, usize, Vec<Value>) {
             });
             apps.insert(upstream, restarted.await.unwrap());
             front.until(upstream, State::Ready).await;
+            // One after the other: no request that met the end of this one is still on its way when the next one ends.
+            for client in &mut progress {
+                let now = *client.borrow();
+                client.wait_for(|done| *done >= now + 2).await.expect("this client has failed");
+            }
         }
     }
     stop.store(true, Relaxed);
@@ -107,13 +118,14 @@ async fn roll(signal: Signal) -> (usize, usize, Vec<Value>) {
 }
 
 /// Until told to stop; every one must be the app's 200.
-async fn gets(address: SocketAddr, stop: Arc<AtomicBool>) -> usize {
+async fn gets(address: SocketAddr, stop: Arc<AtomicBool>, done: watch::Sender<usize>) -> usize {
     let mut client = Raw::connect(address).await;
     let mut count = 0;
     while !stop.load(Relaxed) {
         let answer = client.get(&format!("/{count}")).await;
         assert!(answer.status == 200 && answer.complete, "GET {count}: {answer:?}");
         count += 1;
+        done.send_replace(count);
     }
     count
 }
