@@ -34,6 +34,15 @@ const TAKES_H1: &str = "{address} speaks HTTP/1.1 here, and causeway spoke HTTP/
 const NO_UPGRADES: &str = "An upgrade needs HTTP/1.1, and causeway speaks {seen}. Give such requests a route and a pool of \
      their own, with \"http://\" before the app's address.";
 
+/// What [`Cause::BodyTimeout`] is where the body is a tunnel.
+const SILENT_TUNNEL: &str = "nothing came through the tunnel for {limit}";
+/// The hint of that.
+const SILENT_TUNNEL_HINT: &str = "Nothing came through the tunnel for {limit} (limit: timeouts.tunnel). Let one side send a \
+     ping now and then, or give this route a longer limit.";
+
+/// What [`Cause::UpgradeFailed`] is there.
+const NOT_ASKED: &str = "an upgrade needs HTTP/1.1, and causeway speaks {seen}";
+
 /// What is the matter with a list of upstreams, and not with a name.
 const NO_LIST: &str = "There is no list of upstreams: {seen}. It is read again as soon as it changes.";
 /// The same where it has said that it takes none over HTTP/2.
@@ -201,7 +210,18 @@ impl Failure {
         if self.cause == Cause::DnsFailure && self.saw("upstreams_file ") {
             return "its list of upstreams cannot be used".to_owned();
         }
-        self.fill(if begun { BEGUN } else { self.cause.row().short }, "it")
+        let row = self.cause.row();
+        self.fill(if begun { BEGUN } else { self.of_upgrade().unwrap_or(row.short) }, "it")
+    }
+
+    /// What is the matter with an upgrade that the upstream was not even asked for, or with what came of it.
+    fn of_upgrade(&self) -> Option<&'static str> {
+        match (self.cause, self.phase) {
+            (Cause::UpgradeFailed, Phase::Queue) if self.saw("it takes no WebSocket") => Some("{seen}"),
+            (Cause::UpgradeFailed, Phase::Queue) => Some(NOT_ASKED),
+            (Cause::BodyTimeout, _) if self.saw("a tunnel") => Some(SILENT_TUNNEL),
+            _ => None,
+        }
     }
 
     /// The first half of [`Failure::hint`]: what is the matter, without what to do.
@@ -251,7 +271,7 @@ impl Failure {
     /// A bare fact for `message` and log: `connection refused`, `no response head within 5 s`.
     #[must_use]
     pub fn message(&self) -> Cow<'static, str> {
-        let message = self.cause.row().message;
+        let message = self.of_upgrade().unwrap_or(self.cause.row().message);
         let message = if self.cause == Cause::DnsFailure && self.saw("upstreams_file ") { "{seen}" } else { message };
         if message.contains('{') {
             Cow::Owned(self.fill(message, "it").replace(".0 s", " s"))
@@ -289,6 +309,7 @@ impl Failure {
                     NO_WEB_SOCKETS.into()
                 }
             }
+            (Cause::BodyTimeout, ..) if self.saw("a tunnel") => SILENT_TUNNEL_HINT.into(),
             (Cause::UpgradeFailed, ..) if self.saw("Sec-WebSocket-Accept") => NO_PROOF.into(),
             (Cause::UpgradeFailed, ..) if self.phase == Phase::Queue => NO_UPGRADES.into(),
             (Cause::ConnectTimeout, ..) if address.starts_with("unix:") => STUCK_HERE.into(),
@@ -397,5 +418,20 @@ mod tests {
                 format!("{}{} Found.", matter.trim_end_matches('.'), if matter.ends_with('?') { "" } else { "." })
             );
         }
+    }
+
+    #[test]
+    fn what_an_upgrade_met_is_said_of_an_upgrade() {
+        let silent = Failure::new(Cause::BodyTimeout).sent(true).limit("5.0 s").seen("a tunnel");
+        assert_eq!(silent.message(), "nothing came through the tunnel for 5 s");
+        assert!(silent.hint("app:1").contains("for 5.0 s (limit: timeouts.tunnel). Let one side"), "{silent}");
+        let queued = |seen| Failure::new(Cause::UpgradeFailed).in_phase(Phase::Queue).seen(seen);
+        let none = queued("it takes no WebSocket over HTTP/2");
+        assert_eq!(none.message(), "it takes no WebSocket over HTTP/2");
+        assert_eq!(none.short(), "it takes no WebSocket over HTTP/2");
+        let alone = queued("nothing but HTTP/2 with it").short();
+        assert_eq!(alone, "an upgrade needs HTTP/1.1, and causeway speaks nothing but HTTP/2 with it");
+        let answered = Failure::new(Cause::UpgradeFailed).sent(true).seen("to h2c");
+        assert_eq!(answered.message(), "unexpected 101: to h2c");
     }
 }

@@ -82,7 +82,8 @@ async fn tunnel(
             open.tunnel_broke(error);
         }
         (End::Silent(limit), _) => {
-            open.broke(Failure::new(Cause::BodyTimeout).in_phase(Phase::Body).sent(true).limit(spoken(limit)));
+            let silent = Failure::new(Cause::BodyTimeout).in_phase(Phase::Body).sent(true);
+            open.broke(silent.limit(spoken(limit)).seen("a tunnel"));
         }
     }
 }

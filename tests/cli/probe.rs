@@ -405,4 +405,5 @@ async fn http2_alone_has_no_failed_upgrade() {
     let (code, said) = probe(&[&at, "--deep"], None);
     assert!(code == 0 && !said.contains("upgrade_failed"), "{said}");
     assert!(shape(&said).contains("\nupgrade T ms speaks HTTP/2, and takes no WebSocket over it\n"), "{said}");
+    assert!(shape(&said).contains("\nagain T ms not tried: it speaks HTTP/2 alone\n"), "{said}");
 }

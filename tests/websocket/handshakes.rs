@@ -133,6 +133,10 @@ async fn one_that_speaks_http2_alone_and_takes_none_is_told_so() {
             text.contains("It speaks HTTP/2 alone, and takes no WebSockets that way") && text.contains("ALPN http/1.1"),
             "{text}"
         );
+        // Nothing came from it: no 101, and no protocol.
+        assert!(!text.contains("101") && !text.contains("switched"), "{text}");
+        assert!(text.contains("\"message\": \"it takes no WebSocket over HTTP/2\""), "{text}");
+        assert!(!answer.field("proxy-status").unwrap_or_default().contains("received-status"), "{answer:?}");
     }
     // And that is no fault of its: other requests go on.
     for fields in ["Upgrade: foo\r\n", ""] {

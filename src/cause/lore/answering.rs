@@ -320,9 +320,14 @@ pub(super) const LORE: &[Lore] = &[
         token: "body_timeout",
         limits: &[
             ("timeouts.body", "the longest silence inside the response body"),
+            ("timeouts.tunnel", "the longest silence in an upgraded connection"),
             ("buffers.response", "answers up to this length are held until they are whole"),
         ],
-        reasons: &["the app stalls in the middle of an answer", "a stream of events with nothing to say for long"],
+        reasons: &[
+            "the app stalls in the middle of an answer",
+            "a stream of events with nothing to say for long",
+            "a WebSocket without pings",
+        ],
         steps: &[
             ("Watch it come", "curl -sN http://ADDRESS:PORT/PATH"),
             ("A stream of events?", "let the app send a comment line now and then"),
@@ -337,7 +342,10 @@ pub(super) const LORE: &[Lore] = &[
     Lore {
         token: "upgrade_failed",
         limits: &[],
-        reasons: &["the app answers 101 to a request that asked for no upgrade, or for another one"],
+        reasons: &[
+            "the app answers 101 to a request that asked for no upgrade, or for another one",
+            "it speaks HTTP/2 alone, and takes no WebSockets that way",
+        ],
         steps: &[
             ("See what it answers", "causeway probe http://ADDRESS:PORT/PATH"),
             ("Is it the WebSocket's path?", "compare it with the app's routes"),

@@ -24,6 +24,7 @@ pub(super) fn default_of(key: &str) -> Option<String> {
         "timeouts.write" => duration_text(pool.timeouts.write),
         "timeouts.read" => duration_text(pool.timeouts.read),
         "timeouts.body" => duration_text(pool.timeouts.body),
+        "timeouts.tunnel" => or_off(pool.timeouts.tunnel.map(duration_text)),
         "timeouts.request" => or_off(pool.timeouts.request.map(duration_text)),
         "retry.deadline" => or_off(pool.retry.deadline.map(duration_text)),
         "wait" if pool.wait.is_zero() => "off".to_owned(),

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use http::Method;
 
-use crate::cause::{Cause, Phase};
+use crate::cause::{Cause, Phase, alert};
+use crate::config::address::Scheme;
 use crate::config::units::duration_text;
 use crate::probe::{self, Kept, Quiet, Visit};
 
@@ -20,6 +21,8 @@ use super::text::spoken;
 const MARGIN: Duration = Duration::from_secs(1);
 /// But no longer than this.
 const LONGEST: Duration = Duration::from_secs(10);
+/// Why no connection is kept to be asked again: that is a question to HTTP/1.1.
+const H2_ALONE: &str = "it speaks HTTP/2 alone";
 /// What sets the limits here.
 pub(super) const PATIENCE: &str = "this probe waits no longer";
 
@@ -110,12 +113,15 @@ async fn chunked(look: &Look<'_>, base: &Visit) -> Told {
 /// A second request on the same connection, and how long the app keeps that one open with nothing on it.
 async fn kept(look: &Look<'_>, base: &Visit) -> Vec<Told> {
     let idle = look.target.pool.connections.idle;
+    let not_tried = |why: &str| vec![(Step::new("again", Duration::ZERO, format!("not tried: {why}")), None)];
+    if look.endpoint.scheme == Scheme::H2c {
+        return not_tried(H2_ALONE);
+    }
     let kept = probe::kept(&look.endpoint, base, (idle + MARGIN).min(LONGEST)).await;
     let Kept { again, took, quiet } = match kept {
         Ok(Some(kept)) => kept,
-        Ok(None) => {
-            return vec![(Step::new("again", Duration::ZERO, "not tried: the answer is longer than 1 MiB"), None)];
-        }
+        Ok(None) => return not_tried("the answer is longer than 1 MiB"),
+        Err(failure) if failure.alert == Some(alert::NO_APPLICATION_PROTOCOL) => return not_tried(H2_ALONE),
         Err(failure) => {
             return vec![(Step::new("again", Duration::ZERO, matter(&failure, PATIENCE)).failed(), None)];
         }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::cause::{Cause, Finding, spoken};
+use crate::cause::{Cause, Finding, bare, spoken};
 use crate::pool::insight::Asker;
 
 use super::names::{NamedBy, Trouble};
@@ -13,6 +13,8 @@ use super::verdict::{Answer, Verdict};
 /// The finding about this failure, met by this one, of the upstream at this authority.
 pub(super) fn finding(asker: Asker, cause: Cause, authority: &str, verdict: &Verdict) -> Finding {
     let (host, port) = plan::split(authority);
+    // As it is written with another scheme, or with none.
+    let place = bare(authority);
     let said = |sentence: String| Finding::new(cause, sentence);
     let upstreams = |address: &str| format!("upstreams = [\"{address}\"]");
     match verdict {
@@ -55,20 +57,18 @@ pub(super) fn finding(asker: Asker, cause: Cause, authority: &str, verdict: &Ver
                 said(format!("{lead}{write} \"{address}\" in upstreams.")).write(upstreams(&address))
             };
             match speech {
-                Speech::Tls => {
-                    cure(format!("https://{authority}")).command(format!("curl -ik https://{authority}/"))
-                }
-                Speech::Http2 => cure(format!("h2c://{authority}"))
-                    .command(format!("curl -i --http2-prior-knowledge http://{authority}/")),
+                Speech::Tls => cure(format!("https://{place}")).command(format!("curl -ik https://{place}/")),
+                Speech::Http2 => cure(format!("h2c://{place}"))
+                    .command(format!("curl -i --http2-prior-knowledge http://{place}/")),
                 _ => said(format!("{is}: this is not the app's port.")),
             }
         }
         Verdict::Plain(answer) => said(format!(
-            "It {} on this port, without TLS and HTTP/2: write \"{authority}\" in upstreams.",
+            "It {} on this port, without TLS and HTTP/2: write \"{place}\" in upstreams.",
             answers(*answer).replace("HTTP", "HTTP/1.1")
         ))
-        .write(upstreams(authority))
-        .command(format!("causeway probe {authority}")),
+        .write(upstreams(place))
+        .command(format!("causeway probe {place}")),
         Verdict::ByHost { host: name, answer: Answer { status, took } } => said(format!(
             "But a new GET / gives {status} in {} with its own address as Host, and ends the same way with Host {name}: it is \
              the Host that it does not take. Let the app take that name, or set host_header = \"upstream\" in its pool.",
@@ -352,6 +352,23 @@ mod tests {
             let said = finding(Asker::Traffic, cause, "app:3443", &next_door(speaks));
             assert_eq!(said.sentence, format!("{lead} \"{scheme}://app:3443\" in upstreams. {or}"));
             assert_eq!(said.write, Some(format!("upstreams = [\"{scheme}://app:3443\"]")));
+        }
+    }
+
+    #[test]
+    fn another_scheme_takes_the_place_of_the_one_there_was() {
+        let said =
+            |authority: &str, verdict: &Verdict| finding(Asker::Traffic, Cause::ConnectReset, authority, verdict);
+        let tls = said("h2c://app:3443", &Verdict::Speaks(Speech::Tls));
+        assert_eq!(tls.write.as_deref(), Some("upstreams = [\"https://app:3443\"]"));
+        assert!(
+            !tls.sentence.contains("h2c") && tls.command.as_deref() == Some("curl -ik https://app:3443/"),
+            "{tls:?}"
+        );
+        for authority in ["h2c://app:3000", "https://app:3000"] {
+            let plain = said(authority, &Verdict::Plain(ANSWER));
+            assert_eq!(plain.write.as_deref(), Some("upstreams = [\"app:3000\"]"));
+            assert_eq!(plain.command.as_deref(), Some("causeway probe app:3000"));
         }
     }
 }

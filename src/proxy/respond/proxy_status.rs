@@ -25,7 +25,7 @@ pub(super) fn error(name: &str, exchange: &Exchange, verdict: &Verdict, full: bo
             let _ = write!(out, "; next-protocol={}", attempt.protocol);
         }
     }
-    let received = failure.received.or((failure.cause == Cause::UpgradeFailed).then_some(101));
+    let received = failure.received.or(switched(failure).then_some(101));
     if let Some(status) = received {
         let _ = write!(out, "; received-status={status}");
     }
@@ -42,6 +42,11 @@ pub(super) fn passing(name: &str, next_hop: &str, next_protocol: &str, received:
     string(&mut out, next_hop);
     let _ = write!(out, "; next-protocol={next_protocol}; received-status={}", received.as_u16());
     HeaderValue::try_from(out).unwrap_or_else(|_| HeaderValue::from_static("causeway"))
+}
+
+/// Did a 101 come? An upstream that takes no upgrade over HTTP/2 is not even asked.
+fn switched(failure: &Failure) -> bool {
+    failure.cause == Cause::UpgradeFailed && failure.phase != Phase::Queue
 }
 
 /// The row's type, or that of one field which is too large by itself. The few causes that end no exchange by themselves
