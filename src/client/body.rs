@@ -79,6 +79,18 @@ impl Body {
         Self(State::Open(connection))
     }
 
+    /// All of it, if it came with the head; then nothing of it is left here.
+    pub fn at_hand(&mut self) -> Option<Whole> {
+        match &mut self.0 {
+            State::Once(bytes) => {
+                let bytes = std::mem::take(bytes);
+                self.0 = State::Ended;
+                Some(Whole { bytes, trailers: None })
+            }
+            State::Ended | State::Trailers(_) | State::Open(_) => None,
+        }
+    }
+
     /// All of a body of known length. Over HTTP/1.1 it has no trailers (RFC 9112 §6.3), over HTTP/2 it may.
     ///
     /// # Errors

@@ -10,12 +10,14 @@ use std::time::Duration;
 
 use http::Version;
 
+use crate::cause::Failure;
 use crate::config::model::{AccessFormat, Log};
 
 use super::exchange::{Attempt, EndedBy, Exchange, NotTried, Outcome};
 use super::json::{self, Out};
 use super::lines::{self, Lines};
 use super::login;
+use super::row::{self, Row};
 use super::time::{self, Utc};
 use super::told::{self, spoken};
 
@@ -93,7 +95,7 @@ impl AccessLog {
 /// Appends an exchange's line, without its end.
 pub fn line(out: &mut Vec<u8>, form: Form, exchange: &Exchange) {
     match form {
-        Form::Json => object(out, exchange),
+        Form::Json => row::append(out, |row| object(row, exchange)),
         Form::Combined => combined(out, exchange),
         Form::Human => human(out, exchange),
     }
@@ -104,90 +106,148 @@ fn put(out: &mut Vec<u8>, text: fmt::Arguments<'_>) {
     let _ = out.write_fmt(text);
 }
 
-/// A line of one attempt is some 500 bytes: room is made once for it, not once for each of its pieces.
-const LINE: usize = 1 << 10;
-
-fn object(out: &mut Vec<u8>, exchange: &Exchange) {
-    out.reserve(LINE);
-    out.text(r#"{"time":""#);
-    time::stamp(out, exchange.at);
+fn object<'a>(mut row: Row<'a>, exchange: &Exchange) -> Row<'a> {
+    row.plain(r#"{"time":""#);
+    row.plain(time::stamp(exchange.at));
     // An id is of a closed alphabet, and a method is a token (RFC 9110 §9.1): nothing in them needs escaping.
-    word(out, r#"","request_id":""#, exchange.request_id.value());
+    row.plain(r#"","request_id":""#);
+    row.plain(exchange.request_id.value());
     if let Some(trace) = exchange.trace_id {
-        word(out, r#","trace_id":""#, trace.digits());
+        row.plain(r#"","trace_id":""#);
+        row.plain(trace.digits());
     }
-    out.text(r#","client":""#);
-    address(out, exchange.client.ip());
-    string(out, r#"","listener":""#, exchange.listener.as_bytes());
-    word(out, r#","method":""#, exchange.method.as_str());
+    row.plain(r#"","client":""#);
+    row.address(exchange.client.ip());
+    row.plain(r#"","listener":""#);
+    row.string(exchange.listener.as_bytes());
+    row.plain(r#"","method":""#);
+    row.plain(exchange.method.as_str());
     if let Some(host) = &exchange.host {
-        string(out, r#","host":""#, host);
+        row.plain(r#"","host":""#);
+        row.string(host.as_bytes());
     }
-    out.text(r#","uri":""#);
-    target(out, exchange);
-    out.push(b'"');
-    word(out, r#","protocol":""#, protocol(exchange.version));
-    number(out, r#","status":"#, exchange.status.into());
+    row.plain(r#"","uri":""#);
+    // Nearly always a path and a query, which need no formatting machinery.
+    match exchange.uri.path_and_query() {
+        Some(target) if exchange.uri.scheme().is_none() => row.string(target.as_str().as_bytes()),
+        _ => row.string(exchange.uri.to_string().as_bytes()),
+    }
+    row.plain(r#"","protocol":""#);
+    row.plain(protocol(exchange.version));
+    row.plain(r#"","status":"#);
+    row.number(exchange.status.into());
     if let Some(failure) = &exchange.failure {
-        word(out, r#","cause":""#, failure.cause.token());
+        row.plain(r#","cause":""#);
+        row.plain(failure.cause.token());
+        row.plain("\"");
     }
-    number(out, r#","bytes_in":"#, exchange.bytes_in);
-    number(out, r#","bytes_out":"#, exchange.bytes_out);
-    millis(out, r#","elapsed_ms":"#, Some(exchange.elapsed));
+    row.plain(r#","bytes_in":"#);
+    row.number(exchange.bytes_in);
+    row.plain(r#","bytes_out":"#);
+    row.number(exchange.bytes_out);
+    row.plain(r#","elapsed_ms":"#);
+    row.millis(exchange.elapsed);
     if let Some(route) = &exchange.route {
-        string(out, r#","route":""#, route.as_bytes());
+        row.plain(r#","route":""#);
+        row.string(route.as_bytes());
+        row.plain("\"");
     }
     if let Some(pool) = &exchange.pool {
-        string(out, r#","pool":""#, pool.as_bytes());
+        row.plain(r#","pool":""#);
+        row.string(pool.as_bytes());
+        row.plain("\"");
     }
     if let Some(upstream) = exchange.answered_by() {
-        string(out, r#","upstream":""#, upstream.as_bytes());
+        row.plain(r#","upstream":""#);
+        row.string(upstream.as_bytes());
+        row.plain("\"");
     }
     if exchange.pool.is_some() {
-        flag(out, r#","rescued":"#, exchange.rescued());
-        out.text(r#","attempts":["#);
-        separated(out, &exchange.attempts, |out, attempt| object_of_attempt(out, attempt, exchange.failure.is_some()));
-        out.push(b']');
+        row.plain(if exchange.rescued() {
+            r#","rescued":true,"attempts":["#
+        } else {
+            r#","rescued":false,"attempts":["#
+        });
+        for (index, attempt) in exchange.attempts.iter().enumerate() {
+            row.plain(if index > 0 { "," } else { "" });
+            match attempt.outcome {
+                Outcome::Answered(status) => row = answered(row, attempt, status),
+                Outcome::Failed(ref failure) => row.plain(failed(attempt, failure, exchange.failure.is_some())),
+            }
+        }
+        row.plain("]");
     }
     if exchange.failure.is_some() && !exchange.not_tried.is_empty() {
-        out.text(r#","not_tried":["#);
-        separated(out, &exchange.not_tried, object_of_skip);
-        out.push(b']');
+        row.plain(not_tried(&exchange.not_tried));
     }
-    word(out, r#","ended_by":""#, exchange.ended_by.token());
+    row.plain(r#","ended_by":""#);
+    row.plain(exchange.ended_by.token());
     if let Some(agent) = &exchange.user_agent {
-        string(out, r#","user_agent":""#, agent);
+        row.plain(r#"","user_agent":""#);
+        row.string(agent.as_bytes());
     }
-    out.push(b'}');
+    row.plain("\"}");
+    row
 }
 
+#[inline(always)]
+fn answered<'a>(mut row: Row<'a>, attempt: &Attempt, status: u16) -> Row<'a> {
+    row.plain(r#"{"upstream":""#);
+    row.string(attempt.upstream.as_bytes());
+    row.plain(r#"","status":"#);
+    row.number(status.into());
+    row.plain(if attempt.reused { r#","reused":true"# } else { r#","reused":false"# });
+    if let Some(connect) = attempt.connect {
+        row.plain(r#","connect_ms":"#);
+        row.millis(connect);
+    }
+    if let Some(head) = attempt.head {
+        row.plain(r#","head_ms":"#);
+        row.millis(head);
+    }
+    if let Some(body) = attempt.body() {
+        row.plain(r#","body_ms":"#);
+        row.millis(body);
+    }
+    row.plain(r#","elapsed_ms":"#);
+    row.millis(attempt.elapsed);
+    row.plain(if attempt.last_resort { r#","last_resort":true}"# } else { "}" });
+    row
+}
+
+// What is rare in a line. `label` is all that stands in front of a value.
+
 /// `trail`: the client saw a failure, so the line also holds what was told by system and library.
-fn object_of_attempt(out: &mut Vec<u8>, attempt: &Attempt, trail: bool) {
-    string(out, r#"{"upstream":""#, attempt.upstream.as_bytes());
-    match &attempt.outcome {
-        Outcome::Answered(status) => {
-            number(out, r#","status":"#, (*status).into());
-            flag(out, r#","reused":"#, attempt.reused);
-            millis(out, r#","connect_ms":"#, attempt.connect);
-            millis(out, r#","head_ms":"#, attempt.head);
-            millis(out, r#","body_ms":"#, attempt.body());
-        }
-        Outcome::Failed(failure) => {
-            word(out, r#","phase":""#, failure.phase.token());
-            word(out, r#","cause":""#, failure.cause.token());
-            flag(out, r#","sent":"#, failure.sent);
-        }
-    }
-    millis(out, r#","elapsed_ms":"#, Some(attempt.elapsed));
+#[cold]
+fn failed(attempt: &Attempt, failure: &Failure, trail: bool) -> Vec<u8> {
+    let mut out = Vec::new();
+    string(&mut out, r#"{"upstream":""#, attempt.upstream.as_bytes());
+    word(&mut out, r#","phase":""#, failure.phase.token());
+    word(&mut out, r#","cause":""#, failure.cause.token());
+    flag(&mut out, r#","sent":"#, failure.sent);
+    out.text(r#","elapsed_ms":"#);
+    json::millis(&mut out, attempt.elapsed);
     if attempt.last_resort {
-        flag(out, r#","last_resort":"#, true);
+        flag(&mut out, r#","last_resort":"#, true);
     }
-    if let Outcome::Failed(failure) = &attempt.outcome
-        && trail
-    {
-        string(out, r#","message":""#, told::whole(failure));
+    if trail {
+        string(&mut out, r#","message":""#, told::whole(failure));
     }
     out.push(b'}');
+    out
+}
+
+#[cold]
+fn not_tried(skips: &[NotTried]) -> Vec<u8> {
+    let mut out = br#","not_tried":["#.to_vec();
+    for (index, skip) in skips.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        object_of_skip(&mut out, skip);
+    }
+    out.push(b']');
+    out
 }
 
 fn object_of_skip(out: &mut Vec<u8>, skip: &NotTried) {
@@ -201,9 +261,6 @@ fn object_of_skip(out: &mut Vec<u8>, skip: &NotTried) {
     out.push(b'}');
 }
 
-// The pieces of an object: `label` is all that stands in front of the value, so that it goes over in one piece.
-
-#[inline]
 fn string(out: &mut Vec<u8>, label: &str, text: impl AsRef<[u8]>) {
     out.text(label);
     json::escaped(out, text.as_ref());
@@ -211,62 +268,25 @@ fn string(out: &mut Vec<u8>, label: &str, text: impl AsRef<[u8]>) {
 }
 
 /// A word that needs no escaping.
-#[inline]
 fn word(out: &mut Vec<u8>, label: &str, word: impl AsRef<[u8]>) {
     out.text(label);
     out.plain(word.as_ref());
     out.push(b'"');
 }
 
-#[inline]
-fn millis(out: &mut Vec<u8>, label: &str, duration: Option<Duration>) {
-    if let Some(duration) = duration {
-        out.text(label);
-        json::millis(out, duration);
-    }
-}
-
-#[inline]
-fn number(out: &mut Vec<u8>, label: &str, value: u64) {
-    out.text(label);
-    json::number(out, value);
-}
-
-#[inline]
 fn flag(out: &mut Vec<u8>, label: &str, value: bool) {
     out.text(label);
     out.text(if value { "true" } else { "false" });
 }
 
-fn separated<T>(out: &mut Vec<u8>, items: &[T], mut one: impl FnMut(&mut Vec<u8>, &T)) {
-    for (index, item) in items.iter().enumerate() {
-        if index > 0 {
-            out.push(b',');
-        }
-        one(out, item);
-    }
-}
-
-/// Appends an address as `Display` has it. IPv4 by hand: every line and every connection has one.
+/// Appends an address as `Display` has it. IPv4 by hand: every connection has one.
 pub fn address(out: &mut Vec<u8>, ip: IpAddr) {
     match ip {
         IpAddr::V4(ip) => {
-            for (place, part) in ip.octets().into_iter().enumerate() {
-                if place > 0 {
-                    out.push(b'.');
-                }
-                json::number(out, part.into());
-            }
+            let (text, length) = row::dotted(ip);
+            out.extend_from_slice(&text[..length]);
         }
         IpAddr::V6(ip) => put(out, format_args!("{ip}")),
-    }
-}
-
-/// The target as received. Nearly always a path and a query, which need no formatting machinery.
-fn target(out: &mut Vec<u8>, exchange: &Exchange) {
-    match exchange.uri.path_and_query() {
-        Some(target) if exchange.uri.scheme().is_none() => json::escaped(out, target.as_str().as_bytes()),
-        _ => json::escaped(out, exchange.uri.to_string().as_bytes()),
     }
 }
 

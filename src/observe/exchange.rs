@@ -267,6 +267,7 @@ pub struct Waits {
 
 impl Exchange {
     /// A record that begins at this moment (on both clocks), of which no more is known than who asks, and where.
+    #[inline]
     #[must_use]
     pub fn new(
         request_id: RequestId,
@@ -368,6 +369,7 @@ impl Attempt {
     /// From the response head to the end; `None` before there was a head.
     #[must_use]
     pub fn body(&self) -> Option<Duration> {
-        self.head.map(|head| self.elapsed.saturating_sub(head).saturating_sub(self.connect.unwrap_or_default()))
+        let behind = self.elapsed.saturating_sub(self.head?);
+        Some(self.connect.map_or(behind, |connect| behind.saturating_sub(connect)))
     }
 }

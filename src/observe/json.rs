@@ -85,7 +85,7 @@ pub fn whole_millis(duration: Duration) -> u64 {
 
 /// Tenths of milliseconds.
 #[inline]
-fn tenths(duration: Duration) -> u64 {
+pub(super) fn tenths(duration: Duration) -> u64 {
     duration.as_secs().saturating_mul(10_000).saturating_add(u64::from(duration.subsec_micros() + 50) / 100)
 }
 
@@ -101,15 +101,32 @@ pub fn number(out: &mut impl Out, number: u64) {
     }
 }
 
-fn long(out: &mut impl Out, mut number: u64) {
+fn long(out: &mut impl Out, number: u64) {
+    let (digits, at) = digits(number);
+    out.plain(&digits[at..]);
+}
+
+/// The digits of a number that is not 0, and where they begin.
+pub(super) fn digits(mut number: u64) -> ([u8; 20], usize) {
     let (mut digits, mut at) = ([0; 20], 20);
     while number > 0 {
         at -= 1;
         digits[at] = digit(number);
         number /= 10;
     }
-    out.plain(&digits[at..]);
+    (digits, at)
 }
+
+/// The numbers below 100, in two digits.
+pub(super) static PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[0; 2]; 100];
+    let mut number = 0;
+    while number < pairs.len() {
+        pairs[number] = [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8];
+        number += 1;
+    }
+    pairs
+};
 
 /// The last one.
 #[inline]
@@ -122,6 +139,29 @@ const fn digit(number: u64) -> u8 {
 fn is_plain(bytes: &[u8]) -> bool {
     let Some(last) = bytes.last_chunk() else { return is_short_plain(bytes) };
     bytes.as_chunks().0.iter().fold(oddities(*last), |odd, word| odd | oddities(*word)) == 0
+}
+
+/// Copies these bytes to a place as long as they are, on the way of [`is_plain`]: false if there is something to escape.
+pub(super) fn copied(place: &mut [u8], bytes: &[u8]) -> bool {
+    let (Some(last), Some(end)) = (bytes.last_chunk(), place.last_chunk_mut()) else {
+        match (place.first_chunk_mut::<4>(), bytes.first_chunk(), bytes.last_chunk::<4>()) {
+            (Some(begin), Some(first), Some(last)) => {
+                *begin = *first;
+                if let Some(end) = place.last_chunk_mut() {
+                    *end = *last;
+                }
+            }
+            _ => place.iter_mut().zip(bytes).for_each(|(place, byte)| *place = *byte),
+        }
+        return is_short_plain(bytes);
+    };
+    *end = *last;
+    let mut odd = oddities(*last);
+    for (place, word) in place.as_chunks_mut().0.iter_mut().zip(bytes.as_chunks().0) {
+        *place = *word;
+        odd |= oddities(*word);
+    }
+    odd == 0
 }
 
 fn is_short_plain(bytes: &[u8]) -> bool {

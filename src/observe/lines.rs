@@ -99,7 +99,9 @@ impl Lines {
     /// The same, straight into the buffer where the lines gather.
     pub fn bytes(&self, format: impl FnOnce(&mut Vec<u8>)) {
         let shared = &*self.handle.shared;
-        let mut text = lock(&shared.slots[own_slot() % shared.slots.len()].text);
+        let own = own_slot();
+        let slot = shared.slots.get(own).unwrap_or_else(|| &shared.slots[own % shared.slots.len()]);
+        let mut text = lock(&slot.text);
         if text.len() >= SLOT_MOST {
             shared.dropped.fetch_add(1, Relaxed);
             return;

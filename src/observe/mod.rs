@@ -12,6 +12,7 @@ pub mod json;
 pub mod lines;
 pub mod login;
 pub mod metrics;
+mod row;
 pub mod time;
 pub mod told;
 pub mod trace;

@@ -6,23 +6,26 @@ use std::cell::Cell;
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Appends `2026-11-20T14:01:12.318Z`, as [`Utc::millis`] has it. All but the last digits is made once a second on each
-/// thread.
-pub fn stamp(out: &mut Vec<u8>, at: SystemTime) {
-    thread_local!(static SECOND: Cell<(u64, [u8; 20])> = const { Cell::new((u64::MAX, [0; 20])) });
+/// `2026-11-20T14:01:12.318Z`, as [`Utc::millis`] has it. All but the last digits is made once a second on each thread.
+#[must_use]
+pub fn stamp(at: SystemTime) -> [u8; 24] {
+    thread_local!(static SECOND: Cell<(u64, [u8; 24])> = const { Cell::new((u64::MAX, [0; 24])) });
     let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
     let second = since.as_secs();
-    let made = || *Utc::from(at).stamp.first_chunk().unwrap_or(&[0; 20]);
     // Lines may come from destructors of a thread that is ending.
-    let known = SECOND.try_with(|last| {
-        if last.get().0 != second {
-            last.set((second, made()));
+    let known = SECOND.try_with(|last| match last.get() {
+        (known, stamp) if known == second => stamp,
+        _ => {
+            let stamp = Utc::from(at).stamp;
+            last.set((second, stamp));
+            stamp
         }
-        last.get().1
     });
-    out.extend_from_slice(&known.unwrap_or_else(|_| made()));
-    let [a, b, c] = [100, 10, 1].map(|unit| b'0' + (since.subsec_millis() / unit % 10) as u8);
-    out.extend_from_slice(&[a, b, c, b'Z']);
+    let mut stamp = known.unwrap_or_else(|_| Utc::from(at).stamp);
+    let [.., a, b, c, _] = &mut stamp;
+    let millis = since.subsec_millis();
+    [*a, *b, *c] = [100, 10, 1].map(|unit| b'0' + (millis / unit % 10) as u8);
+    stamp
 }
 
 /// A moment in UTC (proleptic Gregorian calendar). Before 1970 counts as 1970; after 9999 the year has its last digits.
@@ -135,9 +138,7 @@ mod tests {
         fn a_stamp_is_the_moment_whatever_was_stamped_before(moments in proptest::collection::vec((0..3_u64, 0..1000_u32), 1..20)) {
             for (second, milli) in moments {
                 let at = UNIX_EPOCH + Duration::new(1_795_183_272 + second, milli * 1_000_000);
-                let mut out = Vec::new();
-                stamp(&mut out, at);
-                proptest::prop_assert_eq!(out, Utc::from(at).millis().to_string().into_bytes());
+                proptest::prop_assert_eq!(stamp(at).to_vec(), Utc::from(at).millis().to_string().into_bytes());
             }
         }
     }

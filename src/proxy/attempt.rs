@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 
 use http::header::{self, HeaderName, HeaderValue};
-use http::{HeaderMap, Response, StatusCode, Uri, Version};
+use http::{HeaderMap, Response, StatusCode, Uri, Version, response};
 
 use crate::cause::{self, Cause, Failure, Phase};
 use crate::client::{self, Head, Order, Outgoing, Progress, introduction};
@@ -110,8 +110,24 @@ impl Setting<'_> {
                     failure.sent(sent)
                 });
             }
-            self.received(sent?).await
+            let response = sent?;
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                return self.switched(response);
+            }
+            if !self.holds(&response)? {
+                return Ok(Answer::Streaming(response));
+            }
+            let (head, mut body) = response.into_parts();
+            let whole = match body.at_hand() {
+                Some(whole) => whole,
+                None => body.whole().await.map_err(|failure| behind(failure, &head))?,
+            };
+            Ok(Answer::Held(Response::from_parts(head, whole)))
         });
+        if self.end.is_none() && !may_leave(running, choice) {
+            // Nothing but itself can end it.
+            return work.await;
+        }
         tokio::select! {
             biased;
             answer = work => answer,
@@ -189,7 +205,7 @@ impl Setting<'_> {
         };
         let mut head = Head::new(&asked.parts.method, self.target.path_and_query());
         let mut put = |name: &HeaderName, value: &HeaderValue| head.field(name, value);
-        let (notes, ours) = (&asked.notes, &asked.ours);
+        let (notes, ours) = (asked.notes, asked.ours);
         match self.rules {
             None => to_upstream(fields, notes, ours, &shape, put),
             Some(rules) => {
@@ -205,23 +221,15 @@ impl Setting<'_> {
         Outgoing::new(head, self.replay.attempt())
     }
 
-    async fn received(&self, response: Response<client::Body>) -> Result<Answer, Failure> {
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return self.switched(response);
-        }
-        if self.came_round(&response) {
+    /// Is this answer held until it is complete?
+    ///
+    /// # Errors
+    /// The failure that it tells of.
+    fn holds(&self, response: &Response<client::Body>) -> Result<bool, Failure> {
+        if self.came_round(response) {
             return Err(Failure::new(Cause::LoopDetected).in_phase(Phase::Head).sent(true).received(502));
         }
-        if !holdable(&response, &self.asked.parts.method, self.pool.config.buffers.response) {
-            return Ok(Answer::Streaming(response));
-        }
-        let (head, body) = response.into_parts();
-        let body = body.whole().await.map_err(|failure| {
-            let failure = failure.sent(true).received(head.status.as_u16());
-            let lines = head.headers.get_all(&PROXY_STATUS).iter().filter_map(|line| line.to_str().ok());
-            failure.behind(&lines.collect::<Vec<_>>().join(", "))
-        })?;
-        Ok(Answer::Held(Response::from_parts(head, body)))
+        Ok(holdable(response, &self.asked.parts.method, self.pool.config.buffers.response))
     }
 
     /// Is it our own word that this very request has been here before? Then the upstream is causeway itself, or leads
@@ -276,8 +284,8 @@ impl Setting<'_> {
     /// Resolves when checks evict this upstream while the request waits for its head, the request may be resent, and
     /// there is somebody ready to take it (CONTRACT §9 "Rescue on eviction"). Others wait on.
     async fn evicted(&self, running: &Running, choice: &Choice, tally: Tally) {
-        let Running { pick: Pick { upstream, last_resort, .. }, progress, .. } = running;
-        if *last_resort || choice.untried().next().is_none() {
+        let Running { pick: Pick { upstream, .. }, progress, .. } = running;
+        if !may_leave(running, choice) {
             return std::future::pending().await;
         }
         loop {
@@ -363,4 +371,17 @@ impl Setting<'_> {
             State::Draining | State::Disabled => false,
         }
     }
+}
+
+/// Is there somebody else for a request whose upstream is evicted?
+fn may_leave(running: &Running, choice: &Choice) -> bool {
+    !running.pick.last_resort && choice.untried().next().is_some()
+}
+
+/// A body that ended early, behind this head: what of its failure is known from that.
+#[cold]
+fn behind(failure: Failure, head: &response::Parts) -> Failure {
+    let failure = failure.sent(true).received(head.status.as_u16());
+    let lines = head.headers.get_all(&PROXY_STATUS).iter().filter_map(|line| line.to_str().ok());
+    failure.behind(&lines.collect::<Vec<_>>().join(", "))
 }

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, Method, Response, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::{Sleep, sleep_until};
@@ -19,6 +20,8 @@ use crate::observe::exchange::EndedBy;
 use super::deadline::Deadline;
 use super::layers::{Encoded, Encoder};
 use super::record::Open;
+
+static X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// A response body. Concrete, never boxed.
 #[derive(Debug)]
@@ -215,9 +218,9 @@ pub(super) fn holdable(response: &Response<client::Body>, method: &Method, limit
 /// Looks at every field: for so few that is cheaper than two hashes.
 fn unbuffered(headers: &HeaderMap) -> bool {
     headers.iter().any(|(name, value)| {
-        let unbuffered: &[u8] = match name.as_str() {
-            "content-type" => b"text/event-stream",
-            "x-accel-buffering" => b"no",
+        let unbuffered: &[u8] = match name {
+            name if *name == CONTENT_TYPE => b"text/event-stream",
+            name if *name == X_ACCEL_BUFFERING => b"no",
             _ => return false,
         };
         value.as_bytes().get(..unbuffered.len()).is_some_and(|start| start.eq_ignore_ascii_case(unbuffered))

@@ -41,6 +41,7 @@ pub(super) async fn forward(
     forward: &Forward,
 ) -> Response<Body> {
     let pool = &service.proxy.pools[forward.pool];
+    open.exchange.pool = Some(Arc::clone(&pool.config.name));
     let target = match target(asked, route, forward, &body) {
         Ok(target) => target,
         Err(failure) => return service.refuse(open, asked, failure),

@@ -3,6 +3,7 @@
 //! Pure: reads the head, sends nothing. What the parser already refuses never gets this far (`listen::conn`).
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 
 use h2::ext::Protocol;
 use http::header::{self, HeaderMap, HeaderValue};
@@ -162,9 +163,21 @@ fn host<'a>(parts: &request::Parts, notes: &Notes<'a>) -> Result<Option<Cow<'a, 
     }
 }
 
-/// `uri-host [ ":" port ]` without user information (RFC 9110 §7.2).
+/// `uri-host [ ":" port ]` without user information (RFC 9110 §7.2). A proxy is asked for few: the last one is known.
 fn is_host(text: &[u8]) -> bool {
-    is_plain_host(text) || is_any_host(text)
+    const LONGEST: usize = 64;
+    thread_local!(static LAST: RefCell<([u8; LONGEST], usize)> = const { RefCell::new(([0; LONGEST], 0)) });
+    LAST.with_borrow_mut(|(last, length)| {
+        if *length > 0 && last[..*length] == *text {
+            return true;
+        }
+        let fine = is_plain_host(text) || is_any_host(text);
+        if let Some(place) = last.get_mut(..text.len()).filter(|_| fine) {
+            place.copy_from_slice(text);
+            *length = text.len();
+        }
+        fine
+    })
 }
 
 /// What nearly every Host is, a name or an IPv4 address and perhaps a port, needs no parser.

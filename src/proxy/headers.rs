@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::config::model::Networks;
+use crate::observe::RequestId;
 use crate::observe::trace::{self, Parent};
 
 use super::notes::Notes;
@@ -82,6 +83,11 @@ impl<'a> Ours<'a> {
             prefix: headers.get(&X_FORWARDED_PREFIX),
         };
         Self { client, peer: text, spoken, port, behind: Some(Box::new(behind)) }
+    }
+
+    /// The request's id, where the peer may bring one and did.
+    pub(super) fn inbound_request_id(&self, headers: &HeaderMap) -> Option<RequestId> {
+        if self.trusted() { inbound_request_id(headers).map(RequestId::from) } else { None }
     }
 
     /// The peer is one of `trusted_proxies`.
@@ -183,7 +189,7 @@ pub(super) fn to_client(headers: &mut HeaderMap, request_id: &HeaderValue) {
 }
 
 /// A request id that a trusted peer may bring: 8 to 128 of `A-Za-z0-9._-`.
-pub(super) fn inbound_request_id(headers: &HeaderMap) -> Option<&str> {
+fn inbound_request_id(headers: &HeaderMap) -> Option<&str> {
     let id = headers.get(&X_REQUEST_ID)?.to_str().ok()?;
     let fine = (8..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
     fine.then_some(id)

@@ -49,7 +49,7 @@ use http::{Request, Response, Version, request};
 
 use crate::cause::{Cause, Failure};
 use crate::client::Client;
-use crate::config::model::{Action, Detail, Route};
+use crate::config::model::{Action, Detail};
 use crate::listen::{ConnInfo, Handler, RequestBody};
 use crate::observe::exchange::EndedBy;
 use crate::observe::{Exchange, RequestId, TraceId, events, login};
@@ -91,20 +91,21 @@ struct Service {
 
 /// A request that came past the guard, less its body: on loan from the parsed head, for as long as it is being
 /// answered.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Asked<'a> {
     parts: &'a request::Parts,
-    conn: &'a ConnInfo,
-    notes: Notes<'a>,
-    passed: guard::Passed<'a>,
-    ours: Ours<'a>,
-    request_id: RequestId,
+    conn: &'a Arc<ConnInfo>,
+    notes: &'a Notes<'a>,
+    passed: &'a guard::Passed<'a>,
+    ours: &'a Ours<'a>,
+    request_id: &'a RequestId,
 }
 
 impl Asked<'_> {
     /// The host the client asked for; empty if none.
     fn host(&self) -> &str {
-        self.passed.host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or_default()
+        // The guard has looked at each of its bytes.
+        self.passed.host.as_ref().and_then(|host| std::str::from_utf8(host.as_bytes()).ok()).unwrap_or_default()
     }
 }
 
@@ -113,33 +114,23 @@ impl Service {
     async fn handle(&self, parts: &request::Parts, body: RequestBody, conn: &Arc<ConnInfo>) -> Response<Body> {
         // 1. guard
         let notes = Notes::of(&parts.headers);
-        let h2 = if parts.version == Version::HTTP_2 { guard::check_h2(parts, &conn.listener) } else { Ok(()) };
-        let own = |token: &str| self.proxy.is_own(token);
-        let checked = h2.and_then(|()| guard::check(parts, &notes, own));
-        let checked = checked.and_then(|passed| {
-            if conn.drain.last_second() { Err(Failure::new(Cause::ShuttingDown)) } else { Ok(passed) }
-        });
-        let checked = match &conn.tls {
-            Some(session) => checked.and_then(|passed| guard::at_home(session, passed)),
-            None => checked,
-        };
-        let (passed, refusal) = match checked {
+        let (passed, refusal) = match self.guard(parts, &notes, conn) {
             Ok(passed) => (passed, None),
             Err(failure) => (guard::Passed::default(), Some(failure)),
         };
-        let (mut open, asked) = self.open(parts, notes, passed, conn);
+        let ours = self.ours(parts, &passed, conn);
+        let request_id = ours.inbound_request_id(&parts.headers).unwrap_or_else(new_request_id);
+        let asked = Asked { parts, conn, notes: &notes, passed: &passed, ours: &ours, request_id: &request_id };
+        let mut open = self.open(&asked);
         if let Some(failure) = refusal {
-            if failure.cause == Cause::LoopDetected {
-                self.proxy.came_back(conn.local);
-            }
-            return self.refuse(open, &asked, failure);
+            return self.turn_away(open, &asked, failure);
         }
         match self.proxy.caps.enter(&conn.listener.name) {
             Ok(place) => open.place = place,
             Err(failure) => return self.refuse(open, &asked, failure),
         }
 
-        if conn.listener.redirect_https && !asked.ours.secure() {
+        if conn.listener.redirect_https && !ours.secure() {
             return self.to_https(open, &asked);
         }
 
@@ -148,7 +139,7 @@ impl Service {
             let failure = Failure::new(Cause::ClientInvalid).seen("its path climbs above the root");
             return self.refuse(open, &asked, failure);
         };
-        if asked.passed.max_forwards == Some(0) {
+        if passed.max_forwards == Some(0) {
             return self.last_hop(open, &asked);
         }
         let host = asked.host();
@@ -166,40 +157,53 @@ impl Service {
             // As large as all the rest, and most routes ask for nothing.
             return Box::pin(layers::through(layers, visit)).await;
         }
-        self.answer(open, &asked, body, route).await
-    }
-
-    /// The answer to a request that may come in.
-    async fn answer(&self, mut open: Box<Open>, asked: &Asked<'_>, body: RequestBody, route: &Route) -> Response<Body> {
         match &route.action {
-            Action::Forward(forward) => {
-                open.exchange.pool = Some(Arc::clone(&self.proxy.pools[forward.pool].config.name));
-                forward::forward(self, open, asked, body, route, forward).await
-            }
-            Action::Redirect(redirect) => self.redirect(open, asked, redirect),
-            Action::Respond(respond) => self.respond(open, asked, respond),
+            Action::Forward(to) => forward::forward(self, open, &asked, body, route, to).await,
+            Action::Redirect(redirect) => self.redirect(open, &asked, redirect),
+            Action::Respond(respond) => self.respond(open, &asked, respond),
         }
     }
 
-    /// Opens the record.
-    fn open<'a>(
+    /// All that must hold of a request before it is looked at further.
+    fn guard<'a>(
         &self,
         parts: &'a request::Parts,
-        notes: Notes<'a>,
-        passed: guard::Passed<'a>,
-        conn: &'a Arc<ConnInfo>,
-    ) -> (Box<Open>, Asked<'a>) {
-        let ours = Ours::new(
-            &parts.headers,
-            (conn.peer.ip(), &conn.peer_text, conn.tls.is_some()),
-            passed.host.as_deref(),
-            &self.proxy.config.trusted_proxies,
-        );
-        let inbound = if ours.trusted() { headers::inbound_request_id(&parts.headers) } else { None };
-        let request_id = inbound.map_or_else(new_request_id, RequestId::from);
+        notes: &Notes<'a>,
+        conn: &ConnInfo,
+    ) -> Result<guard::Passed<'a>, Failure> {
+        if parts.version == Version::HTTP_2 {
+            guard::check_h2(parts, &conn.listener)?;
+        }
+        let passed = guard::check(parts, notes, |token| self.proxy.is_own(token))?;
+        if conn.drain.last_second() {
+            return Err(Failure::new(Cause::ShuttingDown));
+        }
+        match &conn.tls {
+            Some(session) => guard::at_home(session, passed),
+            None => Ok(passed),
+        }
+    }
+
+    /// What the guard refuses.
+    #[cold]
+    fn turn_away(&self, open: Box<Open>, asked: &Asked<'_>, failure: Failure) -> Response<Body> {
+        if failure.cause == Cause::LoopDetected {
+            self.proxy.came_back(asked.conn.local);
+        }
+        self.refuse(open, asked, failure)
+    }
+
+    fn ours<'a>(&self, parts: &'a request::Parts, passed: &guard::Passed<'_>, conn: &'a ConnInfo) -> Ours<'a> {
+        let peer = (conn.peer.ip(), &conn.peer_text, conn.tls.is_some());
+        Ours::new(&parts.headers, peer, passed.host.as_deref(), &self.proxy.config.trusted_proxies)
+    }
+
+    /// Opens the record.
+    fn open(&self, asked: &Asked<'_>) -> Box<Open> {
+        let Asked { parts, conn, notes, passed, ours, request_id } = asked;
         let client = if ours.client == conn.peer.ip() { conn.peer } else { SocketAddr::new(ours.client, 0) };
         let began = (Instant::now(), SystemTime::now());
-        let exchange = Exchange::new(request_id.clone(), client, Arc::clone(&conn.listener.name), began);
+        let exchange = Exchange::new(RequestId::clone(request_id), client, Arc::clone(&conn.listener.name), began);
         self.proxy.requests.begin();
         // On the heap first, and filled there: it is large.
         let mut open = Open::new(exchange, Arc::clone(&self.proxy), Arc::clone(conn));
@@ -217,7 +221,7 @@ impl Service {
         exchange.login = notes.authorization.filter(|value| login::is_basic(value)).map(secret);
         exchange.trace_id = notes.traceparent.and_then(|value| TraceId::of(value.as_bytes()));
         exchange.trace = self.proxy.traces.begin(&parts.headers);
-        (open, Asked { parts, conn, notes, passed, ours, request_id })
+        open
     }
 
     /// The answer to a head that could not be read, as bytes.
@@ -225,7 +229,11 @@ impl Service {
         let scan = respond::scan(raw);
         let (mut parts, ()) = Request::new(()).into_parts();
         (parts.method, parts.uri, parts.headers) = (scan.method, scan.uri, scan.headers);
-        let (mut open, asked) = self.open(&parts, Notes::of(&parts.headers), guard::Passed::default(), conn);
+        let (notes, passed) = (Notes::of(&parts.headers), guard::Passed::default());
+        let ours = self.ours(&parts, &passed, conn);
+        let request_id = ours.inbound_request_id(&parts.headers).unwrap_or_else(new_request_id);
+        let asked = Asked { parts: &parts, conn, notes: &notes, passed: &passed, ours: &ours, request_id: &request_id };
+        let mut open = self.open(&asked);
         // A head that could not be read proves nothing: what it did not say must not open the addresses.
         let errors = &self.proxy.config.errors;
         let mut telling = self.telling(&asked);
@@ -254,8 +262,7 @@ impl Handler for Arc<Front> {
         // On the heap at once: hyper moves a service's future several times, and this one is large.
         Box::pin(async move {
             let handling = pin!(service.handle(&parts, body, &conn));
-            let handled = panic::caught(handling).await;
-            handled.unwrap_or_else(|| service.bug(&conn, parts.headers.get(header::ACCEPT)))
+            panic::caught(handling, || service.bug(&conn, parts.headers.get(header::ACCEPT))).await
         })
     }
 

@@ -1,8 +1,10 @@
 //! A panic in a request's handling ends that request, with a 500 that says so, and nothing else.
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::task::Poll;
 
 use http::Method;
@@ -32,31 +34,38 @@ pub(super) fn left() -> Option<Left> {
     LEFT.with(RefCell::take)
 }
 
-/// Runs a future; `None` if it panicked. It is dropped then and never polled again.
-pub(super) async fn caught<F: Future>(future: F) -> Option<F::Output> {
-    let mut future = std::pin::pin!(future);
-    std::future::poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
-        Ok(polled) => polled.map(Some),
+/// Runs a future. If it panics, it is never polled again, and this is what comes `instead`.
+pub(super) fn caught<F: Future>(
+    mut future: Pin<&mut F>,
+    mut instead: impl FnMut() -> F::Output,
+) -> impl Future<Output = F::Output> {
+    // No async block: the output of a request is large, and each level of futures moves it once more.
+    std::future::poll_fn(move |cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+        Ok(polled) => polled,
         Err(panic) => {
-            let what = panic
-                .downcast_ref::<&str>()
-                .map(ToString::to_string)
-                .or_else(|| panic.downcast_ref::<String>().cloned());
-            events::panic_caught(what.as_deref().unwrap_or("no message"));
-            Poll::Ready(None)
+            tell(&*panic);
+            Poll::Ready(instead())
         }
     })
-    .await
+}
+
+#[cold]
+fn tell(panic: &(dyn Any + Send)) {
+    let what =
+        panic.downcast_ref::<&str>().map(ToString::to_string).or_else(|| panic.downcast_ref::<String>().cloned());
+    events::panic_caught(what.as_deref().unwrap_or("no message"));
 }
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use super::*;
 
     #[tokio::test]
-    async fn a_panic_is_none_and_a_result_is_some() {
-        assert_eq!(caught(async { 7 }).await, Some(7));
-        assert_eq!(caught::<std::future::Ready<()>>(std::future::ready(())).await, Some(()));
-        assert!(caught(async { panic!("on purpose") }).await.is_none());
+    async fn a_result_is_itself_and_a_panic_is_what_comes_instead() {
+        assert_eq!(caught(pin!(async { 7 }), || 8).await, 7);
+        assert_eq!(caught(pin!(std::future::ready(())), || ()).await, ());
+        assert_eq!(caught(pin!(async { panic!("on purpose") }), || 8).await, 8);
     }
 }

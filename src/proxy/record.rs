@@ -74,6 +74,7 @@ pub(super) struct Running {
 }
 
 impl Open {
+    #[inline]
     pub(super) fn new(exchange: Exchange, proxy: Arc<Proxy>, conn: Arc<ConnInfo>) -> Box<Self> {
         Box::new(Self { exchange, proxy, running: None, pool: 0, row: 0, place: None, body: None, conn, ended: false })
     }
@@ -270,13 +271,16 @@ impl Drop for Open {
         } else if self.exchange.failure.is_none() {
             self.report(report::Outcome::Answered { status: self.exchange.status }, now);
         }
+        let elapsed = now.saturating_duration_since(self.exchange.started);
         if let (Some(Running { started, .. }), Some(last)) = (&self.running, self.exchange.attempts.get_mut(self.row)) {
-            last.elapsed = now.saturating_duration_since(*started);
+            // The first attempt begins with the request.
+            let first = *started == self.exchange.started;
+            last.elapsed = if first { elapsed } else { now.saturating_duration_since(*started) };
         }
         if let Some(body) = &self.body {
             self.exchange.bytes_in = body.taken();
         }
-        self.exchange.elapsed = now.saturating_duration_since(self.exchange.started);
+        self.exchange.elapsed = elapsed;
         // Whoever hears that this one has ended finds its place free.
         self.place = None;
         self.proxy.finish(&self.exchange);
@@ -290,6 +294,7 @@ impl Drop for Open {
 }
 
 /// Nearly always there is one attempt: it gets room for one.
+#[inline]
 fn add(rows: &mut Vec<Attempt>, row: Attempt) {
     if rows.is_empty() {
         *rows = vec![row];
@@ -299,10 +304,14 @@ fn add(rows: &mut Vec<Attempt>, row: Attempt) {
 }
 
 impl Running {
+    #[inline]
     fn row(&self, outcome: Outcome, now: Instant) -> Attempt {
         let elapsed = now.saturating_duration_since(self.started);
         let connect = self.progress.connect();
-        let head = matches!(outcome, Outcome::Answered(_)).then(|| elapsed.saturating_sub(connect.unwrap_or_default()));
+        let head = match outcome {
+            Outcome::Answered(_) => Some(connect.map_or(elapsed, |connect| elapsed.saturating_sub(connect))),
+            Outcome::Failed(_) => None,
+        };
         let upstream = &self.pick.upstream;
         Attempt {
             upstream: Arc::clone(&upstream.id),

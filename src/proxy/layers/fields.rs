@@ -32,7 +32,7 @@ impl<'a> Facts<'a> {
         Self {
             upstream,
             pool,
-            request_id: &asked.request_id,
+            request_id: asked.request_id,
             client: asked.ours.client,
             host: without_port(asked.host()),
             secure: asked.ours.secure(),

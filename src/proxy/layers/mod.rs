@@ -32,9 +32,10 @@ use std::time::Instant;
 use http::Response;
 use tower::{ServiceBuilder, ServiceExt as _};
 
-use crate::config::model::{Config, Layers, Route};
+use crate::config::model::{Action, Config, Layers, Route};
 use crate::listen::RequestBody;
 
+use super::forward::forward;
 use super::record::Open;
 use super::{Asked, Body, Service};
 
@@ -116,5 +117,9 @@ pub(super) async fn through<'a>(layers: &'a Layers, visit: Visit<'a>) -> Respons
 
 async fn inside(visit: Visit<'_>) -> Result<Response<Body>, Infallible> {
     let Visit { service, open, asked, body, route } = visit;
-    Ok(service.answer(open, asked, body, route).await)
+    Ok(match &route.action {
+        Action::Forward(to) => forward(service, open, asked, body, route, to).await,
+        Action::Redirect(redirect) => service.redirect(open, asked, redirect),
+        Action::Respond(respond) => service.respond(open, asked, respond),
+    })
 }
