@@ -61,6 +61,7 @@ pub(super) fn exchange(answer: Vec<u8>) -> Case {
             idle_age: &idle_age,
             meter: &meter,
             client: None,
+            now: tokio::time::Instant::now(),
             replayable: true,
             fresh: false,
             expects_continue: false,

@@ -36,7 +36,9 @@ impl<B> From<Request<B>> for Outgoing<B> {
 /// Request line and fields (RFC 9112 §3, §5), without the empty line that ends them.
 #[derive(Debug)]
 pub struct Head {
+    /// Written up to `end`; what follows is room.
     bytes: Vec<u8>,
+    end: usize,
     /// The method is HEAD: whatever the answer's fields say, no body follows it.
     pub(super) to_head: bool,
     /// An empty body is to be announced: the method expects one (RFC 9110 §8.6), or the fields say so.
@@ -58,17 +60,13 @@ impl Head {
     /// `METHOD TARGET HTTP/1.1`; no target is `/`.
     #[must_use]
     pub fn new(method: &Method, target: Option<&PathAndQuery>) -> Self {
-        let mut bytes = Vec::with_capacity(ROOM);
-        bytes.extend_from_slice(method.as_str().as_bytes());
-        bytes.push(b' ');
         let target = target.map_or("/", PathAndQuery::as_str);
-        if target.starts_with('?') {
-            bytes.push(b'/'); // an absolute target may leave an empty path out (RFC 9112 §3.2.1)
-        }
-        bytes.extend_from_slice(target.as_bytes());
-        bytes.extend_from_slice(b" HTTP/1.1\r\n");
+        // An absolute target may leave an empty path out (RFC 9112 §3.2.1).
+        let root: &[u8] = if target.starts_with('?') { b" /" } else { b" " };
         let announces = matches!(*method, Method::POST | Method::PUT | Method::PATCH);
-        Self { bytes, to_head: *method == Method::HEAD, announces }
+        let mut head = Self { bytes: vec![0; ROOM], end: 0, to_head: *method == Method::HEAD, announces };
+        head.put([method.as_str().as_bytes(), root, target.as_bytes(), b" HTTP/1.1\r\n"]);
+        head
     }
 
     /// Adds a field. Content-Length and Transfer-Encoding are left out: they follow from the body.
@@ -76,20 +74,20 @@ impl Head {
         if *name == CONTENT_LENGTH {
             self.announces = true;
         } else if *name != TRANSFER_ENCODING {
-            self.line(name.as_str(), value.as_bytes());
+            self.put([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"]);
         }
     }
 
     /// It asks for another protocol (RFC 9110 §7.8).
     pub(super) fn upgrades(&self) -> bool {
         const LINE: &[u8] = b"\r\nupgrade: ";
-        self.bytes.windows(LINE.len()).any(|bytes| bytes == LINE)
+        self.bytes[..self.end].windows(LINE.len()).any(|bytes| bytes == LINE)
     }
 
     /// The same for HTTP/2, where frames show what chunks do in HTTP/1.1: to be read again, line by line.
     pub(super) fn into_h2(self, framed: Framed) -> Vec<u8> {
         match framed {
-            Framed::Chunked => self.bytes,
+            Framed::Chunked => self.written(),
             framed => self.finish(framed),
         }
     }
@@ -97,21 +95,41 @@ impl Head {
     /// The whole head, ended, for a body of this framing.
     pub(super) fn finish(mut self, framed: Framed) -> Vec<u8> {
         match framed {
-            Framed::Empty if self.announces => self.line("content-length", b"0"),
-            Framed::Empty => {}
-            Framed::Length(length) => self.line("content-length", length.to_string().as_bytes()),
-            Framed::Chunked => self.line("transfer-encoding", b"chunked"),
+            Framed::Empty if self.announces => self.put([b"content-length: 0\r\n\r\n"]),
+            Framed::Empty => self.put([b"\r\n"]),
+            Framed::Length(length) => {
+                self.put([b"content-length: ", decimal(length, &mut [0; 20]), b"\r\n\r\n"]);
+            }
+            Framed::Chunked => self.put([b"transfer-encoding: chunked\r\n\r\n"]),
         }
-        self.bytes.extend_from_slice(b"\r\n");
-        self.bytes
+        self.written()
     }
 
-    fn line(&mut self, name: &str, value: &[u8]) {
-        self.bytes.reserve(name.len() + value.len() + 4);
-        self.bytes.extend_from_slice(name.as_bytes());
-        self.bytes.extend_from_slice(b": ");
-        self.bytes.extend_from_slice(value);
-        self.bytes.extend_from_slice(b"\r\n");
+    /// These, one behind the other: one look at the room for all of them.
+    #[inline]
+    fn put<const N: usize>(&mut self, parts: [&[u8]; N]) {
+        let from = self.end;
+        self.end += parts.iter().map(|part| part.len()).sum::<usize>();
+        if self.end > self.bytes.len() {
+            self.grow();
+        }
+        let mut room = &mut self.bytes[from..self.end];
+        for part in parts {
+            let (to, rest) = room.split_at_mut(part.len());
+            to.copy_from_slice(part);
+            room = rest;
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn grow(&mut self) {
+        self.bytes.resize(self.end.next_power_of_two(), 0);
+    }
+
+    fn written(mut self) -> Vec<u8> {
+        self.bytes.truncate(self.end);
+        self.bytes
     }
 }
 
@@ -127,6 +145,19 @@ impl Framed {
     }
 }
 
+/// Decimal digits.
+fn decimal(mut number: u64, digits: &mut [u8; 20]) -> &[u8] {
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b"0123456789"[(number % 10) as usize];
+        number /= 10;
+        if number == 0 {
+            return &digits[at..];
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,6 +166,20 @@ mod tests {
     fn written<B: http_body::Body<Data = Bytes>>(request: Request<B>) -> String {
         let Outgoing { head, body } = Outgoing::from(request);
         String::from_utf8(head.finish(Framed::of(&body))).unwrap()
+    }
+
+    #[test]
+    fn digits_are_those_of_the_standard_library() {
+        for number in [0, 9, 10, 16_384, u64::MAX] {
+            assert_eq!(decimal(number, &mut [0; 20]), number.to_string().as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_long_head_makes_room() {
+        let long = "x".repeat(3 * ROOM);
+        let get = Request::get("/").header("a", &long).header("b", "c").body(Empty::<Bytes>::new()).unwrap();
+        assert_eq!(written(get), format!("GET / HTTP/1.1\r\na: {long}\r\nb: c\r\n\r\n"));
     }
 
     #[test]

@@ -19,8 +19,10 @@ mod stream;
 pub mod tls;
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::Response;
@@ -73,6 +75,8 @@ pub struct Order<'a> {
     /// For whom, where the upstream wants to know (`proxy_protocol = true`): a connection is for this client alone, and
     /// not kept.
     pub client: Option<&'a introduction::Client>,
+    /// The attempt begins now, or began a moment ago: whoever knows it saves a look at the clock.
+    pub now: Instant,
     /// The request may be resent. If not, only a connection idle for less than a quarter of the limit in force is used
     /// (CONTRACT §9 "No POST lost to the app's idle clock").
     pub replayable: bool,
@@ -205,24 +209,24 @@ where
     /// The one [`Failure`] that ended it, with phase and `sent`. A failure of the request body itself (the client's
     /// fault) is reported as [`crate::cause::Cause::ClientClosed`] with the body's error as source; the caller knows
     /// better.
-    pub async fn send(
-        &self,
-        order: Order<'_>,
+    pub fn send<'a>(
+        &'a self,
+        order: Order<'a>,
         request: impl Into<Outgoing<B>>,
-        progress: &Arc<Progress>,
-    ) -> Result<Response<Body>, Failure> {
+        progress: &'a Arc<Progress>,
+    ) -> Attempt<'a, B> {
         let sending = Sending { order, request: request.into(), progress };
         if order.endpoint.scheme == Scheme::H2c {
-            return Box::pin(self.shared(sending)).await;
+            return Attempt(Way::Other(Box::pin(self.shared(sending))));
         }
-        match self.kept(&order) {
+        Attempt(match self.kept(&order) {
             Some(mut connection) => {
                 progress.reused.store(true, Relaxed);
-                connection.call(sending).await
+                Way::Kept(connection.call(sending))
             }
             // Seldom, and large: not a part of every request's future.
-            None => Box::pin(self.fresh(sending)).await,
-        }
+            None => Way::Other(Box::pin(self.fresh(sending))),
+        })
     }
 
     /// Over HTTP/2, by prior knowledge.
@@ -272,9 +276,8 @@ where
         if order.fresh {
             return None;
         }
-        let now = Instant::now();
         loop {
-            let connection = self.kept.take(order.endpoint.key, !order.replayable, now)?;
+            let connection = self.kept.take(order.endpoint.key, !order.replayable, order.now)?;
             // The runtime may not have heard yet that it was closed, and such a request has only one try.
             if order.replayable || connection.io().is_some_and(Stream::is_quiet) {
                 return Some(connection);
@@ -324,6 +327,36 @@ where
         let home: Arc<dyn Home<Stream, B>> = self.kept.clone();
         let exchange: Exchange<'_, _, _> = Connection::new(stream, order, Arc::downgrade(&home)).call(sending);
         exchange.await
+    }
+}
+
+/// A request on its way to the response head: see [`Client::send`].
+pub struct Attempt<'a, B>(Way<'a, B>);
+
+enum Way<'a, B> {
+    /// On a kept connection, as nearly always.
+    Kept(Exchange<'a, Stream, B>),
+    Other(Pin<Box<dyn Future<Output = Result<Response<Body>, Failure>> + Send + 'a>>),
+}
+
+impl<B> Future for Attempt<'_, B>
+where
+    B: http_body::Body<Data = bytes::Bytes> + Send + Unpin + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    type Output = Result<Response<Body>, Failure>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            Way::Kept(exchange) => Pin::new(exchange).poll(cx),
+            Way::Other(attempt) => attempt.as_mut().poll(cx),
+        }
+    }
+}
+
+impl<B> fmt::Debug for Attempt<'_, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Attempt").finish_non_exhaustive()
     }
 }
 

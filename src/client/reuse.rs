@@ -31,8 +31,8 @@ pub(super) trait Keep: Send + 'static {
     /// It was idle for so long, and is still open.
     fn outlived(&self, age: Duration, now: Instant);
 
-    /// It is about to be used, at this time, after it was idle since then.
-    fn wake(&mut self, since: Instant, now: Instant);
+    /// It is about to be used, at this time, after it was idle for `age`.
+    fn wake(&mut self, age: Duration, now: Instant);
 
     /// It has been idle for a while: what it holds only for speed can go.
     fn rest(&mut self);
@@ -126,9 +126,16 @@ impl<C: Keep> Kept<C> {
 
     /// Keeps a connection, and sees to it that it is closed in time. Call within a runtime.
     pub(super) fn keep(self: &Arc<Self>, key: u64, connection: C, limits: Limits) {
-        if !self.put(key, connection, limits, Instant::now()) || std::mem::replace(&mut self.shelf().swept, true) {
-            return;
+        let now = Instant::now();
+        let mut shelf = self.shelf();
+        if shelf.put(key, connection, limits, now) && !std::mem::replace(&mut shelf.swept, true) {
+            drop(shelf);
+            self.sweep_from_now_on();
         }
+    }
+
+    #[cold]
+    fn sweep_from_now_on(self: &Arc<Self>) {
         let kept = Arc::downgrade(self);
         tokio::spawn(async move {
             // The first is watched from its beginning: an app whose clock is shorter than a round would not be seen
@@ -161,25 +168,11 @@ impl<C: Keep> Kept<C> {
                 return None;
             }
             if idle.is_open(false) {
-                idle.connection.wake(idle.since, now);
+                idle.connection.wake(age, now);
                 return Some(idle.connection);
             }
         }
         None
-    }
-
-    /// Files it, in place of the oldest where there are too many. `false`: its limits do not let it be kept.
-    fn put(&self, key: u64, connection: C, limits: Limits, now: Instant) -> bool {
-        if limits.count == 0 || limits.idle.is_zero() || now >= limits.until {
-            return false;
-        }
-        let mut shelf = self.shelf();
-        let queue = shelf.endpoints.entry(key).or_default();
-        while queue.len() >= limits.count {
-            queue.pop_front();
-        }
-        queue.push_back(Idle { connection, since: now, limits });
-        true
     }
 
     /// Closes what is past its limits or closed by the other side. `true`: nothing is left, and the sweeper may go.
@@ -197,6 +190,19 @@ impl<C: Keep> Kept<C> {
 }
 
 impl<C: Keep> Shelf<C> {
+    /// Files it, in place of the oldest where there are too many. `false`: its limits do not let it be kept.
+    fn put(&mut self, key: u64, connection: C, limits: Limits, now: Instant) -> bool {
+        if limits.count == 0 || limits.idle.is_zero() || now >= limits.until {
+            return false;
+        }
+        let queue = self.endpoints.entry(key).or_default();
+        while queue.len() >= limits.count {
+            queue.pop_front();
+        }
+        queue.push_back(Idle { connection, since: now, limits });
+        true
+    }
+
     fn tidy(&mut self, now: Instant) {
         self.endpoints.retain(|_, queue| {
             let mut told = false;
@@ -239,7 +245,7 @@ mod tests {
         }
         fn closed(&self, _: Duration, _: Instant, _: Duration) {}
         fn outlived(&self, _: Duration, _: Instant) {}
-        fn wake(&mut self, _: Instant, _: Instant) {}
+        fn wake(&mut self, _: Duration, _: Instant) {}
         fn rest(&mut self) {}
     }
     impl Drop for Fake {
@@ -264,7 +270,7 @@ mod tests {
     fn the_last_one_comes_first_and_the_oldest_gives_way() {
         let (kept, now) = (Kept::new(), Instant::now());
         for n in 0..5 {
-            assert!(kept.put(7, Fake(n, true), limits(now, 4 * S, 3), now));
+            assert!(kept.shelf().put(7, Fake(n, true), limits(now, 4 * S, 3), now));
         }
         let taken: Vec<_> = std::iter::from_fn(|| number(kept.take(7, false, now))).collect();
         assert_eq!(taken, [4, 3, 2]);
@@ -274,41 +280,41 @@ mod tests {
     #[test]
     fn what_is_past_its_limit_or_closed_is_not_used() {
         let (kept, now) = (Kept::new(), Instant::now());
-        kept.put(1, Fake(1, true), limits(now, 4 * S, 9), now);
-        kept.put(1, Fake(2, false), limits(now, 4 * S, 9), now);
+        kept.shelf().put(1, Fake(1, true), limits(now, 4 * S, 9), now);
+        kept.shelf().put(1, Fake(2, false), limits(now, 4 * S, 9), now);
         assert_eq!(number(kept.take(1, false, now + 4 * S)), None);
-        kept.put(1, Fake(3, true), Limits { until: now + S, ..limits(now, 4 * S, 9) }, now);
+        kept.shelf().put(1, Fake(3, true), Limits { until: now + S, ..limits(now, 4 * S, 9) }, now);
         assert_eq!(number(kept.take(1, false, now + S)), None, "max_age");
-        assert!(!kept.put(1, Fake(4, true), limits(now, 4 * S, 0), now), "max_idle = 0");
-        assert!(!kept.put(1, Fake(5, true), limits(now, Duration::ZERO, 9), now), "Keep-Alive: timeout=1");
+        assert!(!kept.shelf().put(1, Fake(4, true), limits(now, 4 * S, 0), now), "max_idle = 0");
+        assert!(!kept.shelf().put(1, Fake(5, true), limits(now, Duration::ZERO, 9), now), "Keep-Alive: timeout=1");
     }
 
     #[test]
     fn a_request_that_may_not_be_resent_takes_only_a_fresh_one() {
         let (kept, now) = (Kept::new(), Instant::now());
-        kept.put(1, Fake(1, true), limits(now, 4 * S, 9), now);
+        kept.shelf().put(1, Fake(1, true), limits(now, 4 * S, 9), now);
         assert_eq!(number(kept.take(1, true, now + S)), None);
         assert_eq!(number(kept.take(1, false, now + S)), Some(1), "it is still there for others");
-        kept.put(1, Fake(2, true), limits(now, 4 * S, 9), now);
+        kept.shelf().put(1, Fake(2, true), limits(now, 4 * S, 9), now);
         assert_eq!(number(kept.take(1, true, now + S - Duration::from_millis(1))), Some(2));
     }
 
     #[test]
     fn what_is_learnt_holds_for_those_that_are_kept_already() {
         let (kept, now) = (Kept::new(), Instant::now());
-        kept.put(1, Fake(900, true), limits(now, 4 * S, 9), now);
+        kept.shelf().put(1, Fake(900, true), limits(now, 4 * S, 9), now);
         LEARNT.store(900, Ordering::Relaxed);
         assert_eq!(number(kept.take(1, true, now + S / 4)), None, "a quarter of it");
         assert_eq!(number(kept.take(1, false, now + S)), None);
-        kept.put(1, Fake(900, true), limits(now, 4 * S, 9), now);
+        kept.shelf().put(1, Fake(900, true), limits(now, 4 * S, 9), now);
         assert!(!kept.sweep(now + S / 2) && kept.sweep(now + S));
     }
 
     #[test]
     fn what_nobody_may_use_any_more_goes_with_the_next_sweep() {
         let (kept, now) = (Kept::new(), Instant::now());
-        kept.put(1, Fake(800, true), limits(now, 4 * S, 9), now);
-        kept.put(2, Fake(801, true), limits(now, 4 * S, 9), now);
+        kept.shelf().put(1, Fake(800, true), limits(now, 4 * S, 9), now);
+        kept.shelf().put(2, Fake(801, true), limits(now, 4 * S, 9), now);
         assert!(!kept.sweep(now + S / 2));
         assert_eq!(kept.shelf().endpoints.keys().collect::<Vec<_>>(), [&2]);
     }
@@ -317,7 +323,7 @@ mod tests {
     fn a_sweep_leaves_nothing_behind() {
         let (kept, now) = (Kept::new(), Instant::now());
         for n in 0..100 {
-            kept.put(n, Fake(1000, true), limits(now, 2 * S, 1), now);
+            kept.shelf().put(n, Fake(1000, true), limits(now, 2 * S, 1), now);
         }
         assert!(!kept.sweep(now + S));
         assert!(kept.sweep(now + 2 * S));

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::client::TlsStream;
 
@@ -36,6 +36,17 @@ impl Stream {
             Self::Tls(stream) => return stream.get_ref().0.stream.is_quiet(),
         };
         peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Has the runtime heard of nothing on its way in, and of no close, since all was read? It asks nobody: less sure
+    /// than [`is_quiet`](Self::is_quiet), and nearly free. In TLS it cannot be said so.
+    pub(super) fn is_silent(&self) -> bool {
+        let heard = match self {
+            Self::Tcp(stream) => stream.try_io(Interest::READABLE, || Ok(())),
+            Self::Unix(stream) => stream.try_io(Interest::READABLE, || Ok(())),
+            Self::Tls(_) => return false,
+        };
+        heard.is_err()
     }
 
     /// HTTP/2 was agreed on (ALPN, RFC 9113 §3.2).

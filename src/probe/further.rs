@@ -80,6 +80,7 @@ pub async fn kept(endpoint: &Arc<Endpoint>, visit: &Visit, quiet: Duration) -> R
         idle_age: &Arc::default(),
         meter: &Arc::default(),
         client: None,
+        now: Instant::now(),
         replayable: true,
         fresh: true,
         expects_continue: false,

@@ -120,6 +120,7 @@ pub(super) async fn ask(
         idle_age: &Arc::default(),
         meter: &Arc::default(),
         client: None,
+        now: Instant::now(),
         replayable: true,
         fresh: true,
         expects_continue: false,

@@ -90,6 +90,7 @@ impl Setting<'_> {
             idle_age: &upstream.idle_age,
             meter: &upstream.meter,
             client: client.as_deref(),
+            now: running.started.into(),
             replayable: self.idempotent && self.replay.whole(),
             fresh: false,
             expects_continue: self.asked.passed.expects_continue,

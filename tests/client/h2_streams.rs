@@ -38,6 +38,7 @@ fn order(bench: &Bench) -> Order<'_> {
         connections: &bench.connections,
         idle_age: &bench.idle_age,
         meter: &bench.meter,
+        now: tokio::time::Instant::now(),
         replayable: true,
         fresh: false,
         expects_continue: false,

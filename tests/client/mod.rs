@@ -92,6 +92,7 @@ impl Bench {
             idle_age: &self.idle_age,
             meter: &self.meter,
             client: self.introduced.as_ref(),
+            now: tokio::time::Instant::now(),
             replayable: self.replayable,
             fresh: self.fresh,
             expects_continue: self.expects_continue,

@@ -44,6 +44,7 @@ impl Bench {
             idle_age: &Arc::default(),
             meter: &Arc::default(),
             client: None,
+            now: tokio::time::Instant::now(),
             replayable: true,
             fresh: false,
             expects_continue: false,

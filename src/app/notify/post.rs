@@ -40,6 +40,7 @@ async fn exchange(hook: &Webhook, told: &Told, limit: Duration) -> Result<u16, S
         idle_age: &Arc::default(),
         meter: &Arc::default(),
         client: None,
+        now: tokio::time::Instant::now(),
         replayable: false,
         fresh: true,
         expects_continue: false,

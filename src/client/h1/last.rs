@@ -1,10 +1,11 @@
 //! The head of an answer, by that of the last one on the connection: an upstream says nearly the same each time, the
-//! same fields in the same order, many with the same values. What is the same needs no parser and no copy.
+//! same fields in the same order, many with the same values, and often the same bytes. What is the same needs no parser
+//! and no copy.
 //!
 //! Pure. It knows nothing of grammar: it takes bytes only where the parser has taken the same ones before, or where a
 //! value stands that is one beyond doubt. All else it leaves to the parser ([`answer::take`](super::answer::take)).
 
-use http::header::{HeaderMap, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{StatusCode, Version};
 
 use super::answer::{Answer, Said};
@@ -13,6 +14,10 @@ use super::answer::{Answer, Said};
 const LONGEST: usize = 4 << 10;
 /// So many other heads in a row, and the newest is the one that is remembered.
 const PATIENCE: u8 = 4;
+
+/// A field that no answer has. It stands behind the others, and is taken out of every copy: so that has room for one
+/// more, which the proxy nearly always adds.
+const SPARE: HeaderName = header::EXPECT;
 
 /// The last head of a connection, if there is one to go by.
 #[derive(Debug, Default)]
@@ -23,13 +28,15 @@ pub(super) struct Last {
 
 #[derive(Clone, Debug)]
 struct Head {
+    /// All of it, as it was the last time; empty where that is not known.
+    bytes: Vec<u8>,
     status: StatusCode,
     version: Version,
     /// All that stands between the values: first the line of status and the first name, at the end the empty line.
     gaps: Vec<u8>,
     /// Where in `gaps` each ends, and whether the value behind it has a say in the framing. The last one has no value.
     ends: Vec<(usize, bool)>,
-    /// Each name once, in the order of the lines.
+    /// Each name once, in the order of the lines; and [`SPARE`].
     fields: HeaderMap,
     /// What the lines say that are in no field.
     said: Said,
@@ -72,8 +79,16 @@ impl Head {
         (status, version): (StatusCode, Version),
     ) -> Option<Self> {
         let (gaps, ends) = (Vec::with_capacity(head.len()), Vec::with_capacity(fields.len() + 1));
-        let mut new =
-            Self { status, version, gaps, ends, fields: fields.clone(), said: Said::default(), all_said: None };
+        let mut new = Self {
+            bytes: Vec::new(),
+            status,
+            version,
+            gaps,
+            ends,
+            fields: HeaderMap::new(),
+            said: Said::default(),
+            all_said: None,
+        };
         let mut passed = fields.iter().peekable();
         let mut from = 0;
         for field in parsed {
@@ -87,8 +102,10 @@ impl Head {
             from = start + value.len();
         }
         new.gap(head.get(from..)?, false)?;
+        new.fields.clone_from(fields);
+        new.fields.append(SPARE, HeaderValue::from_static(""));
         // One line for each name.
-        (passed.next().is_none() && fields.len() == fields.keys_len()).then_some(new)
+        (passed.next().is_none() && new.fields.keys_len() == fields.len() + 1).then_some(new)
     }
 
     /// `None` where the line before it does not end as it should.
@@ -102,13 +119,29 @@ impl Head {
     }
 
     fn take(&mut self, input: &[u8], to_head: bool) -> Option<(Answer, usize)> {
+        if self.bytes.is_empty() || !input.starts_with(&self.bytes) {
+            self.follow(input)?;
+        }
+        let said = match self.all_said {
+            Some(said) => said,
+            None => *self.all_said.insert(self.hear()?),
+        };
+        let (framing, keeps) = said.framing(self.status, self.version, to_head).ok()?;
+        let (status, version, mut fields) = (self.status, self.version, self.fields.clone());
+        fields.remove(SPARE);
+        Some((Answer { status, version, fields, framing, keeps, idle: said.idle }, self.bytes.len()))
+    }
+
+    /// Takes over the values that have changed.
+    fn follow(&mut self, input: &[u8]) -> Option<()> {
         let (mut at, mut from) = (0, 0);
-        let mut values = self.fields.iter_mut();
-        for (end, heard) in &self.ends {
+        let (_, lines) = self.ends.split_last()?;
+        // Where it goes wrong, the values are no longer those of the bytes.
+        self.bytes.clear();
+        for ((end, heard), value) in lines.iter().zip(self.fields.values_mut()) {
             let gap = &self.gaps[from..*end];
             let rest = input.get(at..)?.strip_prefix(gap)?;
             (at, from) = (at + gap.len(), *end);
-            let Some((_, value)) = values.next() else { break };
             let same = rest.strip_prefix(value.as_bytes()).is_some_and(|behind| behind.starts_with(b"\r\n"));
             if !same {
                 *value = other(rest)?;
@@ -118,13 +151,10 @@ impl Head {
             }
             at += value.len();
         }
-        let said = match self.all_said {
-            Some(said) => said,
-            None => *self.all_said.insert(self.hear()?),
-        };
-        let (framing, keeps) = said.framing(self.status, self.version, to_head).ok()?;
-        let (status, version, fields) = (self.status, self.version, self.fields.clone());
-        Some((Answer { status, version, fields, framing, keeps, idle: said.idle }, at))
+        let gap = &self.gaps[from..];
+        let head = input.get(..at + gap.len()).filter(|head| head.ends_with(gap))?;
+        self.bytes.extend_from_slice(head);
+        Some(())
     }
 
     /// What the lines say as they are now; `None` where the parser has more to do than to note it.

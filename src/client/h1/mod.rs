@@ -41,7 +41,7 @@ use tower::Service;
 use super::body::Body;
 use super::head::Outgoing;
 use super::reuse::{Keep, Limits, Look};
-use super::{Order, Progress, tls};
+use super::{Order, Progress, Stream, tls};
 use crate::cause::{Cause, Failure};
 use crate::config::Endpoint;
 use crate::health::IdleAge;
@@ -171,9 +171,9 @@ impl<T, B> Connection<T, B> {
     }
 }
 
-impl<T: AsyncRead + Unpin + Send + 'static, B: Send + 'static> Keep for Connection<T, B> {
+impl<T: AsyncRead + Unpin, B> Connection<T, B> {
     /// A close and bytes that nobody asked for are both an end.
-    fn look(&mut self, watch: bool) -> Look {
+    fn listen(&mut self, watch: bool) -> Look {
         let Some(core) = &mut self.0 else { return Look::Spoilt };
         if watch && core.watch.is_none() {
             core.watch = Some(Arc::new(Watch::new(Instant::now())));
@@ -199,6 +199,12 @@ impl<T: AsyncRead + Unpin + Send + 'static, B: Send + 'static> Keep for Connecti
             }
         }
     }
+}
+
+impl<B: Send + 'static> Keep for Connection<Stream, B> {
+    fn look(&mut self, watch: bool) -> Look {
+        if !watch && self.io().is_some_and(Stream::is_silent) { Look::Open } else { self.listen(watch) }
+    }
 
     fn is_wanted(&self) -> bool {
         self.0.as_ref().is_some_and(|core| core.endpoint.strong_count() > 0)
@@ -220,10 +226,10 @@ impl<T: AsyncRead + Unpin + Send + 'static, B: Send + 'static> Keep for Connecti
         }
     }
 
-    fn wake(&mut self, since: Instant, now: Instant) {
+    fn wake(&mut self, age: Duration, now: Instant) {
         if let Some(core) = &mut self.0 {
             core.woken = Some(now);
-            core.rested = Some((now - since, now));
+            core.rested = Some((age, now));
         }
     }
 
@@ -245,7 +251,7 @@ where
     type Future = Exchange<'a, T, B>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        Poll::Ready(if self.look(false) == Look::Open { Ok(()) } else { Err(Failure::new(Cause::StaleConnection)) })
+        Poll::Ready(if self.listen(false) == Look::Open { Ok(()) } else { Err(Failure::new(Cause::StaleConnection)) })
     }
 
     /// Sends the request and waits for the final response head, under the order's clocks.

@@ -76,6 +76,7 @@ impl Rules {
             idle_age: &self.idle_age,
             meter: &self.meter,
             client: None,
+            now: tokio::time::Instant::now(),
             replayable: true,
             fresh: false,
             expects_continue: self.expects_continue,
