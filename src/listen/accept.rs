@@ -3,6 +3,7 @@
 //!
 //! It never ends because of a connection or of a shortage: it waits. Only the drain ends it.
 
+use std::cell::RefCell;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
@@ -229,8 +230,17 @@ impl<H: Handler> Door<H> {
     }
 }
 
-/// An address holds nothing that a field could not.
+/// An address as fields have it. The last one is kept: whoever comes often comes again.
 pub(super) fn ip_value(ip: IpAddr) -> HeaderValue {
+    thread_local!(static LAST: RefCell<Option<(IpAddr, HeaderValue)>> = const { RefCell::new(None) });
+    LAST.with_borrow_mut(|last| match last {
+        Some((its, text)) if *its == ip => text.clone(),
+        _ => last.insert((ip, written(ip))).1.clone(),
+    })
+}
+
+/// An address holds nothing that a field could not.
+fn written(ip: IpAddr) -> HeaderValue {
     let mut text = Vec::with_capacity(15); // "255.255.255.255"
     access_log::address(&mut text, ip);
     HeaderValue::from_maybe_shared(Bytes::from(text)).unwrap_or(HeaderValue::from_static("unknown"))

@@ -69,36 +69,37 @@ fn has_token(fields: &HeaderMap, token: &str) -> bool {
     })
 }
 
-fn dress<B: Body>(answer: Response<B>, asked: Asked, turn: Arc<Turn>) -> Response<AnswerBody<B>> {
-    let (mut head, body) = answer.into_parts();
+/// Changed where it is: hyper's pieces move it often enough.
+fn dress<B: Body>(mut answer: Response<B>, asked: Asked, turn: Arc<Turn>) -> Response<AnswerBody<B>> {
+    let status = answer.status();
     // hyper would speak HTTP/1.0 to everyone because an upstream did; to HTTP/1.0 clients it does anyway.
-    head.version = Version::HTTP_11;
-    if head.status == StatusCode::SWITCHING_PROTOCOLS || asked.connect && head.status.is_success() {
+    *answer.version_mut() = Version::HTTP_11;
+    if status == StatusCode::SWITCHING_PROTOCOLS || asked.connect && status.is_success() {
         turn.switches();
         turn.answer(false, false);
     } else {
-        let bodiless = asked.head || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        let bodiless = asked.head || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let until_close = asked.http10
             && !bodiless
-            && !body.is_end_stream()
-            && body.size_hint().exact().is_none()
-            && !head.headers.contains_key(CONTENT_LENGTH);
+            && !answer.body().is_end_stream()
+            && answer.body().size_hint().exact().is_none()
+            && !answer.headers().contains_key(CONTENT_LENGTH);
         let closing = until_close
             || !asked.keep_alive
             || !turn.body_read()
             || turn.ends()
             || turn.info.drain.begun()
-            || (head.headers.contains_key(CONNECTION) && has_token(&head.headers, "close"));
+            || has_token(answer.headers(), "close");
         if closing {
             if asked.http10 {
                 // To an answer of HTTP/1.1 hyper would add `keep-alive`, because the client had asked for it.
-                head.version = Version::HTTP_10;
+                *answer.version_mut() = Version::HTTP_10;
             }
-            head.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         turn.answer(closing, until_close);
     }
-    Response::from_parts(head, AnswerBody { body, turn, broken: None })
+    answer.map(|body| AnswerBody { body, turn, broken: None })
 }
 
 pin_project_lite::pin_project! {

@@ -107,6 +107,12 @@ pub(super) async fn serve<H: Handler>(
         let last = failure.map_or_else(Bytes::new, |failure| handler.refuse(failure, &parts.read_buf, &info));
         break (parts.io, last);
     };
+    // On the heap: it is seldom needed, and a task keeps its size for life.
+    Box::pin(finish(wire, last, &info)).await;
+}
+
+/// The end that the client can read, unless the drain is over first.
+async fn finish(wire: Wire, last: Bytes, info: &ConnInfo) {
     tokio::select! {
         () = info.drain.reached(Step::Cut) => {}
         () = wire.finish(last) => {}
@@ -131,10 +137,7 @@ async fn without_h1<H: Handler>(wire: Wire, spoken: Spoken, turn: Arc<Turn>, inf
         Ok(first) => h2::serve(io, first, info, handler).await,
         Err(raw) => {
             let last = handler.refuse(sniff::h1_refused(&info.listener.name), &raw, &info);
-            tokio::select! {
-                () = info.drain.reached(Step::Cut) => {}
-                () = io.into_inner().finish(last) => {}
-            }
+            finish(io.into_inner(), last, &info).await;
         }
     }
 }
@@ -152,6 +155,8 @@ impl h2::Socket for TokioIo<Wire> {
 fn builder(listener: &Listener) -> Builder {
     let mut builder = Builder::new();
     builder.max_header_size(listener.head_limit).max_buf_size(listener.head_limit.max(64 << 10));
+    // Who leaves while it waits for its answer is seen by the wire: hyper would get a new buffer for that each time.
+    builder.half_close(true);
     if listener.fields_limit != HYPER_FIELDS {
         builder.max_headers(listener.fields_limit);
     }

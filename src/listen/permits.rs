@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::AcqRel, Ordering::Acquire};
 
 use rustix::process::{Resource, getrlimit};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 /// Descriptors that are left to logs, checks, listeners and the runtime when the limit is `auto`.
 const RESERVED: u64 = 128;
@@ -17,19 +17,15 @@ pub struct Permits(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    left: Arc<Semaphore>,
+    left: Semaphore,
     all: AtomicUsize,
     /// So many of those that are out are not given back: the number was made smaller while they were.
     surplus: AtomicUsize,
 }
 
-/// One connection's.
+/// One connection's: the semaphore has forgotten it, and gets it back when this is dropped.
 #[derive(Debug)]
-pub(super) struct Permit {
-    /// Always there until the drop.
-    own: Option<OwnedSemaphorePermit>,
-    of: Permits,
-}
+pub(super) struct Permit(Permits);
 
 impl Permits {
     /// `None`: as many as RLIMIT_NOFILE allows, at two descriptors (client and upstream) for each, divided among all
@@ -37,7 +33,7 @@ impl Permits {
     #[must_use]
     pub fn new(limit: Option<NonZeroUsize>, automatic: usize) -> Self {
         let all = most(limit, automatic);
-        Self(Arc::new(Inner { left: Arc::new(Semaphore::new(all)), all: all.into(), surplus: 0.into() }))
+        Self(Arc::new(Inner { left: Semaphore::new(all), all: all.into(), surplus: 0.into() }))
     }
 
     /// The same with another limit. Nothing is closed: where more are open than that, none comes in until enough have
@@ -70,16 +66,14 @@ impl Permits {
 
     /// One, if one is left.
     pub(super) fn one(&self) -> Option<Permit> {
-        self.0.left.clone().try_acquire_owned().ok().map(|own| self.permit(own))
+        self.0.left.try_acquire().ok()?.forget();
+        Some(Permit(self.clone()))
     }
 
     /// Waits for one.
     pub(super) async fn next(&self) -> Option<Permit> {
-        self.0.left.clone().acquire_owned().await.ok().map(|own| self.permit(own))
-    }
-
-    fn permit(&self, own: OwnedSemaphorePermit) -> Permit {
-        Permit { own: Some(own), of: self.clone() }
+        self.0.left.acquire().await.ok()?.forget();
+        Some(Permit(self.clone()))
     }
 
     /// Takes at most so many off the surplus, and says how many.
@@ -96,11 +90,9 @@ impl Permits {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if let Some(own) = self.own.take()
-            && self.of.0.surplus.load(Acquire) > 0
-            && self.of.write_off(1) == 1
-        {
-            own.forget();
+        let Self(of) = self;
+        if of.0.surplus.load(Acquire) == 0 || of.write_off(1) == 0 {
+            of.0.left.add_permits(1);
         }
     }
 }

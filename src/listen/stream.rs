@@ -2,9 +2,9 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
 use super::socket::Socket;
@@ -30,6 +30,15 @@ impl Stream {
     /// Have bytes come, or the client's end? For one that was read until it had nothing: then TLS holds nothing either.
     pub(super) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.socket().poll_readable(cx)
+    }
+
+    /// Can reading find anything?
+    pub(super) fn poll_unread(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            // TLS holds something already.
+            Self::Tls(tls) if !tls.get_ref().1.wants_read() => Poll::Ready(()),
+            Self::Tls(_) | Self::Plain(_) => self.socket().poll_readable(cx),
+        }
     }
 
     /// Has the client closed its side, be there bytes to read before that or not? Leaves no waker that is to be counted
@@ -96,7 +105,31 @@ impl AsyncRead for Stream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match &mut *self {
             Self::Plain(socket) => Pin::new(socket).poll_read(cx, buf),
-            Self::Tls(tls) => Pin::new(&mut **tls).poll_read(cx, buf).map_err(of_connection),
+            Self::Tls(tls) => poll_plaintext(Pin::new(&mut **tls), cx, buf).map_err(of_connection),
+        }
+    }
+}
+
+/// What came, and all that TLS holds of it; it asks the socket only while there is nothing. (Its own way to read asks
+/// once more after each piece.)
+fn poll_plaintext(
+    mut tls: Pin<&mut TlsStream<Socket>>,
+    cx: &mut Context<'_>,
+    buf: &mut ReadBuf<'_>,
+) -> Poll<io::Result<()>> {
+    let before = buf.filled().len();
+    loop {
+        let piece = tls.as_mut().poll_fill_buf(cx);
+        if buf.filled().len() > before && !matches!(piece, Poll::Ready(Ok(_))) {
+            // It says so again when it is asked next.
+            return Poll::Ready(Ok(()));
+        }
+        let piece = ready!(piece)?;
+        let taken = piece.len().min(buf.remaining());
+        buf.put_slice(&piece[..taken]);
+        tls.as_mut().consume(taken);
+        if taken == 0 || buf.remaining() == 0 || tls.get_ref().1.wants_read() {
+            return Poll::Ready(Ok(()));
         }
     }
 }

@@ -152,7 +152,7 @@ impl Turn {
         }
     }
 
-    /// hyper wanted to read and there was nothing: it will be woken.
+    /// Reading found nothing: what comes will wake hyper.
     pub(super) fn read_nothing(&self) {
         self.parked.store(true, Relaxed);
     }
@@ -224,6 +224,11 @@ impl Turn {
         self.stage.load(Relaxed) == IDLE
     }
 
+    /// Does the client, having said all, wait for the rest of its answer?
+    pub(super) fn waits(&self) -> bool {
+        self.stage.load(Relaxed) == ANSWERING && self.body_read() && !self.tunnel()
+    }
+
     /// Have bytes of the next head come?
     pub(super) fn head_begun(&self) -> bool {
         self.head_begun.load(Relaxed)
@@ -239,8 +244,8 @@ impl Turn {
         self.answers.load(Relaxed)
     }
 
-    /// Would hyper not notice that the client left? It reads on only while the body's reader keeps up, and never past a
-    /// pipelined request; and of an end within a body it tells only that reader.
+    /// Would nobody notice that the client left? hyper reads only while the body's reader keeps up, and tells of an end
+    /// within a body only that reader; and the wire never reads past the beginning of a pipelined request.
     pub(super) fn blind(&self) -> bool {
         !self.parked.load(Relaxed)
     }

@@ -6,13 +6,14 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
@@ -31,12 +32,14 @@ const LINGER_TOTAL: Duration = Duration::from_secs(10);
 /// Head and body of a short answer go out in one piece: up to so many bytes, a copy is cheaper than what the kernel
 /// does for a list of pieces.
 const JOINED: usize = 2048;
+/// Of a client that sends its next request before it has its answer, so many bytes are read at a time.
+const EARLY: usize = 512;
 
 /// See the module.
 pub(super) struct Wire {
     io: TokioIo<Stream>,
     turn: Arc<Turn>,
-    /// Read before the socket: what another hyper connection had read and not used.
+    /// Read before the socket: what another hyper connection had read and not used, or what came too early.
     first: Bytes,
     _held: Held,
 }
@@ -56,7 +59,7 @@ impl Wire {
 
     /// The same, with bytes that are read first.
     pub(super) fn after(mut self, first: Bytes) -> Self {
-        self.first = first;
+        self.first = if self.first.is_empty() { first } else { [first, self.first.clone()].concat().into() };
         self
     }
 
@@ -125,6 +128,37 @@ impl Wire {
             self.turn.client_gone();
         }
     }
+
+    /// Notes whether the socket took something.
+    fn took(&mut self, something: bool, cx: &mut Context<'_>) {
+        if self.turn.took(something) {
+            self.weigh();
+        }
+        if !something {
+            self.watch(cx);
+        }
+    }
+
+    /// Leaves a waker for what a client does that waits for its answer: hyper does not read then. What comes too early
+    /// is kept; its end is the end (HTTP.md: a half-close too).
+    fn watch(&mut self, cx: &mut Context<'_>) {
+        if !self.turn.waits() || !self.first.is_empty() {
+            return;
+        }
+        if self.io.inner().poll_unread(cx).is_pending() {
+            return self.turn.read_nothing();
+        }
+        let mut room = [MaybeUninit::uninit(); EARLY];
+        let mut early = ReadBuf::uninit(&mut room);
+        match Pin::new(&mut self.io).poll_read(cx, early.unfilled()) {
+            Poll::Pending => self.turn.read_nothing(),
+            Poll::Ready(Ok(())) if !early.filled().is_empty() => {
+                self.first = Bytes::copy_from_slice(early.filled());
+                self.turn.read();
+            }
+            Poll::Ready(_) => self.turn.client_gone(),
+        }
+    }
 }
 
 /// All pieces in one, if there is more than one and they are short: put into `room`, which keeps its memory.
@@ -179,9 +213,7 @@ impl Write for Wire {
             self.look(cx);
         }
         let taken = Pin::new(&mut self.io).poll_write(cx, buf);
-        if self.turn.took(taken.is_ready()) {
-            self.weigh();
-        }
+        self.took(taken.is_ready(), cx);
         taken
     }
 
@@ -203,9 +235,7 @@ impl Write for Wire {
             true => io.poll_write(cx, room),
             false => io.poll_write_vectored(cx, bufs),
         });
-        if self.turn.took(taken.is_ready()) {
-            self.weigh();
-        }
+        self.took(taken.is_ready(), cx);
         taken
     }
 
@@ -221,13 +251,17 @@ impl Write for Wire {
         let flushed = Pin::new(&mut self.io).poll_flush(cx);
         // A plain socket is always flushed; TLS keeps what the socket did not take, and a client that takes nothing is
         // found out.
-        if self.io.inner().is_tls() && self.turn.took(flushed.is_ready()) {
-            self.weigh();
+        if self.io.inner().is_tls() {
+            self.took(flushed.is_ready(), cx);
         }
         ready!(flushed)?;
         // After the last answer hyper would finish on its own, and could hand the socket to an upgrade that never was.
         // It is stopped here; the driver looks after every poll and takes the socket back.
-        if self.turn.flushed() { Poll::Pending } else { Poll::Ready(Ok(())) }
+        if self.turn.flushed() {
+            return Poll::Pending;
+        }
+        self.watch(cx);
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
