@@ -22,7 +22,7 @@ pub use finding::Finding;
 pub use lore::Lore;
 pub use oversize::Oversize;
 pub use place::{bare, command_at};
-pub use spoken::{capitalised, escape, sized, spoken};
+pub use spoken::{capitalised, escape, exact, sized, spoken};
 pub use table::Cause;
 
 /// Where in an exchange a failure happened.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use causeway::cause::Cause;
 use causeway::health::State;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -91,6 +92,12 @@ async fn until(proxy: &Proxy, what: &str, is: impl Fn(&causeway::pool::Members) 
     };
     let seen = tokio::time::timeout(Duration::from_secs(30), there).await;
     assert!(seen.is_ok(), "never {what}: {:?}", ids(proxy));
+}
+
+/// Waits until what cannot be had just now is that.
+async fn until_stale(proxy: &Proxy, what: &str, is: impl Fn(&[causeway::pool::stale::Stale]) -> bool) {
+    let pool = Arc::clone(&proxy.server().pools()[0]);
+    until(proxy, what, |_| is(&pool.stale.all())).await;
 }
 
 async fn until_ready(proxy: &Proxy, wanted: &[&str]) {
@@ -186,7 +193,7 @@ async fn one_that_vanishes_before_its_address_does_costs_no_get() {
     until_ready(&proxy, &[&format!("app.test:{port}@127.0.0.1"), &format!("app.test:{port}@127.0.0.2")]).await;
     let load = Load::on(&proxy, 4);
     apps.remove(0).stop().await;
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    until(&proxy, "evicted", |members| members.iter().any(|one| one.health.state() == State::Evicted)).await;
     dns.a("app.test", 0, &[2]);
     until_ready(&proxy, &[&format!("app.test:{port}")]).await;
     assert!(load.end().await > 50);
@@ -220,10 +227,37 @@ async fn the_last_good_addresses_stay_when_the_name_server_dies_or_knows_nothing
     dns.forget("app.test");
     dns.asked_again(2).await;
     assert_eq!(ids(&proxy), both);
+    let of = |cause, kept: usize| {
+        move |stale: &[causeway::pool::stale::Stale]| {
+            stale.len() == 1
+                && stale[0].cause == cause
+                && stale[0].kept == kept
+                && stale[0].said.contains(" stay in use.")
+        }
+    };
+    until_stale(&proxy, "not found", of(Cause::DnsNotFound, 2)).await;
     dns.stop();
-    tokio::time::sleep(Duration::from_millis(2500)).await;
+    until_stale(&proxy, "without an answer", |stale| stale.iter().any(|one| one.cause != Cause::DnsNotFound)).await;
     assert_eq!(ids(&proxy), both);
     assert!(load.end().await > 50);
+}
+
+#[tokio::test]
+async fn a_name_that_resolves_again_is_shown_no_more() {
+    let apps = instances(&[1]).await;
+    let port = apps[0].at.port();
+    let dns = Dns::start().await;
+    dns.a("app.test", 0, &[1]);
+    let proxy = Proxy::start(&config(&dns, &format!("\"app.test:{port}\""), ""));
+    until_ready(&proxy, &[&format!("app.test:{port}")]).await;
+    assert_eq!(proxy.server().pools()[0].stale.all(), []);
+    dns.forget("app.test");
+    until_stale(&proxy, "stale", |stale| stale.len() == 1).await;
+    let stale = proxy.server().pools()[0].stale.all();
+    assert_eq!((&*stale[0].source, stale[0].kept), (&*format!("app.test:{port}"), 1));
+    assert!(stale[0].said.ends_with(" Its last address stays in use."), "{}", stale[0].said);
+    dns.a("app.test", 0, &[1]);
+    until_stale(&proxy, "had again", <[_]>::is_empty).await;
 }
 
 #[tokio::test]

@@ -107,8 +107,16 @@ async fn an_evicted_upstream_stays_evicted() {
 /// A pool that is checked by another rule is: the tasks of the old one end, those of the new one run.
 #[tokio::test]
 async fn checks_follow_the_file() {
-    let origin = fine().await;
-    let config = |health: &str| format!("[pool.app]\nupstreams = [\"{}\"]\nhealth = {health}\n", origin.address());
+    // The other pool is checked all the time: a clock.
+    let (origin, clock) = (fine().await, fine().await);
+    let config = |health: &str| {
+        let (app, clock) = (origin.address(), clock.address());
+        format!(
+            "[route.main]\npool = \"app\"\n[route.clock]\npath = \"/clock\"\npool = \"clock\"\n\
+             [pool.app]\nupstreams = [\"{app}\"]\nhealth = {health}\n\
+             [pool.clock]\nupstreams = [\"{clock}\"]\nhealth = {{ path = \"/tick\", interval = \"200ms\" }}\n"
+        )
+    };
     let proxy = Proxy::start(&config("{ path = \"/one\", interval = \"200ms\" }"));
     let asked = |path: &str| {
         let line = format!("GET {path} ");
@@ -122,7 +130,8 @@ async fn checks_follow_the_file() {
     proxy.reload(&config("{ type = \"off\" }")).await.unwrap();
     let two = asked("/two");
     assert_eq!(Raw::connect(proxy.address).await.get("/").await.status, 200);
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    let ticks = clock.record().requests.len();
+    clock.until(|record| record.requests.len() >= ticks + 4).await;
     assert!(asked("/two") <= two + 1);
 }
 

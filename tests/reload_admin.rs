@@ -51,12 +51,8 @@ impl Alone {
     /// Answers the next one that asks.
     async fn answers(&mut self, came: Result<Told, Refused>) {
         let ask = self.asked.recv().await.unwrap();
-        self.admin.reloaded(came.is_ok(), SystemTime::now());
-        match &came {
-            Ok(_) => {}
-            Err(Refused::Config(error)) => self.admin.reload_failed_because(&error.to_string()),
-            Err(Refused::Cannot(why)) => self.admin.reload_failed_because(why),
-        }
+        let why = came.as_ref().err().map(ToString::to_string);
+        self.admin.reloaded(why.as_deref().map_or(Ok(()), Err), SystemTime::now());
         ask.send(came).unwrap();
     }
 }
@@ -187,7 +183,7 @@ async fn who_may_switch_an_upstream_may_ask_for_a_reload() {
     assert_eq!(out.status.code(), Some(0), "{out:?}");
     let out = causeway(&["reload", "--admin", &admin], &[("CAUSEWAY_TOKEN_FILE", &wrong)]).await;
     let said = "causeway reload: This is not the token of admin.token_file.\n";
-    assert_eq!((out.status.code(), text(&out.stderr).as_str()), (Some(1), said));
+    assert_eq!((out.status.code(), text(&out.stderr).as_str()), (Some(69), said));
 }
 
 /// The file that the proxy does not take still says where the proxy is.
@@ -224,6 +220,11 @@ async fn every_answer_is_documented() {
         let (answer, ()) = tokio::join!(post(alone.address, ""), alone.answers(came));
         assert_eq!(answer.status, status, "{answer:?}");
         assert_documented(&openapi, operation, "POST /api/reload", &answer);
+        if status == 422 && answer.text().contains("soon") {
+            let said: Value = serde_json::from_str(&answer.text()).unwrap();
+            let keys: Vec<&Value> = said["problems"].as_array().unwrap().iter().map(|one| &one["key"]).collect();
+            assert_eq!(keys, ["pool.app.balanse", "pool.app.timeouts.read"], "{said:#}");
+        }
     }
     let refused = post(alone.address, "Sec-Fetch-Site: cross-site\r\n").await;
     assert_eq!(refused.status, 403);

@@ -202,8 +202,17 @@ fn certificates(page: &mut Page, seen: &Seen<'_>) {
 }
 
 fn connections(page: &mut Page, seen: &Seen<'_>) {
-    for door in seen.doors {
-        page.sample(&[("listener", &door.name)], door.permits.taken());
+    // One that has left may have the name of one that has come.
+    let mut named: Vec<(&str, usize)> = Vec::new();
+    for door in seen.doors.iter().filter(|door| door.is_there()) {
+        let taken = door.permits.taken();
+        match named.iter_mut().find(|(name, _)| *name == &*door.name) {
+            Some((_, sum)) => *sum += taken,
+            None => named.push((&door.name, taken)),
+        }
+    }
+    for (name, taken) in named {
+        page.sample(&[("listener", name)], taken);
     }
 }
 

@@ -126,15 +126,10 @@ impl Admin {
         self.generation.store(Arc::new(Generation { pools, proxy, config, doors }));
     }
 
-    /// A reload has ended: the new configuration is in force, or the old one still is.
-    pub fn reloaded(&self, ok: bool, now: SystemTime) {
-        self.reloads.ended(ok, now);
-    }
-
-    /// Why the last reload failed: for whoever looks later. Said behind [`Admin::reloaded`], and kept until one
-    /// succeeds.
-    pub fn reload_failed_because(&self, why: &str) {
-        self.reloads.because(why);
+    /// A reload has ended: the new configuration is in force, or, for this reason, the old one still is. The reason is
+    /// kept until one succeeds.
+    pub fn reloaded(&self, came: Result<(), &str>, now: SystemTime) {
+        self.reloads.ended(came, now);
     }
 
     /// What is in force at this moment: each answer goes by one look.
@@ -419,11 +414,10 @@ mod tests {
         let (log, incidents) = (AccessLog::off(), Arc::new(Incidents::default()));
         let proxy = Proxy::new(config.clone(), pools.clone(), log, incidents, Hooks::default());
         admin.renew(pools, Arc::new(proxy), Arc::new(config), Vec::new());
-        admin.reloaded(true, at);
+        admin.reloaded(Ok(()), at);
         let ready = ask(&running, "GET /readyz?verbose").await;
         assert!(ready.starts_with("HTTP/1.1 200 ") && ready.contains("pool other: "), "still ready: {ready}");
-        admin.reloaded(false, at);
-        admin.reload_failed_because("f:1:1: warning: hm\n  y\nf:2:1: no\n  x\n");
+        admin.reloaded(Err("f:1:1: warning: hm\n  y\nf:2:1: no\n  x\n"), at);
         let metrics = page(ask(&running, "GET /metrics").await);
         for line in [
             "last_reload_successful 0\n",

@@ -3,6 +3,8 @@
 //! Nothing is reloaded here, and who may ask is in [`guard`](super::guard). A reload that was begun goes on, whether or
 //! not the client that asked for it is still there.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -11,7 +13,8 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::config::problem::{Severity, ascii};
+use crate::config::keys::{self, Keys};
+use crate::config::problem::{Origin, Severity, ascii};
 use crate::config::{Change, LoadError, Problem, What};
 
 use super::Admin;
@@ -40,6 +43,30 @@ pub enum Refused {
     Config(LoadError),
     /// It cannot be put in force, for a reason that is not in it: a port is taken. Sentences for a person.
     Cannot(String),
+}
+
+impl fmt::Display for Refused {
+    /// Sentences for a person, or the problems as `causeway check` prints them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(error) => error.fmt(f),
+            Self::Cannot(why) => f.write_str(why),
+        }
+    }
+}
+
+impl Refused {
+    /// How many things are wrong in the configuration, where they are known one by one.
+    #[must_use]
+    pub fn problems(&self) -> usize {
+        match self {
+            Self::Config(LoadError::Problems(problems)) => {
+                problems.iter().filter(|problem| problem.severity == Severity::Error).count()
+            }
+            Self::Config(LoadError::Usage(_) | LoadError::NothingConfigured | LoadError::Unreadable(..))
+            | Self::Cannot(_) => 0,
+        }
+    }
 }
 
 /// Asks, and waits. `line`: the connection that this was asked on, which may grow old meanwhile.
@@ -71,7 +98,7 @@ fn done(told: &Told) -> Value {
     json!({
         "changes": told.changes.iter().map(change).collect::<Vec<_>>(),
         "text": told.changes.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "warnings": told.warnings.iter().map(problem_value).collect::<Vec<_>>(),
+        "warnings": problem_values(&told.warnings),
     })
 }
 
@@ -80,7 +107,7 @@ fn not_done(refused: &Refused) -> Answer {
         Refused::Config(error) => {
             let text = error.to_string();
             let problems = match error {
-                LoadError::Problems(problems) => problems.iter().map(problem_value).collect(),
+                LoadError::Problems(problems) => problem_values(problems),
                 LoadError::Usage(_) | LoadError::NothingConfigured | LoadError::Unreadable(..) => Vec::new(),
             };
             let body = json!({ "problems": problems, "text": text });
@@ -117,7 +144,25 @@ fn change(change: &Change) -> Value {
     Value::Object(all)
 }
 
-fn problem_value(problem: &Problem) -> Value {
+/// Each with its key; a text is looked through once.
+fn problem_values(problems: &[Problem]) -> Vec<Value> {
+    let mut last: Option<(&Arc<Origin>, Keys)> = None;
+    let of = |problem| problem_value(problem, key(problem, &mut last));
+    problems.iter().map(of).collect()
+}
+
+fn key<'a>(problem: &'a Problem, last: &mut Option<(&'a Arc<Origin>, Keys)>) -> Option<String> {
+    let origin = &problem.place.origin;
+    let (Some(text), Some(span)) = (&origin.text, &problem.place.span) else {
+        return keys::of_flag(&problem.place).map(ascii);
+    };
+    if last.as_ref().is_none_or(|(own, _)| !Arc::ptr_eq(own, origin)) {
+        *last = Some((origin, Keys::of(text)));
+    }
+    last.as_ref().and_then(|(_, keys)| keys.at(span.start)).map(ascii)
+}
+
+fn problem_value(problem: &Problem, key: Option<String>) -> Value {
     let mut all = json!({
         "file": ascii(&problem.place.origin.name),
         "message": ascii(&problem.message),
@@ -128,6 +173,9 @@ fn problem_value(problem: &Problem) -> Value {
     // Flags and variables have no lines.
     if let (Some(all), Some((line, column))) = (all.as_object_mut(), problem.place.line_and_column()) {
         all.extend([("line".to_owned(), line.into()), ("column".to_owned(), column.into())]);
+    }
+    if let (Some(all), Some(key)) = (all.as_object_mut(), key) {
+        all.insert("key".to_owned(), key.into());
     }
     all
 }

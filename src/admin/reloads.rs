@@ -25,8 +25,8 @@ pub(super) struct Standing {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Failed {
     pub(super) at: SystemTime,
-    /// What a person reads; unknown until somebody says it.
-    pub(super) why: Option<String>,
+    /// What a person reads.
+    pub(super) why: String,
 }
 
 impl Reloads {
@@ -35,25 +35,21 @@ impl Reloads {
         Self(Mutex::new(Standing { loaded, succeeded: 0, unsuccessful: 0, failed: None }))
     }
 
-    /// One has ended.
-    pub(super) fn ended(&self, ok: bool, at: SystemTime) {
+    /// One has ended; an error says why it changed nothing.
+    pub(super) fn ended(&self, came: Result<(), &str>, at: SystemTime) {
         let mut standing = self.lock();
-        if ok {
-            standing.succeeded += 1;
-            standing.loaded = at;
-            standing.failed = None;
-        } else {
-            standing.unsuccessful += 1;
-            standing.failed = Some(Failed { at, why: None });
-        }
-    }
-
-    /// Why the last one failed; means nothing if it did not.
-    pub(super) fn because(&self, why: &str) {
-        if let Some(failed) = &mut self.lock().failed {
-            let why = why.trim_end();
-            let end = why.char_indices().nth(WHY).map_or(why.len(), |(end, _)| end);
-            failed.why = Some(why[..end].to_owned());
+        match came {
+            Ok(()) => {
+                standing.succeeded += 1;
+                standing.loaded = at;
+                standing.failed = None;
+            }
+            Err(why) => {
+                standing.unsuccessful += 1;
+                let why = why.trim_end();
+                let end = why.char_indices().nth(WHY).map_or(why.len(), |(end, _)| end);
+                standing.failed = Some(Failed { at, why: why[..end].to_owned() });
+            }
         }
     }
 
@@ -76,13 +72,11 @@ mod tests {
     fn the_last_one_counts_and_all_are_counted() {
         let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
         let reloads = Reloads::new(at(1));
-        reloads.because("nothing failed");
         assert_eq!(reloads.standing(), Standing { loaded: at(1), succeeded: 0, unsuccessful: 0, failed: None });
-        reloads.ended(false, at(2));
-        reloads.because("a line\n");
+        reloads.ended(Err("a line\n"), at(2));
         let Standing { loaded, failed, .. } = reloads.standing();
-        assert_eq!((loaded, failed), (at(1), Some(Failed { at: at(2), why: Some("a line".into()) })));
-        reloads.ended(true, at(3));
+        assert_eq!((loaded, failed), (at(1), Some(Failed { at: at(2), why: "a line".into() })));
+        reloads.ended(Ok(()), at(3));
         assert_eq!(reloads.standing(), Standing { loaded: at(3), succeeded: 1, unsuccessful: 1, failed: None });
     }
 }

@@ -19,6 +19,7 @@ use crate::listen::{Permits, Secure};
 use crate::observe::json::{millis_value, whole_millis};
 use crate::observe::metrics::history::{History, Lately, Look, Reading};
 use crate::observe::time::Utc;
+use crate::pool::stale::Stale;
 use crate::pool::{Pool, Upstream};
 
 use super::{Admin, Generation, reloads};
@@ -50,6 +51,15 @@ pub struct Door {
     pub permits: Permits,
     /// `None`: plain HTTP.
     pub secure: Option<Arc<Secure>>,
+    /// It is in the file no more, and its last connections drain.
+    pub leaves: bool,
+}
+
+impl Door {
+    /// Is there anything to tell of it?
+    pub(super) fn is_there(&self) -> bool {
+        !self.leaves || self.permits.taken() > 0
+    }
 }
 
 /// What the counters say now.
@@ -103,7 +113,7 @@ pub(super) fn status(admin: &Admin, now: Instant) -> Value {
         ("config", config.file.as_ref().map(|file| file.display().to_string().into())),
         ("reload", Some(reload(&reloads, config.file.as_deref(), wall))),
         ("workers", Some(admin.workers.into())),
-        ("listeners", Some(seen.doors.iter().map(door).collect())),
+        ("listeners", Some(seen.doors.iter().filter(|door| door.is_there()).map(door).collect())),
         (
             "requests",
             Some(json!({
@@ -113,7 +123,7 @@ pub(super) fn status(admin: &Admin, now: Instant) -> Value {
             })),
         ),
         ("last", Some(last)),
-        ("pools", Some(seen.pools.iter().map(|each| pool(each, &look, now)).collect())),
+        ("pools", Some(seen.pools.iter().map(|each| pool(each, &look, (now, wall))).collect())),
     ])
 }
 
@@ -127,21 +137,21 @@ fn check(file: Option<&Path>) -> String {
 fn reload(reloads: &reloads::Standing, file: Option<&Path>, now: SystemTime) -> Value {
     let ago = |at| whole_millis(now.duration_since(at).unwrap_or_default());
     // Lines are lines. The first that is no warning says enough to know that something is to be done.
-    let text = |why: &String| why.lines().map(ascii).collect::<Vec<_>>().join("\n").into();
+    let text = |why: &str| why.lines().map(ascii).collect::<Vec<_>>().join("\n").into();
     let is_error = |line: &&str| !line.starts_with(' ') && !line.contains(": warning: ");
-    let first = |why: &String| {
+    let first = |why: &str| {
         let line = why.lines().find(is_error).map(ascii);
         line.map(|line| line.strip_suffix(" Nothing was changed.").unwrap_or(&line).into())
     };
     // What is wrong in the file stands in lines; any other trouble is one sentence, and says itself what to do.
-    let next = |why: &String| why.trim_end().contains('\n').then(|| check(file).into());
+    let next = |why: &str| why.trim_end().contains('\n').then(|| check(file).into());
     let failure = reloads.failed.as_ref().map(|failed| {
         object([
             ("at", Some(time(failed.at))),
             ("ago_ms", Some(ago(failed.at).into())),
-            ("why", failed.why.as_ref().and_then(first)),
-            ("text", failed.why.as_ref().map(text)),
-            ("next", failed.why.as_ref().and_then(next)),
+            ("why", first(&failed.why)),
+            ("text", Some(text(&failed.why))),
+            ("next", next(&failed.why)),
         ])
     });
     object([
@@ -155,12 +165,17 @@ fn reload(reloads: &reloads::Standing, file: Option<&Path>, now: SystemTime) -> 
 
 fn door(door: &Door) -> Value {
     let addresses: Vec<&str> = door.addresses.iter().map(|address| &**address).collect();
-    json!({ "name": &*door.name, "addresses": addresses, "connections": door.permits.taken() })
+    let mut document = json!({ "name": &*door.name, "addresses": addresses, "connections": door.permits.taken() });
+    if door.leaves {
+        document["draining"] = true.into();
+    }
+    document
 }
 
-fn pool(pool: &Pool, look: &Look<'_>, now: Instant) -> Value {
+fn pool(pool: &Pool, look: &Look<'_>, (now, wall): (Instant, SystemTime)) -> Value {
     let (config, members) = (&pool.config, pool.members());
-    json!({
+    let stale: Vec<Value> = pool.stale.all().iter().map(|one| stale(one, now, wall)).collect();
+    let mut document = json!({
         "name": &*config.name,
         "balance": config.balance.to_string(),
         "usable": pool.usable(),
@@ -169,6 +184,23 @@ fn pool(pool: &Pool, look: &Look<'_>, now: Instant) -> Value {
         "per_second": tenths(look.pool_per_second(&config.name)),
         "last": lately(&look.pool_lately(&config.name)),
         "upstreams": members.iter().map(|one| upstream(pool, one, look, now)).collect::<Vec<_>>(),
+    });
+    if !stale.is_empty() {
+        document["stale"] = stale.into();
+    }
+    document
+}
+
+/// A name or a list that cannot be had, while what was known of it stays in use.
+fn stale(one: &Stale, now: Instant, wall: SystemTime) -> Value {
+    let held = now.saturating_duration_since(one.since);
+    json!({
+        "source": ascii(&one.source),
+        "cause": one.cause.token(),
+        "message": ascii(&one.said),
+        "kept": one.kept,
+        "since": wall.checked_sub(held).map(time),
+        "held_ms": whole_millis(held),
     })
 }
 

@@ -4,6 +4,7 @@
 //! Nothing on it may hold up traffic, and nothing that traffic does waits for it.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
@@ -70,6 +71,8 @@ pub(super) struct Control {
     secure: Vec<(Arc<Secure>, Group)>,
     admin_at: Option<Group>,
     notify: Option<Group>,
+    /// Up to which event somebody was told; see [`Notify::run`].
+    notified: Arc<AtomicU64>,
 }
 
 /// Tasks that end together.
@@ -99,6 +102,7 @@ impl Control {
             secure,
             admin_at: None,
             notify: None,
+            notified: Arc::default(),
         }
     }
 
@@ -156,7 +160,8 @@ impl Control {
             if let Some(group) = self.notify.take() {
                 group.end(Instant::now() + ENDS).await;
             }
-            self.notify = Some(self.group(|stop, tasks| drop(tasks.spawn(notify.run(stop)))));
+            let reached = Arc::clone(&self.notified);
+            self.notify = Some(self.group(|stop, tasks| drop(tasks.spawn(notify.run(stop, reached)))));
         }
         if let Some(door) = admin {
             if let Some(group) = self.admin_at.take() {

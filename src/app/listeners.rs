@@ -63,8 +63,10 @@ struct At {
 /// The sockets of a listener that left, and its connections.
 #[derive(Debug)]
 struct Closing {
+    name: Arc<str>,
     address: ListenAddress,
     at: At,
+    permits: Permits,
     drain: Drain,
     accepting: TaskTracker,
 }
@@ -230,7 +232,8 @@ impl Listeners {
         }
         for Open { address, at, stand, accepting, .. } in old.into_iter().flatten() {
             stand.drain.begin();
-            self.closing.push(Closing { address, at, drain: stand.drain.clone(), accepting });
+            let (name, permits) = (Arc::clone(&stand.served().listener.name), stand.permits.clone());
+            self.closing.push(Closing { name, address, at, permits, drain: stand.drain.clone(), accepting });
         }
         self.closing.retain(|closing| !(closing.accepting.is_empty() && closing.drain.is_over()));
     }
@@ -277,16 +280,23 @@ impl Listeners {
         self.open.iter().map(one).collect()
     }
 
-    /// As the admin has them.
+    /// As the admin has them: those that are open, then those that left and have connections yet.
     pub(super) fn doors(&self) -> Vec<Door> {
         let door = |open: &Open| {
             let (served, permits) = (open.stand.served(), open.stand.permits.clone());
             let addresses = open.at.addresses.iter().map(|address| address.to_string().into());
             let shared = open.at.shared.iter().map(|(name, _)| Arc::clone(name));
             let (name, secure) = (Arc::clone(&served.listener.name), served.secure.clone());
-            Door { name, addresses: addresses.chain(shared).collect(), permits, secure }
+            Door { name, addresses: addresses.chain(shared).collect(), permits, secure, leaves: false }
         };
-        self.open.iter().map(door).collect()
+        let closing = |closing: &Closing| Door {
+            name: Arc::clone(&closing.name),
+            addresses: Vec::new(),
+            permits: closing.permits.clone(),
+            secure: None,
+            leaves: true,
+        };
+        self.open.iter().map(door).chain(self.closing.iter().map(closing)).collect()
     }
 
     /// Those that speak TLS.

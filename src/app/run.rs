@@ -15,7 +15,7 @@ use super::handover::{HandOver, Successor};
 use super::signals::{Ask, Signals};
 use super::start::raise_file_limit;
 use super::systemd::Systemd;
-use super::watch::Watch;
+use super::watch::{Again, Watch};
 use super::{Hooks, Refused, Server, Told, panics};
 
 /// How long the last lines may take to get out.
@@ -26,6 +26,9 @@ const LOOK_FOR_LOST_LINES: Duration = Duration::from_secs(10);
 
 /// Why it ends, when a newer process has taken over.
 const HAND_OVER: &str = "hand-over";
+
+/// Who asks for a reload when the file has changed.
+const WATCH: &str = "--watch";
 
 /// Addresses in a status: it is one line.
 const SHOWN: usize = 4;
@@ -133,6 +136,7 @@ async fn serve(
     let mut ready = false;
     let mut first = Box::pin(first_checks(server));
     let mut told = false;
+    let mut again: Option<Again> = None;
     let mut lost = 0;
     let mut look = tokio::time::interval(LOOK_FOR_LOST_LINES);
     let (code, why) = loop {
@@ -142,7 +146,7 @@ async fn serve(
                 None => std::future::pending().await,
             }
         };
-        let (by, ask) = tokio::select! {
+        let (by, ask, known) = tokio::select! {
             _ = look.tick() => {
                 let now_lost = server.lost_lines();
                 if now_lost > lost {
@@ -173,10 +177,11 @@ async fn serve(
                     server.reopen_logs();
                     continue;
                 }
-                Ask::Reload => ("HUP", None),
+                Ask::Reload => ("HUP", None, None),
             },
-            ask = server.asked() => ("the admin", Some(ask)),
-            () = changed => ("--watch", None),
+            ask = server.asked() => ("the admin", Some(ask), None),
+            () = changed => (WATCH, None, None),
+            () = Again::due(again.as_ref()) => (WATCH, None, again.take()),
             (thread, panic) = server.broke() => {
                 events::fatal(format_args!("thread {thread} ended: {}", panic.as_deref().unwrap_or("without a word")));
                 break (ExitCode::FAILURE, "a thread ended");
@@ -185,15 +190,23 @@ async fn serve(
         if let Some(watch) = &mut watch {
             watch.look();
         }
-        if ready {
+        if ready && known.is_none() {
             systemd.reloading();
         }
         let came = tokio::select! {
-            came = reloader.reload(by) => came,
+            came = reloader.reload(by, known.as_ref()) => came,
             // A reload may take its time; what it was about to change ends with the rest.
             signal = signals.end() => break (ExitCode::SUCCESS, signal),
         };
-        if ready {
+        // What is tried again and is as it was is no news for anybody.
+        let news =
+            known.as_ref().is_none_or(|known| came.as_ref().err().is_none_or(|why| why.to_string() != known.told));
+        again = match &came {
+            // Whoever asked for it: the file that is watched is not in force.
+            Err(why) if watch.is_some() => Some(Again::after(why.to_string(), known)),
+            Ok(_) | Err(_) => None,
+        };
+        if ready && news {
             // However it went: it listens.
             let refused = if came.is_err() { "; the last reload was refused" } else { "" };
             systemd.ready(&format!("{}{refused}", listening(server)));
@@ -234,22 +247,21 @@ struct Reloader<'a> {
 
 impl Reloader<'_> {
     /// Loads the configuration again and puts it in force, whole or not at all; says so in the log, in the metrics and
-    /// to who asked. `by`: who did.
-    async fn reload(&self, by: &str) -> Result<Told, Refused> {
+    /// to who asked. `by`: who did; `known`: this was refused before, and who looks knows why.
+    async fn reload(&self, by: &str, known: Option<&Again>) -> Result<Told, Refused> {
         let came = self.try_reload().await;
-        self.server.admin().reloaded(came.is_ok(), SystemTime::now());
         match &came {
             Ok(Told { changes, warnings }) => {
+                self.server.admin().reloaded(Ok(()), SystemTime::now());
                 tell(warnings, self.log);
-                events::config_reloaded(by, changes);
+                events::config_reloaded(by, changes, self.server.config().file.is_some());
             }
             Err(refused) => {
-                let why = match refused {
-                    Refused::Config(error) => error.to_string(),
-                    Refused::Cannot(why) => why.clone(),
-                };
-                self.server.admin().reload_failed_because(&why);
-                events::config_refused(by, &why);
+                let why = refused.to_string();
+                if known.is_none_or(|known| known.told != why) {
+                    self.server.admin().reloaded(Err(&why), SystemTime::now());
+                    events::config_refused(by, &why, refused.problems());
+                }
             }
         }
         came

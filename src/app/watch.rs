@@ -18,6 +18,36 @@ const SETTLED: Duration = Duration::from_millis(200);
 /// Bytes of a config file, and more.
 const MOST: u64 = 4 << 20;
 
+/// From a refusal to the next try, and at the most.
+const SOON: Duration = EVERY;
+const LATE: Duration = Duration::from_secs(60);
+
+/// A change of the file that was refused. What was in its way may go without another change: a port that somebody has, a
+/// hand-over, a certificate that is written after the file. So it is tried again, less and less often.
+#[derive(Debug)]
+pub(super) struct Again {
+    /// Why, as people were told.
+    pub(super) told: String,
+    pause: Duration,
+    at: Instant,
+}
+
+impl Again {
+    /// Refused for this reason just now; `before`: as it was before.
+    pub(super) fn after(told: String, before: Option<Self>) -> Self {
+        let pause = before.map_or(SOON, |before| (before.pause * 2).min(LATE));
+        Self { told, pause, at: Instant::now() + pause }
+    }
+
+    /// Resolves when it is time for another try; never where nothing was refused.
+    pub(super) async fn due(again: Option<&Self>) {
+        match again {
+            Some(again) => sleep_until(again.at).await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
 /// The file as it was last seen.
 #[derive(Debug)]
 pub(super) struct Watch {
@@ -104,6 +134,19 @@ mod tests {
         turn("two");
         watch.look();
         assert!(!changes(&mut watch).await, "somebody else has loaded it");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refused_change_is_tried_again_less_and_less_often() {
+        let (begun, mut again) = (Instant::now(), None);
+        let mut tries = Vec::new();
+        for _ in 0..8 {
+            again = Some(Again::after("a port".to_owned(), again));
+            Again::due(again.as_ref()).await;
+            tries.push(begun.elapsed().as_secs());
+        }
+        assert_eq!(tries, [2, 6, 14, 30, 62, 122, 182, 242]);
+        assert!(timeout(LATE * 10, Again::due(None)).await.is_err(), "nothing was refused");
     }
 
     #[tokio::test(start_paused = true)]

@@ -44,7 +44,8 @@ const SILENT_TUNNEL_HINT: &str = "Nothing came through the tunnel for {limit} (l
 const NOT_ASKED: &str = "an upgrade needs HTTP/1.1, and causeway speaks {seen}";
 
 /// What is the matter with a list of upstreams, and not with a name.
-const NO_LIST: &str = "There is no list of upstreams: {seen}. It is read again as soon as it changes.";
+const NO_LIST: &str =
+    "There is no list of upstreams: {seen}. Write or mend that file; it is read again as soon as it changes.";
 /// The same where it has said that it takes none over HTTP/2.
 const NO_WEB_SOCKETS: &str = "It speaks HTTP/2, and takes no WebSockets that way (SETTINGS_ENABLE_CONNECT_PROTOCOL is off). \
      Turn that on in the app, or give WebSockets a route and a pool of their own, with \"http://\" before the app's address.";

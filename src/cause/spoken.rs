@@ -28,12 +28,19 @@ pub fn spoken(duration: Duration) -> String {
 /// A number of bytes as in sentences: `64 KiB`, `8193 bytes`.
 #[must_use]
 pub fn sized(bytes: u64) -> String {
+    let (number, unit) = exact(bytes);
+    format!("{number} {}", unit.unwrap_or("bytes"))
+}
+
+/// A number of bytes in the largest unit that keeps it exact; `None`: bytes.
+#[must_use]
+pub const fn exact(bytes: u64) -> (u64, Option<&'static str>) {
     match bytes {
-        0 => "0 bytes".into(),
-        _ if bytes.is_multiple_of(1 << 30) => format!("{} GiB", bytes >> 30),
-        _ if bytes.is_multiple_of(1 << 20) => format!("{} MiB", bytes >> 20),
-        _ if bytes.is_multiple_of(1 << 10) => format!("{} KiB", bytes >> 10),
-        _ => format!("{bytes} bytes"),
+        0 => (0, None),
+        _ if bytes.is_multiple_of(1 << 30) => (bytes >> 30, Some("GiB")),
+        _ if bytes.is_multiple_of(1 << 20) => (bytes >> 20, Some("MiB")),
+        _ if bytes.is_multiple_of(1 << 10) => (bytes >> 10, Some("KiB")),
+        _ => (bytes, None),
     }
 }
 

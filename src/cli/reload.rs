@@ -63,19 +63,17 @@ struct NotDone {
 enum Came {
     Done(Done),
     NotDone(NotDone),
-    /// It may not be asked.
-    Refused(String),
-    /// It cannot be asked now, or not at all.
+    /// It cannot be asked now, or not at all, or not by us.
     Nobody(String),
 }
 
-/// 0: the configuration of now is in force; 78: it cannot be used; 69: no proxy that could be asked; 1: it does not let
-/// us.
+/// 0: the configuration of now is in force; 78: it cannot be used; 69: no proxy that could be asked, also because it
+/// does not let us (401, 403): nothing is known of the configuration then (CONTRACT §1).
 #[must_use]
 pub fn run(args: &ReloadArgs) -> ExitCode {
     let token = match operator::token(args.token_file.as_deref()) {
         Ok(token) => token,
-        Err(why) => return super::failed("reload", &why),
+        Err(why) => return not_asked(&why),
     };
     let accept = "application/json";
     let question =
@@ -87,11 +85,7 @@ pub fn run(args: &ReloadArgs) -> ExitCode {
     let (text, code) = match came(&answer) {
         Came::Done(done) => (reloaded(&done), ExitCode::SUCCESS),
         Came::NotDone(not) => (not_reloaded(&not.text), ExitCode::from(super::EXIT_CONFIG)),
-        Came::Refused(why) => return super::failed("reload", &why),
-        Came::Nobody(why) => {
-            let _ = super::failed("reload", &why);
-            return ExitCode::from(super::EXIT_NO_PROXY);
-        }
+        Came::Nobody(why) => return not_asked(&why),
     };
     if args.json || code == ExitCode::SUCCESS {
         let text = if args.json { lines(&answer.body) } else { text };
@@ -100,6 +94,11 @@ pub fn run(args: &ReloadArgs) -> ExitCode {
         let _ = std::io::stderr().write_all(text.as_bytes());
     }
     code
+}
+
+fn not_asked(why: &dyn std::fmt::Display) -> ExitCode {
+    let _ = super::failed("reload", why);
+    ExitCode::from(super::EXIT_NO_PROXY)
 }
 
 fn came(answer: &Answer) -> Came {
@@ -113,7 +112,7 @@ fn came(answer: &Answer) -> Came {
         (409 | 422, "application/json") => {
             serde_json::from_str(&answer.body).map_or_else(|_| somebody_else(), Came::NotDone)
         }
-        (401 | 403, "text/plain") => first().map_or_else(somebody_else, Came::Refused),
+        (401 | 403, "text/plain") => first().map_or_else(somebody_else, Came::Nobody),
         (404 | 405, "text/plain") if answer.body.contains("causeway admin") => {
             Came::Nobody("this causeway is of a version that cannot reload: restart it to apply changes".into())
         }

@@ -63,6 +63,7 @@ pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
     let (mut was, mut is) = (marked(old), marked(new));
     leave_out_what_follows(&mut was, &mut is);
     leave_out_checks_that_end(&mut was, &is);
+    leave_out_checks_that_end(&mut is, &was);
     let mut found = Found(Vec::new());
     found.compare("", Some(&was), Some(&is));
     found.0
@@ -90,7 +91,7 @@ fn leave_out_what_follows(was: &mut Value, is: &mut Value) {
     }
 }
 
-/// Where checks are switched off, that says all.
+/// Where checks are switched off, that says all; and the other way round, that they are on.
 fn leave_out_checks_that_end(was: &mut Value, is: &Value) {
     for (name, pool) in is["pool"].as_object().into_iter().flatten() {
         let own = was["pool"].get_mut(name).and_then(|pool| pool.get_mut("health")?.as_object_mut());

@@ -15,6 +15,7 @@ pub mod document;
 mod expand;
 pub mod file;
 pub mod here;
+pub mod keys;
 pub mod load;
 pub mod model;
 pub mod problem;

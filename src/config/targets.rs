@@ -90,6 +90,14 @@ pub fn read(path: &Path) -> Result<Vec<Entry>, Box<Problem>> {
     parse(path, &bytes)
 }
 
+/// What is wrong with a list, in one line: `2:15: "app" has no port: write "app:3000"`.
+#[must_use]
+pub fn told(problem: &Problem) -> String {
+    let place = problem.place.line_and_column().map(|(line, column)| format!("{line}:{column}: "));
+    let hint = if problem.hint.is_empty() { String::new() } else { format!(": {}", problem.hint) };
+    format!("{}{}{hint}", place.unwrap_or_default(), problem.message)
+}
+
 /// Names of upstreams are ids in labels and commands: POOL/NAME, NAME@IP.
 pub(super) fn name(text: &str) -> Result<Arc<str>, Wrong> {
     if text == UPSTREAMS_FILE {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::cause::exact;
+
 use super::problem::Wrong;
 
 /// The longest duration that means anything here; `Instant` arithmetic stays far from its end.
@@ -103,13 +105,8 @@ pub fn duration_text(duration: Duration) -> String {
 /// As the file writes it, in the largest unit that keeps it exact.
 #[must_use]
 pub fn size_text(bytes: u64) -> String {
-    match bytes {
-        0 => "0B".into(),
-        _ if bytes.is_multiple_of(1 << 30) => format!("{}GiB", bytes >> 30),
-        _ if bytes.is_multiple_of(1 << 20) => format!("{}MiB", bytes >> 20),
-        _ if bytes.is_multiple_of(1 << 10) => format!("{}KiB", bytes >> 10),
-        _ => format!("{bytes}B"),
-    }
+    let (number, unit) = exact(bytes);
+    format!("{number}{}", unit.unwrap_or("B"))
 }
 
 /// Leading digits and what follows; `None` without a digit.

@@ -2,7 +2,7 @@
 //!
 //! [`Pool`] holds its members behind one swap (a name's addresses come and go); [`pick`] chooses; [`report`] tells
 //! health what came of it; [`members`] makes upstreams of what was found for an entry; [`insight`] keeps what a closer
-//! look found; [`recent`] counts how long answers took; [`switch`] takes the operator's word; [`resolve`] turns names
+//! look found; [`recent`] counts how long answers took; [`stale`] keeps what cannot be had just now; [`switch`] takes the operator's word; [`resolve`] turns names
 //! into members. Nothing here sends a request.
 
 pub mod balance;
@@ -17,6 +17,7 @@ mod renew;
 pub mod report;
 pub mod resolve;
 pub mod room;
+pub mod stale;
 pub mod switch;
 mod tried;
 mod upstream;
@@ -41,6 +42,7 @@ use insight::Asker;
 use members::{endpoint, first_health, push};
 use queue::Queue;
 use room::Room;
+use stale::Stales;
 use switch::Words;
 
 pub use members::Found;
@@ -60,7 +62,7 @@ pub struct Pool {
 pub struct Live {
     /// No file has it any more, and nobody checks its upstreams.
     gone: AtomicBool,
-    /// Its upstreams now. A request keeps the list it started with.
+    /// Its upstreams now. A request keeps the list it started with for its first try.
     members: ArcSwap<Members>,
     /// Held while one list is made from another, so that two names answered at once do not undo each other: what the
     /// operator said of each id.
@@ -78,6 +80,8 @@ pub struct Live {
     pub budget: Budget,
     /// Requests that wait for any upstream to be ready (`wait`).
     pub waiting: Room,
+    /// Names and lists that cannot be had just now, while what was known of them stays in use.
+    pub stale: Stales,
     /// Rings when a closer look at one of its upstreams is wanted.
     bell: Arc<Notify>,
 }
@@ -146,6 +150,7 @@ impl Pool {
             queue,
             budget: Budget::new(now),
             waiting: Room::default(),
+            stale: Stales::default(),
             bell,
         };
         Self { config, live: Arc::new(live) }

@@ -28,7 +28,7 @@ use rank::{
 /// While somebody evicted by traffic can not be tried for another reason, this is how often it is looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// The upstreams of one request: the list it started with, and which of them were tried.
+/// The upstreams of one request: those that there were at its last try, and which of them were tried.
 #[derive(Debug)]
 pub struct Choice {
     members: Arc<Members>,
@@ -110,6 +110,10 @@ impl Choice {
 
     /// The next upstream of this pool. `now` is asked for only where traffic has evicted somebody.
     pub fn next(&mut self, pool: &Pool, ask: Ask, now: impl FnOnce() -> Instant) -> Next {
+        if self.tried.count > 0 {
+            // Who has left the pool meanwhile gets nothing new, and who has come may help.
+            self.renew(pool);
+        }
         let now = LazyCell::new(now);
         if pool.due.is_now(|| *now)
             && !self.at_home()
@@ -347,6 +351,20 @@ mod tests {
         assert_eq!(take(&mut choice, &pool, true), ("10.0.0.1:1".to_owned(), true));
         assert!(matches!(next(&mut choice, &pool, true), Next::None));
         assert_eq!((choice.tried(), choice.untried().count()), (3, 0));
+    }
+
+    #[test]
+    fn a_second_try_goes_to_none_that_has_left_and_to_who_has_come() {
+        let pool = pool(&["app:1"], unchecked());
+        let set = |list: &[&str]| pool.set_addresses(0, Dial::Addresses(addresses(list)), Instant::now());
+        set(&["10.0.0.1:1", "10.0.0.2:1"]);
+        let mut choice = Choice::new(&pool);
+        let first = take(&mut choice, &pool, false).0;
+        let stays = if first.ends_with('1') { "10.0.0.1:1" } else { "10.0.0.2:1" };
+        set(&[stays, "10.0.0.3:1"]);
+        assert_eq!(take(&mut choice, &pool, false).0, "app:1@10.0.0.3");
+        assert!(matches!(next(&mut choice, &pool, false), Next::None), "the first one was tried");
+        assert_eq!((choice.tried(), choice.untried().count()), (2, 0));
     }
 
     #[test]

@@ -77,3 +77,32 @@ async fn the_config_in_force_is_shown_without_secrets() {
         assert_eq!(answer.field("www-authenticate"), (status == 401).then_some("Bearer"));
     }
 }
+
+/// What is not asked for in vain is no line; what is has one, in the document and in the table.
+#[tokio::test]
+async fn a_name_that_cannot_be_had_is_shown_while_its_addresses_serve() {
+    let origin = Origin::start(Behaviour::Ok("fine".into())).await;
+    let dns = crate::names::dns::Dns::start().await;
+    dns.a("app.test", 0, &[1]);
+    let name = format!("app.test:{}", origin.address().port());
+    let config = format!("[pool.app]\nupstreams = [\"{name}\"]\n[pool.app.health]\ninterval = \"200ms\"\n");
+    let (proxy, admin) = looked_into(&format!("name_servers = [\"{}\"]\n{config}", dns.at));
+    proxy.until(0, causeway::health::State::Ready).await;
+    assert_eq!(document(admin, "/api/status").await["pools"][0].get("stale"), None);
+    dns.forget("app.test");
+    let pool = std::sync::Arc::clone(&proxy.server().pools()[0]);
+    let mut changes = pool.changes();
+    while pool.stale.all().is_empty() {
+        changes.changed().await.unwrap();
+    }
+    let answer = ask(admin, "GET", "/api/status", "", "").await;
+    let openapi: Value = serde_json::from_str(&crate::support::source::read("config/openapi.json")).unwrap();
+    openapi::assert_documented(&openapi, &openapi["paths"]["/api/status"]["get"], "GET /api/status", &answer);
+    let stale = &document(admin, "/api/status").await["pools"][0]["stale"][0];
+    assert_eq!((&stale["source"], &stale["kept"]), (&name.as_str().into(), &1.into()), "{stale:#}");
+    assert_eq!((&stale["cause"], stale["held_ms"].is_u64()), (&"dns_not_found".into(), true), "{stale:#}");
+    let out = causeway(admin, &["status"]).await;
+    let table = text(&out.stdout);
+    assert!(table.contains(&format!("\n  {name}, for 0s: dns_not_found. The name in ")), "{table}");
+    assert!(table.lines().all(|line| line.len() <= 80) && out.status.success(), "{table}");
+}

@@ -144,6 +144,11 @@ fn an_item_of_a_list_comes_goes_and_changes() {
             "pool.app.upstreams[10.0.0.2:3000].name: unset -> b",
         ),
         (&two, format!("{two}health.type = \"off\"\n"), "pool.app.health.type: tcp -> off"),
+        (
+            &format!("{two}health.type = \"off\"\n"),
+            format!("{two}health.path = \"/h\"\n"),
+            "pool.app.health.type: off -> http",
+        ),
     ] {
         assert_eq!(lines(old, &new), [wanted]);
     }

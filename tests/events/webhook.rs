@@ -47,6 +47,42 @@ fn a_webhook_gets_a_post_and_traffic_does_not_wait_for_it() {
     assert!(causeway.event("notify_failed").contains("notify.url was not told of upstream_switched: it answered 500"));
 }
 
+/// The next connection, if there is one.
+fn accepted(hook: &TcpListener) -> TcpStream {
+    let begun = std::time::Instant::now();
+    hook.set_nonblocking(true).unwrap();
+    loop {
+        if let Ok((stream, _)) = hook.accept() {
+            stream.set_nonblocking(false).unwrap();
+            return stream;
+        }
+        assert!(begun.elapsed() < PATIENCE, "nobody came");
+        std::thread::yield_now();
+    }
+}
+
+/// What waits when `[notify]` changes goes to who is named from then on.
+#[test]
+fn what_waits_for_one_hook_goes_to_the_next() {
+    let hooks = [TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap()];
+    let [one, two] = hooks.each_ref().map(|hook| hook.local_addr().unwrap().to_string());
+    let (mut causeway, _, admin) = run(&format!("[notify]\nurl = \"http://{one}/\"\n"));
+    for state in ["draining", "enabled", "disabled"] {
+        switch(admin, state);
+    }
+    // Who never answers has the first one.
+    let _held = accepted(&hooks[0]);
+    causeway.event("upstream_switched");
+    let text = std::fs::read_to_string(causeway.folder().join("causeway.toml")).unwrap();
+    causeway.write(&text.replace(&one, &two));
+    let waiting = [causeway.event("upstream_switched"), causeway.event("upstream_switched")];
+    causeway.signal(rustix::process::Signal::HUP);
+    causeway.event("config_reloaded");
+    for wanted in waiting {
+        assert_eq!(take(accepted(&hooks[1]), "204 No Content").1, wanted);
+    }
+}
+
 /// The server's side of a session, which offers HTTP/2 too, as those of the world do.
 fn session(pair: &Pair) -> ServerConnection {
     let builder = ServerConfig::builder_with_provider(Arc::clone(provider()));

@@ -4,9 +4,8 @@ use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::time::Duration;
 
-use super::{Instance, Load, dns::Dns, ids, instances, until, until_ready};
+use super::{Instance, Load, dns::Dns, ids, instances, until, until_ready, until_stale};
 use crate::support::proxy::Proxy;
 use crate::support::raw::Raw;
 
@@ -41,13 +40,21 @@ async fn a_list_changes_under_load_and_a_broken_one_changes_nothing() {
     apps.remove(0).stop().await;
     // Broken, then gone: the last good list stays.
     replace(&file, "[{\"targets\": [\"127.0.0.1:1\",]}]");
-    tokio::time::sleep(Duration::from_millis(4500)).await;
+    let called = format!("upstreams_file {}", file.display());
+    let said = |part: &'static str| {
+        let called = called.clone();
+        move |stale: &[causeway::pool::stale::Stale]| {
+            stale.len() == 1 && stale[0].source == called && stale[0].kept == 2 && stale[0].said.contains(part)
+        }
+    };
+    until_stale(&proxy, "broken", said("trailing comma")).await;
     assert_eq!(ids(&proxy), [at[1].to_string(), at[2].to_string()]);
     fs::remove_file(&file).unwrap();
-    tokio::time::sleep(Duration::from_millis(2500)).await;
+    until_stale(&proxy, "gone", said("there is no such file; the last good list stays in use, with 2 targets.")).await;
     assert_eq!(ids(&proxy), [at[1].to_string(), at[2].to_string()]);
     replace(&file, &list(&at[2..]));
     until_ready(&proxy, &[&at[2].to_string()]).await;
+    until_stale(&proxy, "mended", <[_]>::is_empty).await;
     assert!(load.end().await > 100);
 }
 

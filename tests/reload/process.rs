@@ -70,6 +70,42 @@ fn a_taken_port_refuses_the_whole() {
     assert_eq!((get(address, "/").as_str(), get(place, "/").as_str()), ("two", "two"));
 }
 
+/// What was in its way has gone: the watched file is taken up without another change of it, and the wait is silent.
+#[test]
+fn a_watched_change_that_was_refused_is_tried_again() {
+    let (mut causeway, address) = Causeway::run_watching(&says("127.0.0.1:0", "one"));
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = taken.local_addr().unwrap();
+    causeway.write(&format!("{}[listener.second]\naddress = \"{place}\"\n", says("127.0.0.1:0", "two")));
+    causeway.event("\"event\":\"config_refused\"");
+    assert_eq!(get(address, "/"), "one");
+    drop(taken);
+    let said = causeway.event("\"event\":\"config_reloaded\"");
+    assert!(said.contains("--watch"), "{said}");
+    assert_eq!((get(address, "/").as_str(), get(place, "/").as_str()), ("two", "two"));
+}
+
+#[test]
+fn a_refusal_counts_problems_and_a_message_is_a_sentence() {
+    let (mut causeway, _) = Causeway::run(&says("127.0.0.1:0", "one"));
+    causeway.write("lissten = \":1\"\nworkers = \"many\"\n[pool.app]\nupstreams = [\"127.0.0.1:9\"]\n");
+    causeway.signal(Signal::HUP);
+    let refused: serde_json::Value = serde_json::from_str(&causeway.event("\"event\":\"config_refused\"")).unwrap();
+    let wanted = "configuration not reloaded, the old one stays in force (by HUP): 2 problems";
+    assert_eq!((&refused["count"], &refused["message"]), (&2.into(), &wanted.into()));
+    assert!(refused["why"].as_array().unwrap().len() > 4, "{refused:#}");
+}
+
+#[test]
+fn without_a_file_flags_and_environment_are_read_again() {
+    let mut causeway =
+        Causeway::words(&["run", "--listen", "127.0.0.1:0", "--upstream", "127.0.0.1:9", "--admin", "off"]);
+    causeway.address("listening on http://");
+    causeway.signal(Signal::HUP);
+    let told = causeway.event("\"event\":\"config_reloaded\"");
+    assert!(told.contains("flags and environment were read again, there is no config file"), "{told}");
+}
+
 #[test]
 fn the_admin_moves_and_ends() {
     let (mut causeway, address) = Causeway::run(&says("127.0.0.1:0", "one"));
@@ -138,4 +174,43 @@ fn without_a_file_the_same_words_are_read_again() {
     let told = causeway.event("\"event\":\"config_reloaded\"");
     assert!(told.contains("HUP"), "{told}");
     assert!(!get(address, "/").is_empty());
+}
+
+/// Its last connections are counted where they were, and when it comes back it counts on.
+#[test]
+fn a_listener_that_leaves_is_in_the_numbers_while_it_drains() {
+    let (place, admin) = (Origin::free(), Origin::free());
+    let alone = says("127.0.0.1:0", "one").replace("127.0.0.1:0\"\n[pool", &format!("{admin}\"\n[pool"));
+    let both = format!("{alone}[listener.second]\naddress = \"{place}\"\n");
+    let (mut causeway, _) = Causeway::run(&both);
+    causeway.event("\"event\":\"serving\"");
+    let until = |what: &str, is: &dyn Fn(&str) -> bool| {
+        let begun = std::time::Instant::now();
+        while !is(&get(admin, "/metrics")) {
+            assert!(begun.elapsed() < PATIENCE, "never {what}: {}", get(admin, "/metrics"));
+            std::thread::yield_now();
+        }
+    };
+    let has = |sample: &str| until(sample, &|page| page.lines().any(|line| line == sample));
+    let mut client = TcpStream::connect(place).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\n").unwrap();
+    has("causeway_connections{listener=\"second\"} 1");
+    causeway.write(&alone);
+    causeway.signal(Signal::HUP);
+    causeway.event("\"event\":\"config_reloaded\"");
+    has("causeway_connections{listener=\"second\"} 1");
+    assert!(get(admin, "/api/status").contains("\"draining\": true"), "{}", get(admin, "/api/status"));
+    client.write_all(b"Host: localhost\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    assert!(answer.ends_with("one"), "{answer}");
+    let count = "causeway_requests_total{listener=\"second\",route=\"main\",pool=\"\",method=\"GET\",code=\"200\"}";
+    has(&format!("{count} 1"));
+    until("closed", &|page| !page.contains("causeway_connections{listener=\"second\"}"));
+    causeway.write(&both);
+    causeway.signal(Signal::HUP);
+    causeway.event("\"event\":\"config_reloaded\"");
+    assert_eq!(get(place, "/"), "one");
+    has(&format!("{count} 2"));
 }

@@ -27,6 +27,11 @@ struct Left {
 impl History {
     /// The request asks for its next upstream; false: it has come to its end.
     pub fn chooses(&mut self, request: &mut Request, seen: &mut Seen) -> bool {
+        // As a second try does by itself.
+        if !request.tried.is_empty() && !self.same_list(request) {
+            request.choice.renew(&request.pool);
+            request.renewed = true;
+        }
         let ask = Ask { replayable: request.replayable, unknown_too: self.rng.u8(..4) == 0 };
         let left: Vec<Left> = request.choice.untried().map(|upstream| self.left(&request.pool, upstream)).collect();
         let any = |which: &dyn Fn(&Left) -> bool| left.iter().any(which);

@@ -6,7 +6,7 @@ const EVENTS = [
   "accept_backoff", "access_log_dropped", "addresses_changed", "admin_listening", "certificate_refused",
   "certificate_taken", "config_refused", "config_reloaded", "config_warning", "drain_begun", "drain_cut", "drained", "eviction_withheld", "fatal",
   "grace_begun", "hand_over_ended", "handed_over", "handshake_failed", "introduction_refused", "listening", "log", "log_not_reopened",
-  "log_not_written", "log_reopened", "manager_not_told", "name_not_resolved", "notify_failed", "notify_late", "notify_said", "panicked",
+  "log_not_written", "log_reopened", "manager_not_told", "name_not_resolved", "name_resolved", "notify_failed", "notify_late", "notify_said", "panicked",
   "request_failed", "request_suspect", "requests_failed", "retry_budget_exhausted", "serving", "spans_lost",
   "sockets_unused", "starting", "taken_over", "taking_over", "taking_over_unchecked", "threads_silent", "traces_off", "traces_on", "unasked_bytes", "untrusted_forwarded", "upstream_back",
   "upstream_diagnosed", "upstream_evicted", "upstream_idle_learnt", "upstream_ready", "upstream_switched",
@@ -70,7 +70,7 @@ function show(status) {
   forget(view.now);
   say(byId("name"), status.name ?? "causeway");
   const own = status.name && status.name !== "causeway" ? "causeway " : "";
-  say(byId("about"), [`${own}${status.version}`, `up ${short(status.uptime_ms)}`, status.state, status.config ? `config ${status.config}${status.reload?.succeeded ? ` (reloaded ${short(status.reload.loaded_ago_ms)} ago)` : ""}` : "no config file", ...(status.listeners ?? []).map(({ name, addresses, connections }) => `${name} ${(addresses ?? []).join(" ")}${connections == null ? "" : ` (${count(connections, "connection")})`}`)].join(", "));
+  say(byId("about"), [`${own}${status.version}`, `up ${short(status.uptime_ms)}`, status.state, status.config ? `config ${status.config}${status.reload?.succeeded ? ` (reloaded ${short(status.reload.loaded_ago_ms)} ago)` : ""}` : "no config file", ...(status.listeners ?? []).map(({ name, addresses, connections, draining }) => `${name} ${draining ? "draining" : (addresses ?? []).join(" ")}${connections == null ? "" : ` (${count(connections, "connection")})`}`)].join(", "));
   reloads(status.reload ?? {});
   const last = status.last ?? {};
   document.querySelectorAll(".window").forEach((one) => say(one, span(last.window_ms)));

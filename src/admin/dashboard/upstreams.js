@@ -44,8 +44,8 @@ function showPools(pools) {
 function showPool(pool) {
   let section = sections.get(pool.name);
   if (!section) {
-    section = { name: node("span"), usable: node("small"), facts: node("small"), body: node("div"), blocks: [] };
-    section.root = node("section", "pool", node("h2", "", section.name, section.usable, section.facts), section.body);
+    section = { name: node("span"), usable: node("small"), facts: node("small"), stale: node("ul", "unheard"), body: node("div"), blocks: [] };
+    section.root = node("section", "pool", node("h2", "", section.name, section.usable, section.facts), section.stale, section.body);
     section.root.setAttribute("aria-label", `pool ${pool.name}`);
     say(section.name, pool.name);
     sections.set(pool.name, section);
@@ -57,6 +57,7 @@ function showPool(pool) {
   const queue = pool.queue ? `, ${count(pool.queue, "request")} waiting` : "";
   const recent = `last ${span(last.window_ms)}: ${number(last.rescued ?? 0)} rescued, ${number(last.failed ?? 0)} failed`;
   say(section.facts, `${rate(pool.per_second)} req/s${queue}, ${recent}`);
+  showStale(section.stale, pool.stale ?? []);
   let list = pool.upstreams.filter((upstream) => wanted(pool.name, upstream));
   if (pool.upstreams.length > SORTED_FROM) {
     list = STATES.flatMap((state) => list.filter((upstream) => (LOW[upstream.state] ?? 3) === LOW[state]));
@@ -74,6 +75,14 @@ function showPool(pool) {
     fill(block);
   });
   return list.length;
+}
+
+// Names and lists that cannot be had now: each is a line, with what stays in use.
+function showStale(list, stale) {
+  list.hidden = stale.length === 0;
+  while (list.children.length > stale.length) list.lastChild.remove();
+  while (list.children.length < stale.length) list.append(node("li"));
+  stale.forEach(({ source, held_ms, cause, message }, index) => say(list.children[index], `${source}, for ${short(held_ms)}: ${cause}. ${message}`));
 }
 
 function wanted(pool, upstream) {

@@ -12,6 +12,7 @@ mod queue;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
@@ -46,19 +47,24 @@ impl Notify {
         Self { to: Arc::new(to), feed, seen }
     }
 
-    /// Tells until `stop`. A command that runs then is left to itself.
-    pub(super) async fn run(self, stop: CancellationToken) {
+    /// Tells until `stop`; what is under way then is left to itself. `reached`: up to which event all has been handed on
+    /// or begun to be, so that who comes after another `[notify]` goes on where that ended; 0: nobody was told before.
+    pub(super) async fn run(self, stop: CancellationToken, reached: Arc<AtomicU64>) {
         let Self { to, feed, mut seen } = self;
         if to.command.is_empty() && to.url.is_none() {
+            reached.store(0, Ordering::Relaxed);
             return;
         }
+        seen = Some(reached.load(Ordering::Relaxed)).filter(|reached| *reached > 0).unwrap_or(seen);
         let (mut newest, mut queue) = (feed.newest(), Queue::default());
         newest.mark_changed();
         let (mut running, mut told): (Option<Delivery>, _) = (None, None);
         loop {
             if running.is_none() {
                 tell_lost(&mut queue, &mut told);
-                running = queue.next().map(|told| deliver(Arc::clone(&to), told));
+                let next = queue.next();
+                reached.store(next.as_ref().map_or(seen, |told| told.sequence), Ordering::Relaxed);
+                running = next.map(|told| deliver(Arc::clone(&to), told));
             }
             let delivered = async {
                 match &mut running {

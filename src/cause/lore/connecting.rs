@@ -29,10 +29,12 @@ pub(super) const LORE: &[Lore] = &[
         reasons: &[
             "the name server has trouble of its own (SERVFAIL)",
             "name_servers, or else /etc/resolv.conf, names a server that does not serve this name",
+            "the list of upstreams_file is missing, or is no list",
         ],
         steps: &[
             ("Ask as causeway asks", "getent hosts NAME"),
             ("Which name server is asked?", "cat /etc/resolv.conf"),
+            ("Where is the list wrong?", "causeway check"),
             ("Known addresses stay in use", ""),
         ],
         nginx: &["could not be resolved Server failure", "no resolver defined to resolve"],

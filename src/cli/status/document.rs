@@ -64,7 +64,18 @@ pub(in crate::cli) struct Pool {
     pub queue: u64,
     pub per_second: f64,
     pub last: Last,
+    pub stale: Vec<Stale>,
     pub upstreams: Vec<Upstream>,
+}
+
+/// A name or a list that cannot be had.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(in crate::cli) struct Stale {
+    pub source: String,
+    pub cause: String,
+    pub message: String,
+    pub held_ms: u64,
 }
 
 /// One upstream.

@@ -53,6 +53,7 @@ pub(super) fn render(status: &Status, paper: Paper) -> String {
         let name = cut(&ascii(&pool.name), POOL);
         wrap_to(&mut out, &format!("{name:<lead$}   "), 4, &summary(pool), width);
         errors(&mut out, status.last.errors.iter().filter(|errors| errors.pool.as_ref() == Some(&pool.name)), width);
+        stale(&mut out, pool, width, paper);
         table(&mut out, pool, rows, &widths, paper);
     }
     let elsewhere: Vec<&Errors> = status.last.errors.iter().filter(|errors| errors.pool.is_none()).collect();
@@ -114,6 +115,16 @@ fn errors<'a>(out: &mut String, errors: impl Iterator<Item = &'a Errors>, width:
     if !kinds.is_empty() {
         let kinds = kinds[..kinds.len().min(KINDS)].join(", ");
         wrap_to(out, "  failed: ", 4, &format!("{kinds}{more}"), width);
+    }
+}
+
+/// Names and lists that cannot be had, while what was known of them stays in use.
+fn stale(out: &mut String, pool: &Pool, width: usize, paper: Paper) {
+    for one in &pool.stale {
+        let mut said = String::new();
+        let text = format!("{}, for {}: {}. {}", one.source, held(one.held_ms), one.cause, one.message);
+        wrap_to(&mut said, "  ", 4, &ascii(&text), width);
+        said.lines().for_each(|line| out.push_str(&(paper.paint(line, colour("unknown")) + "\n")));
     }
 }
 
@@ -402,6 +413,21 @@ app   2 of 3 usable, 412 req/s, last 5 min: 31 rescued, 0 failed
         status.last.errors = vec![Errors { cause: "\x1b[1m".into(), count: 1, ..Errors::default() }];
         let table = render(&status, Paper::default());
         assert!(table.bytes().all(|byte| byte == b'\n' || (b' '..=b'~').contains(&byte)), "{table:?}");
+    }
+
+    #[test]
+    fn what_cannot_be_had_is_a_line_below_its_pool() {
+        let mut status = sample();
+        status.pools[0].stale = vec![super::super::document::Stale {
+            source: "web.test:3000".into(),
+            cause: "dns_timeout".into(),
+            message: "No name server answered for web.test:3000 within 2.0 s. Its last address stays in use.".into(),
+            held_ms: 34_500,
+        }];
+        let table = render(&status, Paper::default());
+        let wanted = "\n  web.test:3000, for 34s: dns_timeout. No name server answered for web.test:3000\n    \
+                      within 2.0 s. Its last address stays in use.\n  UPSTREAM";
+        assert!(table.contains(wanted), "{table}");
     }
 
     #[test]

@@ -41,9 +41,10 @@ pub use system::{
 };
 pub use trace::{spans_lost, traces_off, traces_on};
 pub use upstream::{
-    Check, Member, Standing, addresses_changed, check_failed, name_not_resolved, unasked_bytes, upstream_back,
-    upstream_back_by_traffic, upstream_diagnosed, upstream_evicted, upstream_evicted_by_traffic, upstream_idle_learnt,
-    upstream_ready, upstream_switched, upstreams_file_refused, upstreams_file_taken,
+    Check, Member, Standing, addresses_changed, addresses_stay, check_failed, list_stays, name_not_resolved,
+    name_resolved, unasked_bytes, upstream_back, upstream_back_by_traffic, upstream_diagnosed, upstream_evicted,
+    upstream_evicted_by_traffic, upstream_idle_learnt, upstream_ready, upstream_switched, upstreams_file_refused,
+    upstreams_file_taken,
 };
 
 /// Items of a list in an event, at the most.

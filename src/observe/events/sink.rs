@@ -164,6 +164,8 @@ impl Human<'_> {
     /// The list, each item on a line of its own.
     fn end(self) {
         let Self { out, items, count } = self;
+        // Of lines there may be more than of what they are about.
+        let count = count.max(items.lines().count() as u64);
         let mut shown = 0;
         for item in items.lines().take(SHOWN) {
             let _ = write!(out, "\n    {}", ascii(item));

@@ -239,35 +239,69 @@ pub fn addresses_changed(pool: &str, name: &str, came: &[impl Display], went: &[
     info!(event = "addresses_changed", pool, name, came, went, "{pool}/{name} has other addresses: {news}");
 }
 
-/// The list of `upstreams_file` has changed, and the new one is in force.
-pub fn upstreams_file_taken(pool: &str, path: &Path, targets: usize, came: &[impl Display], went: &[impl Display]) {
-    let news = news(came, went);
+/// The list of `upstreams_file` has changed, and the new one, of so many targets, is in force. `after`: for so long it
+/// could not be used.
+pub fn upstreams_file_taken(
+    pool: &str,
+    (path, targets): (&Path, usize),
+    came: &[impl Display],
+    went: &[impl Display],
+    after: Option<Duration>,
+) {
+    let news = match (came, went, after) {
+        ([], [], Some(_)) => format!("{}, none other than before", count(targets, "target")),
+        _ => news(came, went),
+    };
     let (came, went, path) = (listed(came), listed(went), ascii(&path.display().to_string()));
+    let (after_ms, how) =
+        (after.map(whole_millis), after.map(|after| format!("can be used again after {}", spoken(after))));
+    let how = how.unwrap_or_else(|| "has another list".to_owned());
     info!(
         event = "upstreams_file_taken",
-        pool, path, targets, came, went, "{pool}: upstreams_file {path} has another list: {news}"
+        pool, path, targets, came, went, after_ms, "{pool}: upstreams_file {path} {how}: {news}"
     );
 }
 
 /// The list of `upstreams_file` cannot be used, for this reason; so many targets of the last good one stay in use.
 pub fn upstreams_file_refused(pool: &str, path: &Path, why: &str, kept: Option<usize>) {
     let (path, why) = (ascii(&path.display().to_string()), ascii(why));
-    let stays = match kept {
+    let stays = list_stays(kept);
+    warn!(event = "upstreams_file_refused", pool, path, why, "{pool}: upstreams_file {path}: {why}; {stays}");
+}
+
+/// So many targets of the last good list stay in use; `None`: there never was a list.
+#[must_use]
+pub fn list_stays(kept: Option<usize>) -> String {
+    match kept {
         Some(targets) => format!("the last good list stays in use, with {}", count(targets, "target")),
         None => "the pool has no upstream of it".to_owned(),
-    };
-    warn!(event = "upstreams_file_refused", pool, path, why, "{pool}: upstreams_file {path}: {why}; {stays}");
+    }
 }
 
 /// A name could not be resolved; so many addresses that were known of it stay in use.
 pub fn name_not_resolved(pool: &str, name: &str, failure: &Failure, kept: usize) {
-    let (cause, hint) = (failure.cause.token(), failure.hint(name));
-    let stays = match kept {
-        0 => "",
-        1 => " Its last address stays in use.",
-        _ => " Its last addresses stay in use.",
-    };
+    let (cause, hint, stays) = (failure.cause.token(), failure.hint(name), addresses_stay(kept));
     warn!(event = "name_not_resolved", pool, name, cause, kept, "{pool}/{name}: {cause}. {hint}{stays}");
+}
+
+/// A sentence behind others: so many addresses that were known stay in use.
+#[must_use]
+pub fn addresses_stay(kept: usize) -> String {
+    match kept {
+        0 => String::new(),
+        1 => " Its last address stays in use.".to_owned(),
+        many => format!(" Its last {many} addresses stay in use."),
+    }
+}
+
+/// A name that could not be resolved for so long has addresses again.
+pub fn name_resolved(pool: &str, name: &str, after: Duration, came: &[impl Display], went: &[impl Display]) {
+    let news = if came.is_empty() && went.is_empty() { "the same addresses".to_owned() } else { news(came, went) };
+    let (came, went, after_ms, after) = (listed(came), listed(went), whole_millis(after), spoken(after));
+    info!(
+        event = "name_resolved",
+        pool, name, came, went, after_ms, "{pool}/{name} resolves, after {after} without an answer: {news}"
+    );
 }
 
 /// `new 10.0.0.3; gone 10.0.0.1`, as far as there is any.

@@ -10,6 +10,9 @@ use super::code::{CODES, Codes, METHODS, method_place};
 use super::duration::{Durations, Histogram};
 use super::shard::{Counter, Shards};
 
+/// Listeners that left whose series go on.
+const FORMER: usize = 8;
+
 /// See the module. One for the life of a configuration; what it counts in goes over to the next
 /// ([`Requests::renewed`]).
 #[derive(Debug)]
@@ -112,7 +115,8 @@ impl Requests {
     }
 
     /// The same for another configuration. Series whose labels stay go on in the same cells, those of requests that
-    /// began before too; the others end. `pools`: all that there are, with a route or without.
+    /// began before too; the others end. Listeners that left count as if they were there, the last [`FORMER`] of them:
+    /// their connections drain, and their name may come back. `pools`: all that there are, with a route or without.
     #[must_use]
     pub fn renewed(
         &self,
@@ -120,7 +124,11 @@ impl Requests {
         routes: Vec<(Arc<str>, Arc<str>)>,
         pools: &BTreeSet<Arc<str>>,
     ) -> Self {
-        let mut new = Self::new(listeners, routes);
+        let mut former: Vec<(&Arc<str>, usize)> = self.listeners.iter().map(|(name, index)| (name, *index)).collect();
+        former.sort_unstable_by_key(|(_, index)| *index);
+        let former = former.into_iter().map(|(name, _)| name).filter(|name| !listeners.contains(name)).take(FORMER);
+        let former: Vec<_> = former.cloned().collect();
+        let mut new = Self::new(listeners.into_iter().chain(former).collect(), routes);
         // Read once, so that what ends meanwhile is counted once.
         let counts: Vec<u64> = self.took.iter().map(|took| took.all().map(Histogram::count).sum()).collect();
         let mut past = self.sums(&counts);
@@ -385,7 +393,11 @@ mod tests {
         };
         let series =
             |listener: &str, route: &str, code: &str, count| (listener.into(), route.into(), code.into(), count);
-        assert_eq!(said(&two), [series("web", "shop", "200", 2), series("web", "shop", "502", 2)]);
+        let intern = series("intern", "shop", "200", 1);
+        let web = [series("web", "shop", "200", 2), series("web", "shop", "502", 2)];
+        assert_eq!(said(&two), [&web[..], std::slice::from_ref(&intern)].concat(), "one that left counts on");
+        let back = two.renewed(vec!["intern".into()], routes("app"), &pools(&["app", "late"]));
+        assert_eq!(said(&back), [&[intern], &web[..]].concat(), "and is the same when it comes back");
         assert_eq!((two.in_flight(), two.by_pool()[&Arc::from("app")], two.by_pool()[&Arc::from("late")]), (0, 5, 1));
         assert_eq!(two.troubles().errors, [(("app".into(), 502, Cause::ConnectionRefused), 2)].into());
         // The route goes to another pool: its answers are other series, its durations are not, and each pool has its

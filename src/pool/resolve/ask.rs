@@ -41,7 +41,8 @@ pub async fn look_up(address: &Address, servers: &[SocketAddr], limit: Duration)
         Host::Name(name) => (name, false),
         Host::Service(name) => (name, true),
         Host::Listed(path) => {
-            let why = targets::read(path).err().map_or_else(|| "it was not read".to_owned(), |problem| problem.message);
+            let why = targets::read(path).err();
+            let why = why.map_or_else(|| "it was not read".to_owned(), |problem| targets::told(&problem));
             return Err((Cause::DnsFailure, format!("{UPSTREAMS_FILE} {}: {why}", path.display())));
         }
         Host::Localhost | Host::Ip(_) | Host::Unix(_) => {

@@ -40,8 +40,16 @@ pub(super) struct Heard {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum News<'a> {
     None,
-    Addresses { came: Vec<String>, went: Vec<String> },
+    Addresses {
+        came: Vec<String>,
+        went: Vec<String>,
+    },
     Failure(&'a Why),
+    /// It had failed before: with what has changed since then.
+    Recovery {
+        came: Vec<String>,
+        went: Vec<String>,
+    },
 }
 
 impl Heard {
@@ -63,11 +71,14 @@ impl Heard {
     pub(super) fn take<'a>(&mut self, answer: Result<&[Place], &'a Why>) -> News<'a> {
         match answer {
             Ok(places) => {
-                let expected = self.used.is_empty() && self.failed.is_none();
-                self.failed = None;
+                let failed = self.failed.take().is_some();
+                let expected = self.used.is_empty();
                 let used = self.now_used(places);
                 let old = std::mem::replace(&mut self.used, used);
                 let (came, went) = (without(&self.used, &old), without(&old, &self.used));
+                if failed {
+                    return News::Recovery { came, went };
+                }
                 if expected || came.is_empty() && went.is_empty() {
                     return News::None;
                 }
@@ -125,9 +136,16 @@ mod tests {
         lasts.iter().map(|last| Place { at: ([10, 0, 0, *last], 80).into(), weight: None, backup: false }).collect()
     }
 
+    fn text(lasts: &[u8]) -> Vec<String> {
+        lasts.iter().map(|last| format!("10.0.0.{last}")).collect()
+    }
+
     fn addresses(came: &[u8], went: &[u8]) -> News<'static> {
-        let text = |lasts: &[u8]| lasts.iter().map(|last| format!("10.0.0.{last}")).collect();
         News::Addresses { came: text(came), went: text(went) }
+    }
+
+    fn recovery(came: &[u8], went: &[u8]) -> News<'static> {
+        News::Recovery { came: text(came), went: text(went) }
     }
 
     #[test]
@@ -141,11 +159,12 @@ mod tests {
         assert_eq!(heard.take(Err(&gone)), News::None, "once");
         assert_eq!(heard.take(Err(&late)), News::Failure(&late), "another reason");
         assert_eq!(heard.places(), of(&[2, 3]), "the last good ones stay");
-        assert_eq!(heard.take(Ok(&of(&[2, 3]))), News::None, "nothing has changed");
+        assert_eq!(heard.take(Ok(&of(&[2, 3]))), recovery(&[], &[]), "nothing has changed");
+        assert_eq!(heard.take(Ok(&of(&[2, 3]))), News::None, "once");
         assert_eq!(heard.take(Err(&gone)), News::Failure(&gone), "it had worked between");
         let mut never = Heard::default();
         never.take(Err(&gone));
-        assert_eq!(never.take(Ok(&of(&[1]))), addresses(&[1], &[]));
+        assert_eq!(never.take(Ok(&of(&[1]))), recovery(&[1], &[]));
     }
 
     #[test]
@@ -154,7 +173,7 @@ mod tests {
         let mut heard = Heard::of(of(&[2, 1]));
         heard.take(Err(&gone));
         assert_eq!(heard.places(), of(&[1, 2]));
-        assert_eq!(heard.take(Ok(&of(&[1, 2]))), News::None);
+        assert_eq!(heard.take(Ok(&of(&[1, 2]))), recovery(&[], &[]));
         assert_eq!(heard.take(Ok(&of(&[1]))), addresses(&[], &[2]));
     }
 

@@ -18,14 +18,14 @@ use crate::config::model::Entry;
 use crate::config::{Endpoint, targets};
 use crate::observe::events;
 
-use super::{Found, Place, Pool, Why, asks, found, place};
+use super::{Found, Place, Pool, Stale, Why, asks, found, place};
 
 /// How often the file is looked at.
 const EVERY: Duration = Duration::from_secs(2);
 
 /// Follows the list at this path for the entry at this index.
 pub(super) async fn follow(pool: Arc<Pool>, entry: usize, path: Arc<Path>) {
-    let mut list = List { pool, entry, path, targets: None, heard: Arc::default() };
+    let mut list = List { pool, entry, path, targets: None, heard: Arc::default(), told: None };
     let (mut names, mut running) = (JoinSet::new(), HashMap::new());
     let mut last: Option<Result<Vec<u8>, String>> = None;
     // What is wrong is told when it is still so at the next look: who writes in place needs a moment.
@@ -40,7 +40,7 @@ pub(super) async fn follow(pool: Arc<Pool>, entry: usize, path: Arc<Path>) {
                 let Ok(bytes) = tokio::task::spawn_blocking(move || targets::bytes(&path)).await else { continue };
                 if last.as_ref() == Some(&bytes) {
                     if let Some(wrong) = wrong.take() {
-                        events::upstreams_file_refused(&list.pool.config.name, &list.path, &wrong, list.kept());
+                        list.refuse(&wrong);
                     }
                     continue;
                 }
@@ -84,16 +84,14 @@ struct List {
     /// The last good list; `None`: there was none yet.
     targets: Option<Vec<Arc<Entry>>>,
     heard: Arc<Heard>,
+    /// Since when people know that there is none that could be used.
+    told: Option<Instant>,
 }
 
 impl List {
     /// The targets in these bytes; without those that stand in `upstreams`, too.
     fn read(&self, bytes: &[u8]) -> Result<Vec<Arc<Entry>>, String> {
-        let targets = targets::parse(&self.path, bytes).map_err(|problem| {
-            let place = problem.place.line_and_column().map(|(line, column)| format!("{line}:{column}: "));
-            let hint = if problem.hint.is_empty() { String::new() } else { format!(": {}", problem.hint) };
-            format!("{}{}{hint}", place.unwrap_or_default(), problem.message)
-        })?;
+        let targets = targets::parse(&self.path, bytes).map_err(|problem| targets::told(&problem))?;
         let beside = &self.pool.config.upstreams;
         let known = |target: &Entry| beside.iter().any(|own| own.address == target.address || own.id() == target.id());
         Ok(targets.into_iter().filter(|target| !known(target)).map(Arc::new).collect())
@@ -102,22 +100,45 @@ impl List {
     /// A new list is in force.
     fn take(&mut self, targets: Vec<Arc<Entry>>) {
         let addresses = |list: &[Arc<Entry>]| list.iter().map(|target| target.address.clone()).collect::<HashSet<_>>();
-        if let Some(old) = &self.targets {
+        let after = self.told.take().map(|since| since.elapsed());
+        if self.pool.stale.end(&self.called()) {
+            self.pool.touch();
+        }
+        if after.is_some() || self.targets.as_ref().is_some_and(|old| *old != targets) {
+            let old = self.targets.as_deref().unwrap_or_default();
             let (before, now) = (addresses(old), addresses(&targets));
             let only = |list: &[Arc<Entry>], others: &HashSet<Address>| -> Vec<String> {
                 list.iter().filter(|one| !others.contains(&one.address)).map(|one| one.address.to_string()).collect()
             };
             let (came, went) = (only(&targets, &before), only(old, &now));
-            events::upstreams_file_taken(&self.pool.config.name, &self.path, targets.len(), &came, &went);
+            let list = (&*self.path, targets.len());
+            events::upstreams_file_taken(&self.pool.config.name, list, &came, &went, after);
         }
         self.targets = Some(targets);
+    }
+
+    /// People are told that there is no list that could be used.
+    fn refuse(&mut self, why: &str) {
+        let (kept, source) = (self.kept(), self.called());
+        events::upstreams_file_refused(&self.pool.config.name, &self.path, why, kept);
+        let since = *self.told.get_or_insert_with(Instant::now);
+        // Where nobody is in use, the entry itself says so.
+        if let Some(kept) = kept {
+            let said = format!("{why}; {}.", events::list_stays(Some(kept)));
+            self.pool.stale.tell(Stale { source, cause: Cause::DnsFailure, said, kept, since });
+            self.pool.touch();
+        }
+    }
+
+    fn called(&self) -> String {
+        format!("{UPSTREAMS_FILE} {}", self.path.display())
     }
 
     /// There is no list that could be used: who is in use stays, and where nobody ever was, the reason is told.
     fn miss(&self, why: &str) {
         let Some(said) = self.pool.config.upstreams.get(self.entry) else { return };
         if self.kept().is_none() {
-            let why = (Cause::DnsFailure, format!("{UPSTREAMS_FILE} {}: {why}", self.path.display()));
+            let why = (Cause::DnsFailure, format!("{}: {why}", self.called()));
             self.pool.set_found(self.entry, vec![Found::new(said, Dial::Unresolved(Some(why)))], Instant::now());
         }
     }
@@ -143,6 +164,7 @@ impl List {
         running.retain(|address, task| {
             wanted.contains(address) || {
                 task.abort();
+                self.pool.stale.end(&address.to_string());
                 false
             }
         });
@@ -220,7 +242,8 @@ mod tests {
         let listed = Entry::new(Address::plain(Host::Listed(Path::new("/list").into()), 0));
         let pool = Arc::new(pool(&[], |config| config.upstreams.push(listed.clone())));
         let own = Arc::clone(&pool);
-        let list = List { pool: own, entry: 0, path: Path::new("/list").into(), targets: None, heard: Arc::default() };
+        let (path, heard) = (Path::new("/list").into(), Arc::default());
+        let list = List { pool: own, entry: 0, path, targets: None, heard, told: None };
         let states = || pool.members().iter().map(|one| one.id.to_string()).collect::<Vec<_>>();
         list.miss("gone");
         assert_eq!((list.kept(), states()), (None, vec![listed.id().to_string()]));

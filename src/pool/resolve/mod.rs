@@ -22,9 +22,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cause::{Cause, Failure, spoken};
 use crate::config::Address;
-use crate::config::address::{Dial, Host};
+use crate::config::address::{Dial, Host, UPSTREAMS_FILE};
 use crate::observe::events;
 
+use super::stale::Stale;
 use super::{Found, Pool};
 use heard::{Heard, News};
 
@@ -63,6 +64,8 @@ pub struct Answer {
 /// Follows the names of the pool until `stop`; returns at once if it has none.
 pub async fn run(pool: Arc<Pool>, stop: CancellationToken) {
     let mut names = JoinSet::new();
+    // Those of a list are asked for anew.
+    pool.stale.keep(|source| pool.config.upstreams.iter().any(|entry| called(&entry.address) == source));
     for (index, entry) in pool.config.upstreams.iter().enumerate() {
         match &entry.address.host {
             Host::Name(_) | Host::Service(_) => drop(names.spawn(one(Arc::clone(&pool), index))),
@@ -93,6 +96,14 @@ async fn one(pool: Arc<Pool>, entry: usize) {
     let known = known.collect();
     let tell = |outcome: Result<&[Place], &Why>| pool.set_found(entry, found(said, outcome), Instant::now());
     follow(&pool, &said.address, known, asks(&pool, &said.address), tell).await;
+}
+
+/// What people know it as.
+fn called(address: &Address) -> String {
+    match &address.host {
+        Host::Listed(path) => format!("{UPSTREAMS_FILE} {}", path.display()),
+        _ => address.to_string(),
+    }
 }
 
 /// What is in use already: a reload begins with it.
@@ -142,6 +153,7 @@ async fn follow<F, A>(
     let name = address.to_string();
     let limit = pool.config.timeouts.resolve;
     let mut heard = Heard::of(known);
+    let mut failing: Option<Instant> = None;
     loop {
         let answer = look_up().await;
         let pause = match &answer {
@@ -151,6 +163,10 @@ async fn follow<F, A>(
         match heard.take(answer.as_ref().map(|answer| &*answer.places)) {
             News::None => {}
             News::Addresses { came, went } => events::addresses_changed(&pool.config.name, &name, &came, &went),
+            News::Recovery { came, went } => {
+                let after = failing.map_or(Duration::ZERO, |since| since.elapsed());
+                events::name_resolved(&pool.config.name, &name, after, &came, &went);
+            }
             News::Failure(why) => {
                 let kept = heard.places().len();
                 events::name_not_resolved(&pool.config.name, &name, &failure(why, limit), kept);
@@ -160,6 +176,18 @@ async fn follow<F, A>(
             ([], Err(why)) => tell(Err(why)),
             (places, _) => tell(Ok(places)),
         }
+        let news = match (&answer, heard.places().len()) {
+            (Err(why), kept @ 1..) => {
+                let (failure, source) = (failure(why, limit), name.clone());
+                let said = format!("{}{}", failure.hint(&name), events::addresses_stay(kept));
+                pool.stale.tell(Stale { source, cause: failure.cause, said, kept, since: Instant::now() })
+            }
+            (Err(_), 0) | (Ok(_), _) => pool.stale.end(&name),
+        };
+        if news {
+            pool.touch();
+        }
+        failing = answer.is_err().then(|| failing.unwrap_or_else(Instant::now));
         // Up to a tenth sooner, so that many do not ask at once for ever.
         sleep(pause.mul_f64(1.0 - fastrand::f64() / 10.0)).await;
     }
