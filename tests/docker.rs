@@ -55,20 +55,27 @@ fn the_build_gets_what_it_needs_and_no_more() {
     let text = source::read(".dockerignore");
     let rules: Vec<_> = text.lines().filter(|l| !l.is_empty() && !l.starts_with('#')).collect();
     assert_eq!(rules[0], "*", "nothing by default");
-    for needed in ["!Cargo.toml", "!Cargo.lock", "!src"] {
+    for needed in ["!Cargo.toml", "!Cargo.lock", "!src", "!benches/peers", "!benches/profile"] {
         assert!(rules.contains(&needed), "{needed}");
     }
 }
 
-/// The build stage names a profile and a binary of Cargo.toml, and what is compiled in lies among what it gets.
+/// The build stage names a script, that one a profile and a binary of Cargo.toml; what is compiled in lies among what it
+/// gets.
 #[test]
 fn the_build_names_what_there_is() {
     let (docker, manifest) = (source::read("Dockerfile"), source::read("Cargo.toml"));
-    assert!(docker.contains("--profile dist") && manifest.contains("\n[profile.dist]\n"));
-    assert!(docker.contains("--bin causeway") && manifest.contains("[[bin]]\nname = \"causeway\"\n"));
+    assert!(
+        docker.contains(" benches/profile/build --locked\n")
+            && docker.contains(" /build/target/dist/causeway /causeway\n")
+    );
+    let script = source::read("benches/profile/build");
+    assert!(script.contains("\ncp ") && script.contains(" target/dist/causeway\n"), "where the image takes it from");
+    assert!(script.contains("--profile dist") && manifest.contains("\n[profile.dist]\n"));
+    assert!(script.contains("--bin causeway") && manifest.contains("[[bin]]\nname = \"causeway\"\n"));
     let version = manifest.lines().find_map(|line| line.strip_prefix("version = ")).unwrap();
     assert!(docker.contains(&format!("org.opencontainers.image.version={version}")), "{version}");
-    // A target without a path is looked for, and benches and tests are not there.
+    // A target without a path is looked for, and tests are not there.
     for target in manifest.split("\n[[").skip(1) {
         let lines = target.lines().take_while(|line| !line.is_empty());
         assert!(lines.filter(|line| line.starts_with("path = ")).count() == 1, "[[{target}");

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import statistics
 from pathlib import Path
 
@@ -100,6 +101,8 @@ def machine():
 
 def versions(options):
     said = [output(options.causeway, "--version").strip()] if "causeway" in options.only else []
-    said.append("nginx " + re.search(r"nginx/(\S+)", output("nginx", "-v"))[1])
-    said.append("HAProxy " + re.search(r"version (\d[\d.]*\d)", output("haproxy", "-v"))[1])
+    if shutil.which("nginx"):
+        said.append("nginx " + re.search(r"nginx/(\S+)", output("nginx", "-v"))[1])
+    if shutil.which("haproxy"):
+        said.append("HAProxy " + re.search(r"version (\d[\d.]*\d)", output("haproxy", "-v"))[1])
     return said

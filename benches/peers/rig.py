@@ -101,12 +101,13 @@ class Proxy:
 class Rig:
     def __init__(self, options, directory):
         self.options, self.dir = options, directory
-        self.proxy_core, self.load_core = sorted(os.sched_getaffinity(0))[:2]
+        cores = sorted(os.sched_getaffinity(0))
+        self.proxy_core, self.load_core = cores[0], cores[min(1, len(cores) - 1)]
         self.both_cores = f"{self.proxy_core},{self.load_core}"
         self.files = raise_limit_of_files()
         self.children = []
         self.origin = free_port()
-        self.nginx_flags = output("nginx", "-V")
+        self.nginx_flags = output("nginx", "-V") if shutil.which("nginx") else ""
         self.cert, self.key, self.pem = certificate(directory)
         for name in ["origin", "relay", "steady"]:
             command = ["cc", "-O2", "-D_GNU_SOURCE", "-o", directory / name, HERE / f"{name}.c"]
@@ -230,5 +231,7 @@ def output(*command):
     return subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT).stdout
 
 
-def missing_packages():
-    return [package for tool, package in TOOLS.items() if not shutil.which(tool)]
+def missing_packages(proxies):
+    """Of the tools that a run with these proxies needs."""
+    left_out = {"nginx", "haproxy"} - {name.removesuffix("-tuned") for name in proxies}
+    return [package for tool, package in TOOLS.items() if tool not in left_out and not shutil.which(tool)]
