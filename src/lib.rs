@@ -11,7 +11,7 @@
 //!  4  admin                          look inside
 //!  3  probe | proxy                  the only two that speak to an upstream: checks, traffic
 //!  2  pool | client | listen         shared state | outbound I/O | inbound I/O
-//!  1  health · observe | route       rules · facts to log | matching
+//!  1  health · memory · observe | route   rules · is there enough · facts to log | matching
 //!  0  cause · config | sys | tunnel  the words | the only unsafe lines | both ends of a tunnel
 //! ```
 //!
@@ -50,6 +50,7 @@ pub mod client;
 pub mod config;
 pub mod health;
 pub mod listen;
+pub mod memory;
 pub mod observe;
 pub mod pool;
 pub mod probe;

@@ -59,6 +59,12 @@ impl Table {
         table
     }
 
+    /// Does any route name a host? If none does, a lookup needs none.
+    #[must_use]
+    pub fn names_hosts(&self) -> bool {
+        !self.exact.is_empty() || !self.suffix.is_empty()
+    }
+
     /// The route that takes this request. `host`: as in the Host field, port and case ignored. `path`: in normal form
     /// (see [`normal`]), or `*`, which is taken as `/`.
     ///
@@ -104,8 +110,7 @@ impl Table {
     /// The groups whose host pattern takes this host, the most specific first.
     fn groups<'a>(&'a self, host: Option<&str>) -> impl Iterator<Item = &'a Group> {
         // Where no route names a host, none is looked at.
-        let host =
-            host.filter(|_| !self.exact.is_empty() || !self.suffix.is_empty()).map(bare_host).unwrap_or_default();
+        let host = host.filter(|_| self.names_hosts()).map(bare_host).unwrap_or_default();
         let exact = if self.exact.is_empty() { None } else { self.exact.get(&*host) };
         let suffix = self
             .suffix

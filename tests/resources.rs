@@ -2,14 +2,15 @@
 //! all is well again once there is enough.
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::time::Duration;
 
 use causeway::app::{Hooks, Server, panics};
 use causeway::config::Config;
 use causeway::observe::{Exchange, events};
 use causeway::proxy::OnExchange;
-use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 
 use crate::support::process::{Causeway, PATIENCE};
 
@@ -111,4 +112,79 @@ async fn a_panic_ends_one_connection_and_is_counted() {
     assert!(page.contains(&format!("causeway_panics_total {}\n", before + 1)), "{page}");
     drop(other);
     server.finish();
+}
+
+/// A request with half of its body: what came of it is kept for a retry.
+fn half(address: SocketAddr, bytes: &[u8]) -> TcpStream {
+    let mut client = client(address);
+    let head = format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n", bytes.len() * 2);
+    // Where memory is short, nobody takes it.
+    client.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
+    let _ = client.write_all(head.as_bytes()).and_then(|()| client.write_all(bytes));
+    client
+}
+
+fn metric(admin: SocketAddr, name: &str) -> String {
+    let mut admin = client(admin);
+    admin.write_all(b"GET /metrics HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").unwrap();
+    let mut page = String::new();
+    admin.read_to_string(&mut page).unwrap();
+    let line = page.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("no {name}: {page}"));
+    line.trim().to_owned()
+}
+
+/// More requests than there is memory for: those that are too many are refused with the reason, nobody is cut off by a
+/// crash, and all is well when they are gone.
+#[test]
+fn out_of_memory_it_refuses_and_lives() {
+    let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = upstream.local_addr().unwrap().port();
+    // It takes every request body, and never answers one; `GET` it answers.
+    std::thread::spawn(move || {
+        for mut taken in upstream.incoming().flatten() {
+            std::thread::Builder::new()
+                .stack_size(128 << 10)
+                .spawn(move || {
+                    let mut bytes = vec![0; 8 << 10];
+                    while let Ok(length @ 1..) = taken.read(&mut bytes) {
+                        if bytes[..length].starts_with(b"GET ") {
+                            let _ = taken.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nserved");
+                        }
+                    }
+                })
+                .unwrap();
+        }
+    });
+    let config = format!(
+        "listen = \"127.0.0.1:0\"\nadmin.address = \"127.0.0.1:0\"\nworkers = 1\nlog.access = \"off\"\n\
+         [pool.app]\nupstreams = [\"127.0.0.1:{port}\"]\nhealth.type = \"off\"\n"
+    );
+    let (mut causeway, address) = Causeway::run_with_memory(140_000, &config);
+    let admin = causeway.address("on http://");
+    let mut kept = client(address);
+    ask(&mut kept, "/");
+    answer(&mut kept, "served");
+
+    let body = vec![b'x'; 50 << 10];
+    let mut halves: Vec<TcpStream> = Vec::new();
+    while metric(admin, "causeway_memory_short ") == "0" {
+        assert!(halves.len() < 4000, "it is never short");
+        halves.extend((0..50).map(|_| half(address, &body)));
+    }
+    let line = causeway.event("memory_short");
+    assert!(line.contains("memory is short") && line.contains("buffers.request"), "{line}");
+    kept.write_all(format!("GET / HTTP/1.1\r\nhost: {address}\r\n\r\n").as_bytes()).unwrap();
+    let refused = answer(&mut kept, "}\n");
+    assert!(refused.starts_with("HTTP/1.1 503 ") && refused.contains("retry-after: 2\r\n"), "{refused}");
+    assert!(refused.contains("\"cause\": \"proxy_busy\"") && refused.contains("memory is short"), "{refused}");
+    drop(halves);
+    causeway.event("memory_back");
+    let mut after = client(address);
+    ask(&mut after, "/");
+    assert!(answer(&mut after, "served").starts_with("HTTP/1.1 200 "));
+    assert_eq!(metric(admin, "causeway_memory_short "), "0");
+    assert_ne!(metric(admin, "causeway_memory_shortages_total "), "0");
+    causeway.signal(Signal::TERM);
+    let (status, said) = causeway.end();
+    assert!(status.success(), "{status}: {said}");
 }

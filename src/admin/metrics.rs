@@ -12,6 +12,7 @@ use http::header::ACCEPT;
 
 use crate::cause::Cause;
 use crate::health::State;
+use crate::memory;
 use crate::observe::events;
 use crate::observe::metrics::code::code_label;
 use crate::observe::metrics::request::Rare;
@@ -48,6 +49,8 @@ const OF_PROXY: &[OfProxy] = &[
     ("causeway_tls_certificate_not_after_seconds", Gauge, "When a listener's certificate ends, in seconds since 1970.", certificates),
     ("causeway_access_log_dropped_total", Counter, "Lines of the access log lost: its reader was too slow, or it could not be written.", dropped),
     ("causeway_panics_total", Counter, "Faults in causeway itself: each ended a request or a connection.", panics),
+    ("causeway_memory_short", Gauge, "1 while memory is short: no connections are taken, and new requests get a 503.", memory_short),
+    ("causeway_memory_shortages_total", Counter, "How often memory became short.", shortages),
     ("causeway_build_info", Gauge, "1, with the version.", build),
 ];
 
@@ -236,6 +239,14 @@ fn reloads_by_result(page: &mut Page, seen: &Seen<'_>) {
 
 fn panics(page: &mut Page, _: &Seen<'_>) {
     page.sample(&[], events::panics());
+}
+
+fn memory_short(page: &mut Page, _: &Seen<'_>) {
+    page.sample(&[], u8::from(memory::is_short()));
+}
+
+fn shortages(page: &mut Page, _: &Seen<'_>) {
+    page.sample(&[], memory::shortages());
 }
 
 fn build(page: &mut Page, _: &Seen<'_>) {

@@ -44,6 +44,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::TimeoutLayer;
 
 use crate::config::Config;
+use crate::memory;
 use crate::observe::metrics::history::{EVERY, History};
 use crate::pool::Pool;
 use crate::proxy::Proxy;
@@ -170,6 +171,7 @@ impl Admin {
             listening: self.listening.load(Ordering::Relaxed),
             checked: self.checked.load(Ordering::Relaxed),
             draining: self.draining.load(Ordering::Relaxed),
+            short: memory::is_short(),
             pools: seen.pools.iter().map(|pool| Standing::of(pool)).collect(),
         }
     }

@@ -16,6 +16,8 @@ pub(super) struct State {
     pub(super) checked: bool,
     /// The end has begun.
     pub(super) draining: bool,
+    /// Memory is short: it refuses, and says why.
+    pub(super) short: bool,
     /// In the order of the file.
     pub(super) pools: Vec<Standing>,
 }
@@ -64,6 +66,9 @@ pub(super) fn answer(state: &State, query: &str) -> (StatusCode, String) {
         let yes = |is: bool| if is { "yes" } else { "no" };
         let _ = write!(text, "\nconfig loaded: yes\nlisteners bound: {}", yes(state.listening));
         let _ = write!(text, "\nfirst checks in: {}\nshutting down: {}", yes(state.checked), yes(state.draining));
+        if state.short {
+            let _ = write!(text, "\nmemory short: yes");
+        }
         for pool in &state.pools {
             let _ = write!(text, "\npool {}: {} of {} upstreams usable", pool.name, pool.usable, pool.total);
         }
@@ -114,7 +119,13 @@ mod tests {
 
     fn state() -> State {
         let pool = |name: &str, usable, total| Standing { name: name.to_owned(), usable, total, checked: true };
-        State { listening: true, checked: true, draining: false, pools: vec![pool("app", 2, 3), pool("a b", 0, 1)] }
+        State {
+            listening: true,
+            checked: true,
+            draining: false,
+            short: false,
+            pools: vec![pool("app", 2, 3), pool("a b", 0, 1)],
+        }
     }
 
     fn status(state: &State, query: &str) -> u16 {

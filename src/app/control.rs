@@ -24,6 +24,7 @@ use crate::proxy::OnTransition;
 
 use super::notify::Notify;
 use super::open::Gate;
+use super::shortage;
 
 /// How often it is looked whether a storm of failures is over, while there is one.
 const FAILURES: Duration = Duration::from_secs(1);
@@ -108,6 +109,7 @@ impl Control {
 
     pub(super) async fn run(mut self, work: Work) {
         self.tasks.spawn(tell_the_rest(self.stop.clone()));
+        self.tasks.spawn(shortage::look(self.stop.clone()));
         self.renew(work).await;
         let stop = self.stop.clone();
         let mut told = true;

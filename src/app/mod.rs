@@ -15,6 +15,7 @@ pub mod panics;
 mod pulse;
 mod reload;
 pub mod run;
+mod shortage;
 mod signals;
 mod start;
 pub mod systemd;

@@ -3,7 +3,7 @@
 
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -12,12 +12,16 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::listen::spread::{Spread, Taker};
 use crate::listen::{Asleep, Drain, Shared, Stand, accept};
+use crate::memory;
 use crate::observe::events;
-use crate::proxy::Front;
+use crate::proxy::{self, Front};
 use crate::sys;
 
 /// Memory that connections let go is handed to the system so much later, with all that follows in that time.
 const GIVE_BACK: Duration = Duration::from_secs(1);
+
+/// How often more is let go of, while memory is short.
+const LET_GO: Duration = Duration::from_millis(100);
 
 /// What a worker is told.
 pub(super) enum Order {
@@ -52,6 +56,7 @@ impl Worker {
     pub(super) async fn run(mut self) {
         let asleep = Asleep::default();
         tokio::spawn(give_back(asleep.clone()));
+        tokio::spawn(let_go());
         let mut loops = JoinSet::new();
         let mut told = true;
         let drains = loop {
@@ -110,5 +115,19 @@ async fn give_back(asleep: Asleep) {
         asleep.more().await;
         tokio::time::sleep(GIVE_BACK).await;
         sys::give_back_memory();
+    }
+}
+
+/// Where memory is short, requests let go of what they can, and the system has it at once; until it is there again.
+async fn let_go() {
+    loop {
+        memory::resume();
+        memory::pressed().await;
+        while memory::is_short() {
+            proxy::let_go(memory::lasts(), Instant::now());
+            sys::give_back_memory();
+            tokio::time::sleep(LET_GO).await;
+            memory::resume();
+        }
     }
 }

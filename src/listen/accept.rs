@@ -28,10 +28,11 @@ use super::tls::handshake;
 use super::wire::Held;
 use super::{Asleep, ConnInfo, Handler, conn, introduced};
 use crate::config::model::Listener;
+use crate::memory;
 use crate::observe::{access_log, events};
 use crate::sys;
 
-/// After a shortage of files or memory, nothing is accepted for so long.
+/// After a shortage of files, nothing is accepted for so long; and so often it is looked whether memory is back.
 const BACK_OFF: Duration = Duration::from_millis(200);
 /// So many seconds the kernel keeps a connection that says nothing: most come with their request, and one wake-up does
 /// for both.
@@ -220,11 +221,27 @@ impl<H: Handler> Door<H> {
 
     /// `None` after the cut.
     async fn permit(&self) -> Option<Permit> {
+        if memory::is_short() {
+            self.enough().await?;
+        }
         if let Some(permit) = self.stand.permits.one() {
             return Some(permit);
         }
         tokio::select! {
             permit = self.stand.permits.next() => permit,
+            () = self.stand.drain.reached(Step::Cut) => None,
+        }
+    }
+
+    /// Waits until memory is there again; who comes meanwhile waits in the kernel. `None` after the cut.
+    async fn enough(&self) -> Option<()> {
+        let there = async {
+            while memory::is_short() {
+                tokio::time::sleep(BACK_OFF).await;
+            }
+        };
+        tokio::select! {
+            () = there => Some(()),
             () = self.stand.drain.reached(Step::Cut) => None,
         }
     }

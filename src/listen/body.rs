@@ -79,12 +79,19 @@ impl RequestBody {
     }
 
     /// No body.
-    pub(super) const fn none(silence: Duration) -> Self {
+    #[must_use]
+    pub const fn none(silence: Duration) -> Self {
         Self::of(Source::Empty, silence)
     }
 
     const fn of(source: Source, silence: Duration) -> Self {
         Self { source, silence, waiting: None, clock: None }
+    }
+
+    /// Since when its reader waits for the client; `None`: it does not.
+    #[must_use]
+    pub fn waits_since(&self) -> Option<std::time::Instant> {
+        self.waiting.map(Instant::into_std)
     }
 
     /// Has the client been silent for too long? Leaves a waker for the time when it will have been.

@@ -157,6 +157,11 @@ impl Turn {
         self.parked.store(true, Relaxed);
     }
 
+    /// What may have come waits in the kernel: nothing is known of the client.
+    pub(super) fn read_waits(&self) {
+        self.parked.store(false, Relaxed);
+    }
+
     /// The socket took something, or nothing. True where a stall begins with this.
     pub(super) fn took(&self, something: bool) -> bool {
         if something {

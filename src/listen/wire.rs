@@ -23,6 +23,7 @@ use super::permits::Permit;
 use super::spread::Seat;
 use super::stream::Stream;
 use super::turn::Turn;
+use crate::memory;
 
 /// After the last answer, a client that sends nothing for so long is done.
 const LINGER_SILENCE: Duration = Duration::from_secs(2);
@@ -34,6 +35,9 @@ const LINGER_TOTAL: Duration = Duration::from_secs(10);
 const JOINED: usize = 2048;
 /// Of a client that sends its next request before it has its answer, so many bytes are read at a time.
 const EARLY: usize = 512;
+
+/// hyper makes room for so much at first, and for more where that was filled at once.
+const FIRST_READ: usize = 8 << 10;
 
 /// See the module.
 pub(super) struct Wire {
@@ -193,6 +197,11 @@ impl Read for Wire {
             buf.put_slice(&self.first.split_to(n));
             self.turn.read();
             return Poll::Ready(Ok(()));
+        }
+        let large = buf.remaining() > FIRST_READ && !self.turn.tunnel();
+        if memory::must_wait(large, cx) && !self.io.inner().closed_by_client(cx) {
+            self.turn.read_waits();
+            return Poll::Pending;
         }
         let read = Pin::new(&mut self.io).poll_read(cx, buf);
         if read.is_ready() {

@@ -137,43 +137,17 @@ const fn digit(number: u64) -> u8 {
 /// Is there nothing to escape, as nearly always? Eight bytes at once; the last eight may overlap those before them.
 #[inline]
 fn is_plain(bytes: &[u8]) -> bool {
-    let Some(last) = bytes.last_chunk() else { return is_short_plain(bytes) };
-    bytes.as_chunks().0.iter().fold(oddities(*last), |odd, word| odd | oddities(*word)) == 0
-}
-
-/// Copies these bytes to a place as long as they are, on the way of [`is_plain`]: false if there is something to escape.
-pub(super) fn copied(place: &mut [u8], bytes: &[u8]) -> bool {
-    let (Some(last), Some(end)) = (bytes.last_chunk(), place.last_chunk_mut()) else {
-        match (place.first_chunk_mut::<4>(), bytes.first_chunk(), bytes.last_chunk::<4>()) {
-            (Some(begin), Some(first), Some(last)) => {
-                *begin = *first;
-                if let Some(end) = place.last_chunk_mut() {
-                    *end = *last;
-                }
-            }
-            _ => place.iter_mut().zip(bytes).for_each(|(place, byte)| *place = *byte),
-        }
-        return is_short_plain(bytes);
-    };
-    *end = *last;
-    let mut odd = oddities(*last);
-    for (place, word) in place.as_chunks_mut().0.iter_mut().zip(bytes.as_chunks().0) {
-        *place = *word;
-        odd |= oddities(*word);
+    match bytes.last_chunk() {
+        // Ends at the first that is not: most texts are of one or two words, too few for wide registers.
+        Some(last) => oddities(*last) == 0 && bytes.as_chunks().0.iter().all(|word| oddities(*word) == 0),
+        None => bytes.iter().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\')),
     }
-    odd == 0
 }
 
-fn is_short_plain(bytes: &[u8]) -> bool {
-    let word = match (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
-        (Some(&[a, b, c, d]), Some(&[e, f, g, h])) => [a, b, c, d, e, f, g, h],
-        _ => {
-            let mut word = [b' '; 8];
-            word.iter_mut().zip(bytes).for_each(|(place, byte)| *place = *byte);
-            word
-        }
-    };
-    oddities(word) == 0
+/// Copies these bytes to a place that is as long as they are; false if there is something to escape.
+pub(super) fn copied(place: &mut [u8], bytes: &[u8]) -> bool {
+    place.copy_from_slice(bytes);
+    is_plain(bytes)
 }
 
 /// Each term sets the highest bit of a byte that is not `' '..='~'`, or is `"` or `\`. A borrow leaves only a byte that

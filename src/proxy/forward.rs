@@ -14,6 +14,7 @@ use crate::cause::{self, Cause, Failure};
 use crate::config::model::{Balance, Forward, Route};
 use crate::health::State;
 use crate::listen::RequestBody;
+use crate::memory;
 use crate::observe::Reason;
 use crate::pool::pick::{Belongs, Choice, Next};
 use crate::pool::{Pool, balance};
@@ -91,8 +92,9 @@ pub(super) async fn forward(
         tally.attempts += 1;
         tally.resends += usize::from(tally.sent);
         let paid = tally.sent;
-        // The first attempt begins with the request, which saves a look at the clock.
-        let first = open.exchange.attempts.is_empty() && !patience.waited;
+        // The first attempt begins with the request, which saves a look at the clock; unless a layer may have waited, for
+        // a password.
+        let first = open.exchange.attempts.is_empty() && !patience.waited && route.layers.is_none();
         let began = if first { open.exchange.started } else { Instant::now() };
         let running = open.begin(pick, began);
         let failure = match setting.attempt(running, &choice, tally).await {
@@ -135,6 +137,11 @@ pub(super) async fn forward(
             };
             left_over(&mut open, pool, &choice, reason, now);
             return service.annotate(open, asked, failure);
+        }
+        if failure.cause == Cause::ProxyBusy {
+            // Memory is short, and its body had to go: no upstream has to do with it.
+            left_over(&mut open, pool, &choice, Reason::Final, now);
+            return service.refuse(open, asked, memory::refusal());
         }
         match setting.verdict(&failure, &choice, &tally, now) {
             Verdict::Next => {}

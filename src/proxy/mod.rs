@@ -21,6 +21,7 @@ mod explain;
 mod forward;
 mod guard;
 mod headers;
+mod held;
 mod hooks;
 mod known;
 mod layers;
@@ -51,12 +52,14 @@ use crate::cause::{Cause, Failure};
 use crate::client::Client;
 use crate::config::model::{Action, Detail};
 use crate::listen::{ConnInfo, Handler, RequestBody};
+use crate::memory;
 use crate::observe::exchange::EndedBy;
-use crate::observe::{Exchange, RequestId, TraceId, events, login};
+use crate::observe::{RequestId, TraceId, events, login};
 use crate::route;
 
 pub use body::Body;
 use headers::Ours;
+pub use held::let_go;
 pub use hooks::{Hooks, OnExchange, OnTransition};
 use layers::Visit;
 use notes::Notes;
@@ -142,8 +145,9 @@ impl Service {
         if passed.max_forwards == Some(0) {
             return self.last_hop(open, &asked);
         }
-        let host = asked.host();
-        let route = match self.proxy.routes.find((!host.is_empty()).then_some(host), &path, &parts.method) {
+        let routes = &self.proxy.routes;
+        let host = if routes.names_hosts() { asked.host() } else { "" };
+        let route = match routes.find((!host.is_empty()).then_some(host), &path, &parts.method) {
             Ok(route) => route,
             Err(miss) => return self.no_route(open, &asked, &path, &miss),
         };
@@ -178,6 +182,9 @@ impl Service {
         if conn.drain.last_second() {
             return Err(Failure::new(Cause::ShuttingDown));
         }
+        if memory::is_short() {
+            return Err(memory::refusal());
+        }
         match &conn.tls {
             Some(session) => guard::at_home(session, passed),
             None => Ok(passed),
@@ -203,10 +210,10 @@ impl Service {
         let Asked { parts, conn, notes, passed, ours, request_id } = asked;
         let client = if ours.client == conn.peer.ip() { conn.peer } else { SocketAddr::new(ours.client, 0) };
         let began = (Instant::now(), SystemTime::now());
-        let exchange = Exchange::new(RequestId::clone(request_id), client, Arc::clone(&conn.listener.name), began);
         self.proxy.requests.begin();
         // On the heap first, and filled there: it is large.
-        let mut open = Open::new(exchange, Arc::clone(&self.proxy), Arc::clone(conn));
+        let mut open =
+            Open::new(RequestId::clone(request_id), client, began, Arc::clone(&self.proxy), Arc::clone(conn));
         let exchange = &mut open.exchange;
         if notes.forwarded && !ours.trusted() {
             events::untrusted_forwarded(conn.peer.ip(), exchange.started);

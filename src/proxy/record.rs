@@ -3,9 +3,10 @@
 //! It travels with the request and then with its response body. Dropped before its end was told, it says that the
 //! client went away: so a future that hyper drops still leaves its line in the log.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use http::HeaderValue;
 
@@ -16,7 +17,7 @@ use crate::health::{By, State};
 use crate::listen::ConnInfo;
 use crate::observe::exchange::EndedBy;
 use crate::observe::trace::Parent;
-use crate::observe::{Attempt, Exchange, NotTried, Outcome, Reason, events};
+use crate::observe::{Attempt, Exchange, NotTried, Outcome, Reason, RequestId, events};
 use crate::pool::balance::Latency;
 use crate::pool::pick::Pick;
 use crate::pool::room::Place;
@@ -74,9 +75,25 @@ pub(super) struct Running {
 }
 
 impl Open {
-    #[inline]
-    pub(super) fn new(exchange: Exchange, proxy: Arc<Proxy>, conn: Arc<ConnInfo>) -> Box<Self> {
-        Box::new(Self { exchange, proxy, running: None, pool: 0, row: 0, place: None, body: None, conn, ended: false })
+    /// Of a request that began at this moment, on both clocks.
+    pub(super) fn new(
+        id: RequestId,
+        client: SocketAddr,
+        began: (Instant, SystemTime),
+        proxy: Arc<Proxy>,
+        conn: Arc<ConnInfo>,
+    ) -> Box<Self> {
+        Box::new(Self {
+            exchange: Exchange::new(id, client, Arc::clone(&conn.listener.name), began),
+            proxy,
+            running: None,
+            pool: 0,
+            row: 0,
+            place: None,
+            body: None,
+            conn,
+            ended: false,
+        })
     }
 
     /// An attempt begins.

@@ -7,22 +7,25 @@ use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 
 use crate::cause::{Cause, Failure, sized};
 use crate::listen::RequestBody;
+use crate::memory;
 
 use super::headers::trailer_passes;
+use super::held;
 
 /// A request's body; hands out a [`ReplayBody`] to each attempt. Without a body it costs nothing.
 #[derive(Clone, Debug)]
 pub(super) struct Replay(Option<Arc<Mutex<Source>>>);
 
 #[derive(Debug)]
-struct Source {
+pub(super) struct Source {
     body: RequestBody,
     kept: Kept,
     /// Trailers, the last of a body.
@@ -38,6 +41,12 @@ struct Source {
     failure: Option<Failure>,
     /// Only the newest attempt may take more.
     turn: u64,
+    /// What that one has of it.
+    given: u64,
+    /// It is one of the [`held`].
+    held: bool,
+    /// Who waits for the client, of those.
+    waits: Option<Waker>,
 }
 
 /// What was taken so far, while it fits. Small pieces are gathered, so that a body of many tiny chunks costs no more
@@ -95,6 +104,9 @@ impl Replay {
             max,
             failure: None,
             turn: 0,
+            given: 0,
+            held: false,
+            waits: None,
         };
         Self(Some(Arc::new(Mutex::new(source))))
     }
@@ -106,6 +118,7 @@ impl Replay {
         };
         let mut locked = lock(source);
         locked.turn += 1;
+        locked.given = 0;
         let total = locked.body.size_hint().exact().map(|left| left + locked.taken);
         ReplayBody { source: Some(Arc::clone(source)), turn: locked.turn, given: 0, total, done: false }
     }
@@ -165,14 +178,19 @@ impl Body for ReplayBody {
         if this.done {
             return Poll::Ready(None);
         }
-        let Some(source) = this.source.clone() else { return Poll::Ready(None) };
-        let mut source = lock(&source);
+        let Some(shared) = this.source.clone() else { return Poll::Ready(None) };
+        let mut source = lock(&shared);
         let polled = if source.turn != this.turn { Poll::Ready(Some(Err(Ended))) } else { source.poll(this.given, cx) };
         match &polled {
             Poll::Pending => {}
             Poll::Ready(Some(Ok(frame))) => {
                 this.given += frame.data_ref().map_or(0, |data| data.len() as u64);
                 this.done = frame.is_trailers();
+                source.given = this.given;
+                if source.taken >= held::LEAST && !source.held {
+                    source.held = true;
+                    held::add(&shared);
+                }
             }
             Poll::Ready(_) => this.done = true,
         }
@@ -202,10 +220,18 @@ impl Source {
         if self.failure.is_some() {
             return Poll::Ready(Some(Err(Ended)));
         }
+        if self.overflowed && position < self.taken {
+            // What comes before it was let go when memory was short, just before this attempt began.
+            return self.fail(memory::refusal());
+        }
         if self.ended {
             return Poll::Ready(None);
         }
-        let frame = match std::task::ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if self.held {
+            self.waits = polled.is_pending().then(|| cx.waker().clone());
+        }
+        let frame = match std::task::ready!(polled) {
             Some(Ok(frame)) => trimmed(frame),
             Some(Err(failure)) => return self.fail(failure),
             None => {
@@ -229,12 +255,31 @@ impl Source {
             self.trailers = Some(Box::new(trailers.clone()));
         }
         match frame.data_ref() {
-            Some(data) if !self.overflowed && self.kept.bytes + data.len() <= self.keep => self.kept.push(data),
+            Some(data) if !self.overflowed && self.kept.bytes + data.len() <= self.keep && !memory::is_short() => {
+                self.kept.push(data);
+            }
             Some(_) if !self.overflowed => {
                 self.overflowed = true;
                 self.kept = Kept::default();
             }
             Some(_) | None => {}
+        }
+    }
+
+    /// Memory is short: nothing is kept any more, unless an attempt is in the midst of it. `lasts`: nor is a client
+    /// waited for that has been silent for so long.
+    fn let_go(&mut self, lasts: Option<Duration>, now: Instant) {
+        if self.given < self.taken {
+            return;
+        }
+        self.overflowed = true;
+        self.kept = Kept::default();
+        let silent = self.body.waits_since().map(|since| now.saturating_duration_since(since));
+        if lasts.zip(silent).is_some_and(|(lasts, silent)| silent >= lasts)
+            && let Some(waits) = self.waits.take()
+        {
+            self.failure = Some(memory::refusal());
+            waits.wake();
         }
     }
 
@@ -265,6 +310,11 @@ pub(super) fn too_large(announced: Option<u64>, max: u64, route: &str) -> Failur
     Failure::new(Cause::ClientTooLarge).limit(sized(max)).seen(seen)
 }
 
+/// See [`Source::let_go`].
+pub(super) fn let_go(source: &Mutex<Source>, lasts: Option<Duration>, now: Instant) {
+    lock(source).let_go(lasts, now);
+}
+
 fn lock(source: &Mutex<Source>) -> MutexGuard<'_, Source> {
     source.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -273,6 +323,38 @@ fn lock(source: &Mutex<Source>) -> MutexGuard<'_, Source> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn what_was_let_go_is_never_sent_as_if_it_were_the_beginning() {
+        let replay = Replay(Some(Arc::new(Mutex::new(Source {
+            body: RequestBody::none(Duration::from_secs(1)),
+            kept: Kept { tail: BytesMut::from("begin"), bytes: 5, ..Kept::default() },
+            trailers: None,
+            keep: 100,
+            overflowed: false,
+            ended: true,
+            taken: 5,
+            max: None,
+            failure: None,
+            turn: 0,
+            given: 0,
+            held: true,
+            waits: None,
+        }))));
+        let source = replay.0.as_ref().unwrap();
+        let mut cx = Context::from_waker(Waker::noop());
+        let (mut first, now) = (replay.attempt(), Instant::now());
+        let_go(source, None, now);
+        assert!(replay.whole(), "an attempt is in the midst of it");
+        let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut first).poll_frame(&mut cx) else { panic!("nothing came") };
+        assert_eq!(frame.into_data().unwrap(), "begin");
+        assert!(matches!(Pin::new(&mut first).poll_frame(&mut cx), Poll::Ready(None)));
+        let_go(source, None, now);
+        assert!(!replay.whole());
+        let mut second = replay.attempt();
+        assert!(matches!(Pin::new(&mut second).poll_frame(&mut cx), Poll::Ready(Some(Err(Ended)))));
+        assert_eq!(replay.failure().unwrap().cause, Cause::ProxyBusy);
+    }
 
     proptest! {
         #[test]

@@ -74,11 +74,20 @@ impl Causeway {
 
     /// The same, in a process that may have so many files open.
     pub fn run_with_files(files: usize, config: &str) -> (Self, SocketAddr) {
+        Self::run_limited(&format!("ulimit -n {files}"), config)
+    }
+
+    /// The same, in a process that may map so many KiB.
+    pub fn run_with_memory(kibibytes: usize, config: &str) -> (Self, SocketAddr) {
+        Self::run_limited(&format!("ulimit -v {kibibytes}"), config)
+    }
+
+    fn run_limited(limit: &str, config: &str) -> (Self, SocketAddr) {
         let folder = TempDir::new().unwrap();
         let file = folder.path().join("causeway.toml");
         std::fs::write(&file, config).unwrap();
         let mut command = Command::new("sh");
-        command.args(["-c", &format!("ulimit -n {files}; exec \"$@\""), "sh", env!("CARGO_BIN_EXE_causeway")]);
+        command.args(["-c", &format!("{limit} && exec \"$@\""), "sh", env!("CARGO_BIN_EXE_causeway")]);
         let words = ["run", "--config", file.to_str().unwrap()];
         let mut causeway = Self::spawn(folder, command, &words, Stdio::piped());
         let address = causeway.address("listening on http://");

@@ -322,10 +322,16 @@ pub(super) const LORE: &[Lore] = &[
     Lore {
         token: "proxy_busy",
         limits: &[("listener.NAME.limits.in_flight", "requests at once over all its connections")],
-        reasons: &["more requests than the listener may have", "slow answers, so that requests pile up"],
+        reasons: &[
+            "more requests than the listener may have",
+            "slow answers, so that requests pile up",
+            "memory is short, near the limit of the process or of its container",
+        ],
         steps: &[
             ("Is the app slow?", "causeway probe"),
             ("Can it take more?", "[listener.main.limits] in_flight = 2000"),
+            ("Is memory short?", "[listener.main.limits] connections = 1000"),
+            ("Keep less of each request", "[pool.app.buffers] request = \"16KiB\""),
         ],
         nginx: &["limiting connections"],
         envoy: &["OM", "UO", "DO"],

@@ -36,8 +36,9 @@ pub use request::{failures_held, request_failed, request_suspect, requests_faile
 pub use secure::{certificate_refused, certificate_taken, handshake_failed, introduction_refused};
 pub use sink::{Events, feed, init};
 pub use system::{
-    hand_over_ended, hand_over_refused, handed_over, manager_not_told, older_gone, older_silent, panic_caught,
-    panicked, panics, panics_are_told, sockets_unused, taken_over, taking_over, taking_over_unchecked, threads_silent,
+    hand_over_ended, hand_over_refused, handed_over, manager_not_told, memory_back, memory_short, older_gone,
+    older_silent, panic_caught, panicked, panics, panics_are_told, sockets_unused, taken_over, taking_over,
+    taking_over_unchecked, threads_silent,
 };
 pub use trace::{spans_lost, traces_off, traces_on};
 pub use upstream::{

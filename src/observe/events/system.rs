@@ -7,7 +7,10 @@ use std::time::Duration;
 use tracing::{error, info, warn};
 
 use super::setting;
+use crate::cause::spoken;
 use crate::config::problem::ascii;
+use crate::memory::{self, Use};
+use crate::observe::json::whole_millis;
 
 /// The service manager cannot be told how it goes. `manager`: what NOTIFY_SOCKET names.
 pub fn manager_not_told(manager: &str, error: &std::io::Error) {
@@ -26,6 +29,24 @@ pub fn threads_silent(names: &[String], within: Duration) {
         threads = names,
         "no answer within {within} from {names}: the service manager is not told that causeway is alive (WatchdogSec)"
     );
+}
+
+/// Memory is short. `used`: of what limit, where there is one.
+pub fn memory_short(used: Option<Use>) {
+    let sentence = memory::short(used);
+    let (used, limit) = (used.map(|used| used.used), used.map(|used| used.limit));
+    warn!(
+        event = "memory_short",
+        used, limit, "{sentence}. Until it is back, no connections are taken and new requests get a 503"
+    );
+}
+
+/// Memory is there again.
+pub fn memory_back(used: Option<Use>, after: Duration) {
+    let of = used.map(|used| format!(" ({used})")).unwrap_or_default();
+    let (used, limit) = (used.map(|used| used.used), used.map(|used| used.limit));
+    let (away_ms, after) = (whole_millis(after), spoken(after));
+    info!(event = "memory_back", used, limit, away_ms, "memory is back after {after}{of}: connections are taken again");
 }
 
 static PANICS: AtomicU64 = AtomicU64::new(0);
