@@ -124,11 +124,17 @@ fn half(address: SocketAddr, bytes: &[u8]) -> TcpStream {
     client
 }
 
-fn metric(admin: SocketAddr, name: &str) -> String {
+fn page(admin: SocketAddr, path: &str) -> String {
     let mut admin = client(admin);
-    admin.write_all(b"GET /metrics HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").unwrap();
+    let head = format!("GET {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", admin.peer_addr().unwrap());
+    admin.write_all(head.as_bytes()).unwrap();
     let mut page = String::new();
     admin.read_to_string(&mut page).unwrap();
+    page
+}
+
+fn metric(admin: SocketAddr, name: &str) -> String {
+    let page = page(admin, "/metrics");
     let line = page.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("no {name}: {page}"));
     line.trim().to_owned()
 }
@@ -177,6 +183,11 @@ fn out_of_memory_it_refuses_and_lives() {
     let refused = answer(&mut kept, "}\n");
     assert!(refused.starts_with("HTTP/1.1 503 ") && refused.contains("retry-after: 2\r\n"), "{refused}");
     assert!(refused.contains("\"cause\": \"proxy_busy\"") && refused.contains("memory is short"), "{refused}");
+    let status = page(admin, "/api/status");
+    assert!(
+        status.contains("\"memory\": \"memory is short (") || status.contains("\"memory\":\"memory is short ("),
+        "{status}"
+    );
     drop(halves);
     causeway.event("memory_back");
     let mut after = client(address);

@@ -16,6 +16,7 @@ use crate::config::address::Dial;
 use crate::config::problem::ascii;
 use crate::health::{By, Snapshot, State};
 use crate::listen::{Permits, Secure};
+use crate::memory;
 use crate::observe::json::{millis_value, whole_millis};
 use crate::observe::metrics::history::{History, Lately, Look, Reading};
 use crate::observe::time::Utc;
@@ -110,6 +111,7 @@ pub(super) fn status(admin: &Admin, now: Instant) -> Value {
         ("started", Some(time(admin.began.1))),
         ("uptime_ms", Some(whole_millis(now.saturating_duration_since(admin.began.0)).into())),
         ("state", Some(state.into())),
+        ("memory", memory::told().map(Into::into)),
         ("config", config.file.as_ref().map(|file| file.display().to_string().into())),
         ("reload", Some(reload(&reloads, config.file.as_deref(), wall))),
         ("workers", Some(admin.workers.into())),

@@ -274,6 +274,7 @@ impl Failure {
     pub fn message(&self) -> Cow<'static, str> {
         let message = self.of_upgrade().unwrap_or(self.cause.row().message);
         let message = if self.cause == Cause::DnsFailure && self.saw("upstreams_file ") { "{seen}" } else { message };
+        let message = if self.is_busy_otherwise() { "{seen}" } else { message };
         if message.contains('{') {
             Cow::Owned(self.fill(message, "it").replace(".0 s", " s"))
         } else {
@@ -294,6 +295,11 @@ impl Failure {
         told
     }
 
+    /// Busy, and not by a number of requests: no memory, too many passwords.
+    fn is_busy_otherwise(&self) -> bool {
+        self.cause == Cause::ProxyBusy && self.limit.is_none() && self.seen.is_some()
+    }
+
     fn saw(&self, beginning: &str) -> bool {
         self.seen.as_deref().is_some_and(|seen| seen.starts_with(beginning))
     }
@@ -302,6 +308,7 @@ impl Failure {
         match (self.cause, &self.limit, &self.oversize) {
             (Cause::ConnectTimeout, ..) if is_here(address) => STUCK_HERE.into(),
             (Cause::DnsFailure, ..) if self.saw("upstreams_file ") => NO_LIST.into(),
+            (Cause::ProxyBusy, ..) if self.is_busy_otherwise() => "causeway is busy: {seen}.".into(),
             (Cause::H2ProtocolError, ..) if self.saw("it answered in HTTP/1.1") => TAKES_H1.into(),
             (Cause::UpgradeFailed, ..) if self.saw("it takes no WebSocket") => {
                 if address.starts_with("https://") {
@@ -405,6 +412,14 @@ mod tests {
     }
 
     /// What an upstream sent may hold the end of a sentence.
+    #[test]
+    fn who_is_busy_for_another_reason_says_that() {
+        let counted = Failure::new(Cause::ProxyBusy).limit("3 (limit: limits.in_flight)");
+        assert!(counted.message().contains("as many requests as allowed: 3"), "{counted}");
+        let short = Failure::new(Cause::ProxyBusy).seen("memory is short");
+        assert_eq!((&*short.message(), &*short.hint("")), ("memory is short", "causeway is busy: memory is short."));
+    }
+
     #[test]
     fn a_hint_is_cut_where_its_template_ends_a_sentence() {
         for cause in Cause::ALL {

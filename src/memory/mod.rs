@@ -109,6 +109,12 @@ pub fn refusal() -> Failure {
     Failure::new(Cause::ProxyBusy).seen(short(noted())).again(AGAIN)
 }
 
+/// While it is short, [`short`] of what was seen last.
+#[must_use]
+pub fn told() -> Option<String> {
+    is_short().then(|| short(noted()))
+}
+
 /// `memory is short (190 MiB of 200 MiB in use, limit: ulimit -v). Raise that limit, or …`, less the last stop.
 #[must_use]
 pub fn short(seen: Option<Use>) -> String {

@@ -11,6 +11,8 @@ pub(in crate::cli) struct Status {
     pub version: String,
     pub uptime_ms: u64,
     pub state: String,
+    /// While it is short.
+    pub memory: Option<String>,
     pub config: Option<String>,
     pub reload: Reload,
     pub last: Last,

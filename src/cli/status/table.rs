@@ -38,9 +38,10 @@ pub(super) fn render(status: &Status, paper: Paper) -> String {
     let width = paper.width.unwrap_or(WIDTH);
     wrap_to(&mut out, "", 2, &headline(status), width);
     if let Some(failure) = &status.reload.failure {
-        let mut said = String::new();
-        wrap_to(&mut said, "", 2, &not_reloaded(failure), width);
-        said.lines().for_each(|line| out.push_str(&(paper.paint(line, colour("evicted")) + "\n")));
+        painted(&mut out, "", &not_reloaded(failure), width, (paper, "evicted"));
+    }
+    if let Some(short) = &status.memory {
+        painted(&mut out, "", &ascii(&no_memory(short)), width, (paper, "evicted"));
     }
     let lead = status.pools.iter().map(|pool| ascii(&pool.name).len().min(LEAD)).max().unwrap_or(0);
     let rows: Vec<Vec<[String; 7]>> = status
@@ -89,12 +90,24 @@ fn headline(status: &Status) -> String {
     ascii(&format!("causeway {version}{called}, up {}, {state}, {config}{since}", held(status.uptime_ms)))
 }
 
+/// Lines in the colour of a state.
+fn painted(out: &mut String, indent: &str, text: &str, width: usize, (paper, state): (Paper, &str)) {
+    let mut said = String::new();
+    wrap_to(&mut said, indent, indent.len() + 2, text, width);
+    said.lines().for_each(|line| out.push_str(&(paper.paint(line, colour(state)) + "\n")));
+}
+
 /// What happened, in one line, and where the rest of it stands.
 fn not_reloaded(failure: &Failure) -> String {
     let why = failure.why.as_deref().map(|why| format!(": {}", why.trim_end_matches('.')));
     let why = ascii(&why.unwrap_or_default());
     let next = failure.next.as_deref().map(|next| format!(" Next: {}", ascii(next))).unwrap_or_default();
     format!("The last reload failed {} ago, the old configuration stays in force{why}.{next}", held(failure.ago_ms))
+}
+
+/// What is the matter, and what becomes of clients.
+fn no_memory(short: &str) -> String {
+    format!("No connections are taken and requests get a 503: {short}.")
 }
 
 /// `2 of 3 usable, 412 req/s, last 5 min: 31 rescued, 0 failed`
@@ -121,10 +134,8 @@ fn errors<'a>(out: &mut String, errors: impl Iterator<Item = &'a Errors>, width:
 /// Names and lists that cannot be had, while what was known of them stays in use.
 fn stale(out: &mut String, pool: &Pool, width: usize, paper: Paper) {
     for one in &pool.stale {
-        let mut said = String::new();
         let text = format!("{}, for {}: {}. {}", one.source, held(one.held_ms), one.cause, one.message);
-        wrap_to(&mut said, "  ", 4, &ascii(&text), width);
-        said.lines().for_each(|line| out.push_str(&(paper.paint(line, colour("unknown")) + "\n")));
+        painted(out, "  ", &ascii(&text), width, (paper, "unknown"));
     }
 }
 
@@ -309,6 +320,7 @@ app   2 of 3 usable, 412 req/s, last 5 min: 31 rescued, 0 failed
             uptime_ms: 192 * MINUTE,
             state: "serving".into(),
             reload: super::super::document::Reload::default(),
+            memory: None,
             config: Some("causeway.toml".into()),
             last: super::super::document::Last { rescued: 31, ..Default::default() },
             pools: vec![Pool {
@@ -327,6 +339,14 @@ app   2 of 3 usable, 412 req/s, last 5 min: 31 rescued, 0 failed
     fn the_golden_sample() {
         assert_eq!(render(&sample(), Paper::default()), GOLDEN);
         assert_eq!(render(&sample(), Paper { width: Some(80), ..Paper::default() }), GOLDEN);
+    }
+
+    #[test]
+    fn short_memory_stands_first() {
+        let status = Status { memory: Some("memory is short (9 MiB of 10 MiB in use)".into()), ..sample() };
+        let table = render(&status, Paper::default());
+        let said = "No connections are taken and requests get a 503: memory is short (9 MiB of 10\n  MiB in use).";
+        assert!(table.lines().nth(1) == said.lines().next() && table.contains(said), "{table}");
     }
 
     #[test]
