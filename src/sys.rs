@@ -95,9 +95,9 @@ pub fn give_back_memory() {
     unsafe { libmimalloc_sys::mi_collect(true) }
 }
 
-/// Where only so much may be mapped (RLIMIT_AS), no allocator may reserve any of it ahead (mimalloc 1 GiB, libc 64 MiB for
-/// each thread): what lies there unused could be had by nobody else, nor be seen to be free. So this runs before anything
-/// is allocated.
+/// Where only so much may be mapped (RLIMIT_AS), no allocator may reserve any of it ahead (mimalloc 1 GiB, libc 64 MiB
+/// for each thread): what lies there unused could be had by nobody else, nor be seen to be free. So this runs before
+/// anything is allocated.
 #[used]
 #[unsafe(link_section = ".init_array")]
 static NOTHING_AHEAD: extern "C" fn() = nothing_ahead;
@@ -150,9 +150,9 @@ pub fn failed_allocations() -> u64 {
     FAILED.load(Ordering::Relaxed)
 }
 
-/// Takes a reserve of `most` bytes, or the half of it and so on, unless as much is held already. But for its first page,
-/// nothing is ever written to it: it takes room in what the process may map, and no memory. One thread at a time. False:
-/// the system does not give [`RESERVE`].
+/// Takes a reserve of `most` bytes, or the half of it and so on, unless as much is held already. But for its first
+/// page, nothing is ever written to it: it takes room in what the process may map, and no memory. One thread at a time.
+/// False: the system does not give [`RESERVE`].
 #[must_use]
 pub fn take_reserve(most: usize) -> bool {
     let held = if KEPT.load(Ordering::Relaxed).is_null() { 0 } else { TAKEN.load(Ordering::Relaxed) };
@@ -180,8 +180,8 @@ fn map(size: usize) -> Option<*mut usize> {
 /// Of what `KEPT` held: whoever took it from there has it alone.
 fn give_up(reserve: *mut usize) {
     if !reserve.is_null() {
-        // SAFETY: it is what `map` gave, whole, with its size at its beginning; the swap that took it from `KEPT` gave it
-        // to this thread alone.
+        // SAFETY: it is what `map` gave, whole, with its size at its beginning; the swap that took it from `KEPT` gave
+        // it to this thread alone.
         unsafe { libc::munmap(reserve.cast(), reserve.read()) };
     }
 }
@@ -196,8 +196,8 @@ fn or_once_more(size: usize, ask: impl Fn() -> *mut u8) -> *mut u8 {
 const LAST_TRIES: usize = 10;
 static BETWEEN_TRIES: libc::timespec = libc::timespec { tv_sec: 0, tv_nsec: 10_000_000 };
 
-/// The system gave no memory for a block: lets the reserve go, then tries again. What the reserve cannot serve fails, as
-/// it would without one. It must not allocate or panic, nor hold a lock.
+/// The system gave no memory for a block: lets the reserve go, then tries again. What the reserve cannot serve fails,
+/// as it would without one. It must not allocate or panic, nor hold a lock.
 #[cold]
 #[inline(never)]
 fn once_more(size: usize, ask: impl Fn() -> *mut u8) -> *mut u8 {
@@ -275,5 +275,18 @@ unsafe impl GlobalAlloc for Allocator {
             }
         };
         or_once_more(size, ask)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A newer mimalloc may number its options anew.
+    #[test]
+    fn the_option_that_is_set_is_the_one_that_is_meant() {
+        // SAFETY: it only reads.
+        let kibibytes = unsafe { libmimalloc_sys::mi_option_get(ARENA_RESERVE) };
+        assert!([0, 1 << 20].contains(&kibibytes), "{kibibytes}");
     }
 }

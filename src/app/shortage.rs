@@ -9,11 +9,9 @@ use crate::memory::{self, Change, Limits, Seen, Watch};
 use crate::observe::events;
 use crate::sys;
 
-/// How often it looks: where there is no limit, and only the system can be out of memory,
-const UNLIMITED: Duration = Duration::from_secs(1);
-/// where there is one,
-const LIMITED: Duration = Duration::from_millis(250);
-/// and where more than half of that is used.
+/// How often it looks. Also where no limit counts now: others may fill the container that this process is in.
+const EVERY: Duration = Duration::from_millis(250);
+/// And while memory is short, or more than half of a limit is used.
 const NEAR: Duration = Duration::from_millis(50);
 /// The reserve is taken again when the system has refused nothing for so long.
 const AGAIN: Duration = Duration::from_millis(500);
@@ -49,11 +47,7 @@ pub(super) async fn look(stop: CancellationToken) {
             memory::presses(used, short_for >= LASTS);
         }
         let near = short_for.is_some() || used.is_some_and(|used| used.used > used.limit / 2);
-        let pause = match used {
-            _ if near => NEAR,
-            Some(_) => LIMITED,
-            None => UNLIMITED,
-        };
+        let pause = if near { NEAR } else { EVERY };
         if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
             return;
         }

@@ -12,7 +12,7 @@ use rustix::process::{Resource, getrlimit};
 
 use crate::sys;
 
-/// A quarter of what a container may use.
+/// A container's limit counts where the process has this part of it or more: one in so many.
 const OWN_PART: u64 = 4;
 /// A reserve is not larger than this.
 const RESERVE_MOST: usize = 256 << 20;
@@ -76,8 +76,8 @@ impl Limits {
         Self { address_space: getrlimit(Resource::As).current, groups: groups_of(&groups, &mounts) }
     }
 
-    /// How large a reserve of addresses should be, in bytes: a quarter of what may be mapped. What is under way when the
-    /// rest is used up must fit into it.
+    /// How large a reserve of addresses should be, in bytes: a quarter of what may be mapped. What is under way when
+    /// the rest is used up must fit into it.
     #[must_use]
     pub fn reserve(&self) -> usize {
         let quarter = self.address_space.map_or(0, |limit| usize::try_from(limit / 4).unwrap_or(usize::MAX));
@@ -90,8 +90,8 @@ impl Limits {
         self.nearest(&fs::read_to_string("/proc/self/statm").ok()?)
     }
 
-    /// `statm`: what /proc/self/statm says. A container's limit counts where at least a part of what is used in it is this
-    /// process's own: else others have filled it, and whatever is refused here helps nobody.
+    /// `statm`: what /proc/self/statm says. A container's limit counts where at least a part of what is used in it is
+    /// this process's own: else others have filled it, and whatever is refused here helps nobody.
     fn nearest(&self, statm: &str) -> Option<Use> {
         let (mapped, own) = pages(statm)?;
         let page = page_size() as u64;
@@ -137,8 +137,8 @@ fn limited(text: &str) -> Option<u64> {
     text.trim().parse().ok().filter(|limit| (1..1 << 60).contains(limit))
 }
 
-/// From `/proc/self/statm`, in pages: what is mapped, the reserve included (where there is a limit of it, the allocators
-/// map nothing ahead), and what this process alone has in memory.
+/// From `/proc/self/statm`, in pages: what is mapped, the reserve included (where there is a limit of it, the
+/// allocators map nothing ahead), and what this process alone has in memory.
 fn pages(statm: &str) -> Option<(u64, u64)> {
     let mut fields = statm.split_ascii_whitespace().map(str::parse::<u64>);
     let mut next = || fields.next()?.ok();

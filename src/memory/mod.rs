@@ -3,7 +3,8 @@
 //!
 //! [`limit`] reads how much this process may have and has; [`watch`] judges, from that and from what the allocator met;
 //! this file is where everybody else looks. The flag is the allocator's own: it is up from the first time on that the
-//! system gives nothing, without anybody having looked. Nothing here refuses or frees: the rooms above do; who must wait is woken from here.
+//! system gives nothing, without anybody having looked. Nothing here refuses or frees: the rooms above do; who must
+//! wait is woken from here.
 
 pub mod limit;
 pub mod watch;
@@ -81,8 +82,8 @@ thread_local! {
 }
 
 /// Must what a client sends wait in the kernel? While memory is short, what is `large` must, and while the reserve is
-/// out, all: what has been begun then needs all that there is. The task is woken at the next [`resume`], to ask again; on
-/// a thread that never resumes, nothing waits.
+/// out, all: what has been begun then needs all that there is. The task is woken at the next [`resume`], to ask again;
+/// on a thread that never resumes, nothing waits.
 #[must_use]
 pub fn must_wait(large: bool, cx: &Context<'_>) -> bool {
     is_short()

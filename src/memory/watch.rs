@@ -1,5 +1,5 @@
-//! When memory is short and when it is back, as a pure function of what was seen and when: short at once, back only when
-//! there has been enough for a while, so that it does not flicker.
+//! When memory is short and when it is back, as a pure function of what was seen and when: short at once, back only
+//! when there has been enough for a while, so that it does not flicker.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,8 @@ use super::limit::Use;
 
 /// So long there must be enough before all goes on.
 pub const CALM: Duration = Duration::from_secs(1);
-/// And so long where the reserve does not come back: what is free may lie scattered, and nobody is to be refused for ever.
+/// And so long where the reserve does not come back: what is free may lie scattered, and nobody is to be refused for
+/// ever.
 pub const STILL: Duration = Duration::from_secs(30);
 /// The distance from the limit at which memory is short: a tenth of it, within these bounds.
 const MARGIN: (u64, u64) = (16 << 20, 256 << 20);
