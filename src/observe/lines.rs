@@ -19,8 +19,8 @@ use crate::config::model::LogTarget;
 
 /// A slot holds no more; what comes then is dropped.
 const SLOT_MOST: usize = 1 << 20;
-/// A slot with this much is worth a write before its time.
-const SLOT_FULL: usize = 64 << 10;
+/// A slot with this much is worth a write before its time. Larger, and it would push more out of a core's own cache.
+const SLOT_FULL: usize = 128 << 10;
 /// A pipe that is full is tried again after so long, and at last only so often.
 const PAUSE: Duration = Duration::from_millis(5);
 const PAUSE_MOST: Duration = Duration::from_millis(100);
@@ -44,8 +44,8 @@ struct Shared {
     slots: Box<[Slot]>,
     /// How long a line may gather company.
     linger: Duration,
-    /// The writer has been told that there is something to do.
-    woken: AtomicBool,
+    /// The writer looks by itself, after `linger` at the latest: a line need not wake it.
+    awake: AtomicBool,
     /// Something cannot wait: a full slot, a flush, the end.
     urgent: AtomicBool,
     reopen: AtomicBool,
@@ -75,7 +75,7 @@ impl Lines {
         let shared = Arc::new(Shared {
             slots: (0..slots.max(1)).map(|_| Slot::default()).collect(),
             linger,
-            woken: AtomicBool::new(false),
+            awake: AtomicBool::new(false),
             urgent: AtomicBool::new(false),
             reopen: AtomicBool::new(false),
             closing: AtomicBool::new(false),
@@ -84,8 +84,8 @@ impl Lines {
             done: Mutex::new(0),
             flushed: Condvar::new(),
         });
-        let (theirs, target) = (shared.clone(), target.clone());
-        let writer = thread::Builder::new().name(name.to_owned()).spawn(move || theirs.write_all(&target, out))?;
+        let writer = Writer { shared: shared.clone(), target: target.clone(), out, spare: Vec::new(), broken: false };
+        let writer = thread::Builder::new().name(name.to_owned()).spawn(move || writer.write_all())?;
         Ok(Self { handle: Arc::new(Handle { shared, writer: writer.thread().clone() }) })
     }
 
@@ -110,12 +110,9 @@ impl Lines {
         text.push(b'\n');
         let full = text.len() >= SLOT_FULL;
         drop(text);
-        if full && !shared.urgent.swap(true, SeqCst) {
-            shared.woken.store(true, SeqCst);
-            self.handle.writer.unpark();
-        } else if !shared.woken.load(SeqCst) && !shared.woken.swap(true, SeqCst) {
-            // Looked at first: nearly always somebody has woken the writer, and a write would take the flag from the
-            // others.
+        // Looked at first: nearly always nobody need be woken, and a write would take the flag from the others.
+        let flag = if full { &shared.urgent } else { &shared.awake };
+        if !flag.load(SeqCst) && !flag.swap(true, SeqCst) {
             self.handle.writer.unpark();
         }
     }
@@ -147,7 +144,6 @@ impl Lines {
 impl Handle {
     fn rouse(&self) {
         self.shared.urgent.store(true, SeqCst);
-        self.shared.woken.store(true, SeqCst);
         self.writer.unpark();
     }
 }
@@ -159,49 +155,78 @@ impl Drop for Handle {
     }
 }
 
-impl Shared {
-    fn write_all(&self, target: &LogTarget, mut out: File) {
-        let mut spare = Vec::new();
-        let mut broken = false;
+/// What the thread that writes has for itself.
+#[derive(Debug)]
+struct Writer {
+    shared: Arc<Shared>,
+    target: LogTarget,
+    out: File,
+    /// Empty; a slot's text is swapped for it.
+    spare: Vec<u8>,
+    /// Nothing could be written the last time.
+    broken: bool,
+}
+
+impl Writer {
+    fn write_all(mut self) {
         loop {
-            while !self.woken.load(SeqCst) {
+            while !self.shared.awake.load(SeqCst) && !self.shared.urgent.load(SeqCst) {
                 thread::park();
             }
             self.let_lines_gather();
-            // Cleared before the sweep: a line that comes after its slot was swept wakes the writer again.
-            self.woken.store(false, SeqCst);
-            self.urgent.store(false, SeqCst);
-            let closing = self.closing.load(SeqCst);
-            let asked = self.asked.load(SeqCst);
-            self.reopen_if_asked(target, &mut out);
-            for slot in &self.slots {
-                std::mem::swap(&mut *lock(&slot.text), &mut spare);
-                if let Err((lost, error)) = self.write_out(target, &mut out, &spare) {
-                    self.dropped.fetch_add(lost, Relaxed);
-                    if !broken {
-                        super::events::log_not_written(&error);
-                    }
-                    broken = true;
-                } else if !spare.is_empty() {
-                    broken = false;
-                }
-                spare.clear();
-                spare.shrink_to(SLOT_KEPT);
+            // Cleared before all that may be asked for is looked at: what comes then is for the next round.
+            self.shared.urgent.store(false, SeqCst);
+            let closing = self.shared.closing.load(SeqCst);
+            let asked = self.shared.asked.load(SeqCst);
+            self.reopen_if_asked();
+            if !self.sweep() {
+                // Nothing came while lines could gather, so from here on the next one wakes the writer. One that came
+                // just now did not: hence once more.
+                self.shared.awake.store(false, SeqCst);
+                self.sweep();
             }
-            *lock(&self.done) = asked;
-            self.flushed.notify_all();
+            *lock(&self.shared.done) = asked;
+            self.shared.flushed.notify_all();
             if closing {
                 return;
             }
         }
     }
 
-    fn reopen_if_asked(&self, target: &LogTarget, out: &mut File) {
-        if self.reopen.swap(false, SeqCst) {
-            match open(target) {
+    /// Writes what has gathered. Was there anything?
+    fn sweep(&mut self) -> bool {
+        let shared = self.shared.clone();
+        let mut any = false;
+        for slot in &shared.slots {
+            let mut slot = lock(&slot.text);
+            // An empty one keeps its buffer: if all went round among all slots, none would stay in a core's own cache.
+            if slot.is_empty() {
+                continue;
+            }
+            let mut text = std::mem::replace(&mut *slot, std::mem::take(&mut self.spare));
+            drop(slot);
+            any = true;
+            let written = self.write_out(&text);
+            if let Err((lost, error)) = &written {
+                shared.dropped.fetch_add(*lost, Relaxed);
+                if !self.broken {
+                    super::events::log_not_written(error);
+                }
+            }
+            self.broken = written.is_err();
+            text.clear();
+            text.shrink_to(SLOT_KEPT);
+            self.spare = text;
+        }
+        any
+    }
+
+    fn reopen_if_asked(&mut self) {
+        if self.shared.reopen.swap(false, SeqCst) {
+            match open(&self.target) {
                 Ok(fresh) => {
-                    *out = fresh;
-                    if matches!(target, LogTarget::File(_)) {
+                    self.out = fresh;
+                    if matches!(self.target, LogTarget::File(_)) {
                         super::events::log_reopened();
                     }
                 }
@@ -212,17 +237,17 @@ impl Shared {
 
     /// Writes everything, or says how many lines were lost and why. A pipe that is full is waited for, seldom and less
     /// so; who has put something else in its place meanwhile gets the rest there.
-    fn write_out(&self, target: &LogTarget, out: &mut File, mut text: &[u8]) -> Result<(), (u64, io::Error)> {
+    fn write_out(&mut self, mut text: &[u8]) -> Result<(), (u64, io::Error)> {
         let mut pause = PAUSE;
         while !text.is_empty() {
-            match out.write(text) {
+            match self.out.write(text) {
                 Ok(0) => return Err((lines(text), ErrorKind::WriteZero.into())),
                 Ok(taken) => (text, pause) = (&text[taken..], PAUSE),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     thread::park_timeout(pause);
                     pause = (pause * 2).min(PAUSE_MOST);
-                    self.reopen_if_asked(target, out);
+                    self.reopen_if_asked();
                 }
                 Err(error) => return Err((lines(text), error)),
             }
@@ -231,8 +256,8 @@ impl Shared {
     }
 
     fn let_lines_gather(&self) {
-        let until = Instant::now() + self.linger;
-        while !self.urgent.load(SeqCst) {
+        let until = Instant::now() + self.shared.linger;
+        while !self.shared.urgent.load(SeqCst) {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;
