@@ -83,6 +83,23 @@ pub fn taken_variables<const N: usize>(names: [&str; N]) -> [Option<OsString>; N
     said
 }
 
+/// The size of a page of memory, in bytes. (rustix looks for it where nothing is under valgrind, and crashes.)
+#[must_use]
+pub fn page_size() -> u64 {
+    asked(libc::_SC_PAGESIZE).unwrap_or(4096)
+}
+
+/// In how many parts of a second the kernel tells times of the CPU.
+#[must_use]
+pub fn clock_ticks_per_second() -> u64 {
+    asked(libc::_SC_CLK_TCK).unwrap_or(100)
+}
+
+fn asked(name: libc::c_int) -> Option<u64> {
+    // SAFETY: it only asks; a name that is not known is an error.
+    u64::try_from(unsafe { libc::sysconf(name) }).ok()
+}
+
 /// Is the thread that asks the only one?
 fn is_alone() -> bool {
     std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count) == 1

@@ -7,10 +7,9 @@ use std::fmt;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::param::page_size;
 use rustix::process::{Resource, getrlimit};
 
-use crate::sys;
+use crate::sys::{self, page_size};
 
 /// A container's limit counts where the process has this part of it or more: one in so many.
 const OWN_PART: u64 = 4;
@@ -94,7 +93,7 @@ impl Limits {
     /// this process's own: else others have filled it, and whatever is refused here helps nobody.
     fn nearest(&self, statm: &str) -> Option<Use> {
         let (mapped, own) = pages(statm)?;
-        let page = page_size() as u64;
+        let page = page_size();
         let process = self.address_space.map(|limit| Use { used: mapped * page, limit, bound: Bound::Process });
         let groups = self.groups.iter().filter_map(|group| {
             let limit = group.limit()?;
@@ -259,7 +258,7 @@ mod tests {
     fn what_others_fill_is_not_ours_to_refuse() {
         let folder = folder(&[("a/b/memory.max", "67108864"), ("a/b/memory.current", "67000000")]);
         let limits = at(&folder, Version::Two);
-        let page = page_size() as u64;
+        let page = page_size();
         let own = |bytes: u64| format!("90000 {} 100 3000 0 9000 0\n", 100 + bytes / page);
         assert_eq!(limits.nearest(&own(15 << 20)), None);
         assert_eq!(limits.nearest(&own(16 << 20)).map(|used| used.used), Some(67_000_000));

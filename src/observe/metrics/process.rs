@@ -4,8 +4,9 @@
 use std::fs;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustix::param::{clock_ticks_per_second, page_size};
 use rustix::process::{Resource, getrlimit};
+
+use crate::sys::{clock_ticks_per_second, page_size};
 
 use super::text::{Kind, Page};
 
@@ -60,7 +61,7 @@ impl Stat {
         Some(Self {
             cpu: (number(14)? + number(15)?) as f64 / ticks,
             virtual_bytes: number(23)?,
-            resident_bytes: number(24)? * page_size() as u64,
+            resident_bytes: number(24)? * page_size(),
             started: boot + number(22)? as f64 / ticks,
         })
     }
@@ -76,7 +77,7 @@ mod tests {
         let stat = Stat::parse(&format!("7 (a) R 1 2) {rest}"), 1_000.0).unwrap();
         let ticks = clock_ticks_per_second() as f64;
         assert_eq!((stat.cpu, stat.virtual_bytes), (300.0 / ticks, 123_456_789));
-        assert_eq!((stat.resident_bytes, stat.started), (10 * page_size() as u64, 1_000.0 + 1000.0 / ticks));
+        assert_eq!((stat.resident_bytes, stat.started), (10 * page_size(), 1_000.0 + 1000.0 / ticks));
         assert!(Stat::parse("7 (a) S 1", 0.0).is_none());
     }
 
