@@ -74,7 +74,15 @@ impl Head {
         if *name == CONTENT_LENGTH {
             self.announces = true;
         } else if *name != TRANSFER_ENCODING {
-            self.put([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"]);
+            let (name, value) = (name.as_str().as_bytes(), value.as_bytes());
+            let mut room = self.room(name.len() + value.len() + 4);
+            for (text, end) in [(name, b": "), (value, b"\r\n")] {
+                let (place, rest) = room.split_at_mut(text.len());
+                place.copy_from_slice(text);
+                let (place, rest) = rest.split_at_mut(end.len());
+                place.copy_from_slice(end);
+                room = rest;
+            }
         }
     }
 
@@ -108,17 +116,23 @@ impl Head {
     /// These, one behind the other: one look at the room for all of them.
     #[inline]
     fn put<const N: usize>(&mut self, parts: [&[u8]; N]) {
+        let mut room = self.room(parts.iter().map(|part| part.len()).sum());
+        for part in parts {
+            let (place, rest) = room.split_at_mut(part.len());
+            place.copy_from_slice(part);
+            room = rest;
+        }
+    }
+
+    /// The next so many bytes.
+    #[inline]
+    fn room(&mut self, bytes: usize) -> &mut [u8] {
         let from = self.end;
-        self.end += parts.iter().map(|part| part.len()).sum::<usize>();
+        self.end += bytes;
         if self.end > self.bytes.len() {
             self.grow();
         }
-        let mut room = &mut self.bytes[from..self.end];
-        for part in parts {
-            let (to, rest) = room.split_at_mut(part.len());
-            to.copy_from_slice(part);
-            room = rest;
-        }
+        &mut self.bytes[from..self.end]
     }
 
     #[cold]

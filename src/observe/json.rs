@@ -144,8 +144,11 @@ fn is_plain(bytes: &[u8]) -> bool {
     }
 }
 
-/// Copies these bytes to a place that is as long as they are; false if there is something to escape.
-pub(super) fn copied(place: &mut [u8], bytes: &[u8]) -> bool {
+/// Copies these bytes to the beginning of this room; false if there is something to escape, or too little room. One
+/// copy of this code for all texts of a line: it is fetched once.
+#[inline(never)]
+pub(super) fn copied(room: &mut [u8], bytes: &[u8]) -> bool {
+    let Some(place) = room.get_mut(..bytes.len()) else { return false };
     place.copy_from_slice(bytes);
     is_plain(bytes)
 }

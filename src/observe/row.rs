@@ -66,10 +66,10 @@ impl Row<'_> {
     /// The inside of a JSON string, as [`json::escaped`] writes it.
     #[inline(always)]
     pub(super) fn string(&mut self, bytes: &[u8]) {
-        match self.room.get_mut(..bytes.len()).map(|place| json::copied(place, bytes)) {
-            Some(true) => self.room = std::mem::take(&mut self.room).get_mut(bytes.len()..).unwrap_or_default(),
-            Some(false) => self.plain(specials(bytes)),
-            None => self.full = true,
+        if json::copied(self.room, bytes) {
+            self.room = std::mem::take(&mut self.room).get_mut(bytes.len()..).unwrap_or_default();
+        } else {
+            self.plain(specials(bytes));
         }
     }
 
