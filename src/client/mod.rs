@@ -25,7 +25,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::Response;
+use http::{HeaderName, Response};
 use tokio::time::Instant;
 use tower::Service;
 
@@ -49,6 +49,7 @@ use tls::Session;
 pub struct Client<B> {
     kept: Arc<Kept<Connection<Stream, B>>>,
     lines: Arc<h2::Lines>,
+    adds: Option<HeaderName>,
 }
 
 impl<B> fmt::Debug for Client<B> {
@@ -197,7 +198,14 @@ where
     /// A client with no connections.
     #[must_use]
     pub fn new() -> Self {
-        Self { kept: Arc::new(Kept::new()), lines: Arc::default() }
+        Self { kept: Arc::new(Kept::new()), lines: Arc::default(), adds: None }
+    }
+
+    /// The same, for who gives each answer this field: answers may have it already, and where the upstream sent none it
+    /// has no value. So a new one takes the place of a value, and not a place of its own.
+    #[must_use]
+    pub fn adding(field: HeaderName) -> Self {
+        Self { adds: Some(field), ..Self::new() }
     }
 
     /// Sends the request and waits for the response head, under the clocks of `order`. A kept connection that is found
@@ -325,7 +333,8 @@ where
     async fn alone(&self, stream: Stream, sending: Sending<'_, B>) -> Result<Response<Body>, Failure> {
         let order = sending.order;
         let home: Arc<dyn Home<Stream, B>> = self.kept.clone();
-        let exchange: Exchange<'_, _, _> = Connection::new(stream, order, Arc::downgrade(&home)).call(sending);
+        let mut connection = Connection::new(stream, order, Arc::downgrade(&home)).adding(self.adds.clone());
+        let exchange: Exchange<'_, _, _> = connection.call(sending);
         exchange.await
     }
 }

@@ -176,7 +176,26 @@ pub(super) fn to_upstream(
 
 /// The fields of an upstream's answer, made fit for the client, in place.
 pub(super) fn to_client(headers: &mut HeaderMap, request_id: &HeaderValue) {
-    // Most answers have one at most: a look at the names is cheaper than a lookup for each that could be there.
+    // One look at each name is cheaper than a lookup for each that could be there.
+    let (mut ends_here, mut places) = (false, 0);
+    for (name, value) in headers.iter_mut() {
+        ends_here |= hop_by_hop(name.as_str());
+        if *name == X_REQUEST_ID {
+            *value = request_id.clone();
+            places += 1;
+        }
+    }
+    if ends_here {
+        end_here(headers);
+    }
+    if places != 1 {
+        headers.insert(&X_REQUEST_ID, request_id.clone());
+    }
+}
+
+/// Takes out what is for this connection alone.
+#[cold]
+fn end_here(headers: &mut HeaderMap) {
     while let Some(name) = headers.keys().find(|name| hop_by_hop(name.as_str())).cloned() {
         if name == header::CONNECTION {
             for named in named_by_connection(headers) {
@@ -185,7 +204,6 @@ pub(super) fn to_client(headers: &mut HeaderMap, request_id: &HeaderValue) {
         }
         headers.remove(name);
     }
-    headers.insert(&X_REQUEST_ID, request_id.clone());
 }
 
 /// A request id that a trusted peer may bring: 8 to 128 of `A-Za-z0-9._-`.

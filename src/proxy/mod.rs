@@ -74,7 +74,7 @@ impl Front {
     /// For one worker.
     #[must_use]
     pub fn new(proxy: Arc<Proxy>) -> Self {
-        Self(ArcSwap::from_pointee(Service { proxy, client: Arc::default() }))
+        Self(ArcSwap::from_pointee(Service { proxy, client: Arc::new(Client::adding(respond::X_REQUEST_ID)) }))
     }
 
     /// From now on requests are answered by this one; those that have begun keep theirs. Connections to upstreams go

@@ -5,7 +5,7 @@
 //! Pure. It knows nothing of grammar: it takes bytes only where the parser has taken the same ones before, or where a
 //! value stands that is one beyond doubt. All else it leaves to the parser ([`answer::take`](super::answer::take)).
 
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{StatusCode, Version};
 
 use super::answer::{Answer, Said};
@@ -15,14 +15,13 @@ const LONGEST: usize = 4 << 10;
 /// So many other heads in a row, and the newest is the one that is remembered.
 const PATIENCE: u8 = 4;
 
-/// A field that no answer has. It stands behind the others, and is taken out of every copy: so that has room for one
-/// more, which the proxy nearly always adds.
-const SPARE: HeaderName = header::EXPECT;
-
 /// The last head of a connection, if there is one to go by.
 #[derive(Debug, Default)]
 pub(super) struct Last {
     head: Option<Box<Head>>,
+    /// A field that whoever gets the answers adds to them: they have it already, without a value, so that it takes no
+    /// new place.
+    pub(super) adds: Option<HeaderName>,
     missed: u8,
 }
 
@@ -36,7 +35,7 @@ struct Head {
     gaps: Vec<u8>,
     /// Where in `gaps` each ends, and whether the value behind it has a say in the framing. The last one has no value.
     ends: Vec<(usize, bool)>,
-    /// Each name once, in the order of the lines; and [`SPARE`].
+    /// Each name once, in the order of the lines; behind them may be the one that is added.
     fields: HeaderMap,
     /// What the lines say that are in no field.
     said: Said,
@@ -52,6 +51,11 @@ impl Last {
         taken
     }
 
+    /// Lets go of what it remembers.
+    pub(super) fn forget(&mut self) {
+        self.head = None;
+    }
+
     /// Is it time to remember another one?
     pub(super) const fn is_spent(&self) -> bool {
         self.head.is_none() || self.missed >= PATIENCE
@@ -61,10 +65,12 @@ impl Last {
     /// is too odd, or not final.
     pub(super) fn remember(&mut self, head: &[u8], parsed: &[httparse::Header<'_>], to_head: bool, answer: &Answer) {
         if head.len() <= LONGEST && !answer.status.is_informational() {
-            self.head = Head::of(head, parsed, &answer.fields, (answer.status, answer.version))
-                .filter(|new| {
-                    new.clone().take(head, to_head).is_some_and(|again| again == (answer.clone(), head.len()))
-                })
+            let mut answer = answer.clone();
+            if let Some(name) = &self.adds {
+                answer.fields.entry(name).or_insert(HeaderValue::from_static(""));
+            }
+            self.head = Head::of(head, parsed, &answer, self.adds.as_ref())
+                .filter(|new| new.clone().take(head, to_head).is_some_and(|again| again == (answer, head.len())))
                 .map(Box::new);
             self.missed = 0;
         }
@@ -72,20 +78,15 @@ impl Last {
 }
 
 impl Head {
-    fn of(
-        head: &[u8],
-        parsed: &[httparse::Header<'_>],
-        fields: &HeaderMap,
-        (status, version): (StatusCode, Version),
-    ) -> Option<Self> {
-        let (gaps, ends) = (Vec::with_capacity(head.len()), Vec::with_capacity(fields.len() + 1));
+    fn of(head: &[u8], parsed: &[httparse::Header<'_>], answer: &Answer, added: Option<&HeaderName>) -> Option<Self> {
+        let fields = &answer.fields;
         let mut new = Self {
             bytes: Vec::new(),
-            status,
-            version,
-            gaps,
-            ends,
-            fields: HeaderMap::new(),
+            status: answer.status,
+            version: answer.version,
+            gaps: Vec::with_capacity(head.len()),
+            ends: Vec::with_capacity(fields.len() + 1),
+            fields: fields.clone(),
             said: Said::default(),
             all_said: None,
         };
@@ -102,10 +103,8 @@ impl Head {
             from = start + value.len();
         }
         new.gap(head.get(from..)?, false)?;
-        new.fields.clone_from(fields);
-        new.fields.append(SPARE, HeaderValue::from_static(""));
-        // One line for each name.
-        (passed.next().is_none() && new.fields.keys_len() == fields.len() + 1).then_some(new)
+        // One line for each name, but for what is added.
+        (passed.all(|(name, _)| Some(name) == added) && fields.keys_len() == fields.len()).then_some(new)
     }
 
     /// `None` where the line before it does not end as it should.
@@ -127,8 +126,7 @@ impl Head {
             None => *self.all_said.insert(self.hear()?),
         };
         let (framing, keeps) = said.framing(self.status, self.version, to_head).ok()?;
-        let (status, version, mut fields) = (self.status, self.version, self.fields.clone());
-        fields.remove(SPARE);
+        let (status, version, fields) = (self.status, self.version, self.fields.clone());
         Some((Answer { status, version, fields, framing, keeps, idle: said.idle }, self.bytes.len()))
     }
 
@@ -179,6 +177,7 @@ fn other(rest: &[u8]) -> Option<HeaderValue> {
 #[cfg(test)]
 mod tests {
     use bytes::BytesMut;
+    use http::header;
     use proptest::prelude::*;
     use proptest::sample::select;
 
@@ -262,8 +261,9 @@ mod tests {
             status in select(STATUS),
             lines in proptest::collection::vec(line(), 0..6),
             changes in proptest::collection::vec((0..8_usize, line(), 0..5_u8, any::<bool>(), 0..400_usize), 1..12),
+            adds in select(vec![None, Some(header::EXPECT), Some(header::SERVER)]),
         ) {
-            let (mut status, mut lines, mut last) = (status, lines, Last::default());
+            let (mut status, mut lines, mut last) = (status, lines, Last { adds: adds.clone(), ..Last::default() });
             for (place, line, how, to_head, cut) in changes {
                 match lines.get_mut(place) {
                     Some(old) if how == 0 => *old = line,
@@ -274,7 +274,15 @@ mod tests {
                 }
                 let text = head(status, &lines);
                 let text = &text.as_bytes()[..if how == 4 { cut.min(text.len()) } else { text.len() }];
-                prop_assert_eq!(taken(text, to_head, &mut last), taken(text, to_head, &mut Last::default()));
+                let (mut taken_now, rest) = taken(text, to_head, &mut last);
+                let (as_it_is, its_rest) = taken(text, to_head, &mut Last::default());
+                if let (Ok(Some(now)), Ok(Some(answer)), Some(name)) = (&mut taken_now, &as_it_is, &adds)
+                    && !answer.fields.contains_key(name)
+                {
+                    let added = now.fields.remove(name);
+                    prop_assert!(added.is_none_or(|value| value.is_empty()));
+                }
+                prop_assert_eq!((taken_now, rest), (as_it_is, its_rest));
             }
         }
     }
@@ -300,5 +308,19 @@ mod tests {
             assert!(last.take(odd.as_bytes(), false).is_none(), "{odd}");
         }
         assert!(last.is_spent(), "the next one is remembered");
+    }
+
+    #[test]
+    fn what_is_added_has_its_place_already() {
+        let mut last = Last { adds: Some(header::VIA), ..Last::default() };
+        let text = "HTTP/1.1 200 OK\r\nServer: x\r\nContent-Length: 0\r\n\r\n";
+        let (first, _) = taken(text.as_bytes(), false, &mut last);
+        assert!(!first.unwrap().unwrap().fields.contains_key("via"));
+        let (second, _) = last.take(text.as_bytes(), false).unwrap();
+        assert_eq!((second.fields.len(), &second.fields["via"]), (3, &HeaderValue::from_static("")));
+        // One that the upstream sends is the upstream's.
+        let (text, mut last) = (text.replace("Server", "Via"), Last { adds: Some(header::VIA), ..Last::default() });
+        taken(text.as_bytes(), false, &mut last).0.unwrap();
+        assert_eq!(last.take(text.as_bytes(), false).unwrap().0.fields["via"], "x");
     }
 }

@@ -33,7 +33,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::Response;
+use http::{HeaderName, Response};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 use tower::Service;
@@ -160,6 +160,15 @@ impl<T, B> Connection<T, B> {
         })))
     }
 
+    /// Answers may come with this field, without a value unless the upstream gave it one: see
+    /// [`Client::adding`](super::Client::adding).
+    pub(super) fn adding(mut self, field: Option<HeaderName>) -> Self {
+        if let Some(core) = &mut self.0 {
+            core.last.adds = field;
+        }
+        self
+    }
+
     /// What it runs over.
     pub(super) fn io(&self) -> Option<&T> {
         self.0.as_ref().map(|core| &core.io)
@@ -235,7 +244,8 @@ impl<B: Send + 'static> Keep for Connection<Stream, B> {
 
     fn rest(&mut self) {
         if let Some(core) = &mut self.0 {
-            (core.input, core.clock, core.last) = (BytesMut::new(), None, Last::default());
+            (core.input, core.clock) = (BytesMut::new(), None);
+            core.last.forget();
         }
     }
 }
