@@ -33,8 +33,6 @@ const EARLY_ANSWER: Duration = Duration::from_secs(1);
 const MAX_INTERIM: u32 = 1000;
 /// Below this, a head that comes in pieces is parsed anew with each piece; above, with each line.
 const EAGER: usize = 1 << 10;
-/// An answer up to this is copied out of the read buffer, which then needs no new memory.
-const COPIED: usize = 4 << 10;
 
 /// An exchange on its way to the response head. Dropping it ends it and its connection.
 pub struct Exchange<'a, T, B> {
@@ -270,14 +268,7 @@ where
             Framing::Length(length) if self.input.len() as u64 >= length => {
                 let length = usize::try_from(length).unwrap_or(usize::MAX);
                 self.usual(length);
-                let bytes = match length {
-                    ..=COPIED => {
-                        let bytes = Bytes::copy_from_slice(&self.input[..length]);
-                        bytes::Buf::advance(&mut self.input, length);
-                        bytes
-                    }
-                    _ => self.input.split_to(length).freeze(),
-                };
+                let bytes = self.input.split_to(length).freeze();
                 self.go_home();
                 Body::once(bytes)
             }
