@@ -95,21 +95,25 @@ impl Body {
     ///
     /// # Errors
     /// The failure that cut it.
-    pub async fn whole(mut self) -> Result<Whole, Failure> {
-        if let State::Open(connection) = &mut self.0 {
-            connection.wants_whole();
-        }
-        let mut whole = Whole::default();
-        while !http_body::Body::is_end_stream(&self) {
-            let frame = std::future::poll_fn(|cx| http_body::Body::poll_frame(Pin::new(&mut self), cx)).await;
-            let Some(frame) = frame.transpose()? else { break };
-            match frame.into_data() {
-                // It comes in one piece: `wants_whole`.
-                Ok(bytes) => whole.bytes = bytes,
-                Err(frame) => whole.trailers = frame.into_trailers().ok().map(Box::new),
+    pub fn whole(self) -> impl Future<Output = Result<Whole, Failure>> + Send {
+        // No `async fn`: its future would have room for two of them.
+        let mut body = self;
+        async move {
+            if let State::Open(connection) = &mut body.0 {
+                connection.wants_whole();
             }
+            let mut whole = Whole::default();
+            while !http_body::Body::is_end_stream(&body) {
+                let frame = std::future::poll_fn(|cx| http_body::Body::poll_frame(Pin::new(&mut body), cx)).await;
+                let Some(frame) = frame.transpose()? else { break };
+                match frame.into_data() {
+                    // It comes in one piece: `wants_whole`.
+                    Ok(bytes) => whole.bytes = bytes,
+                    Err(frame) => whole.trailers = frame.into_trailers().ok().map(Box::new),
+                }
+            }
+            Ok(whole)
         }
-        Ok(whole)
     }
 
     /// The end of the body is here: the connection goes home, before anybody sees the last piece.

@@ -76,8 +76,7 @@ impl Setting<'_> {
     /// # Errors
     /// The failure that ended it; a failure of the client's own body is not in it (see [`Replay::failure`]).
     pub(super) async fn attempt(&self, running: &Running, choice: &Choice, tally: Tally) -> Result<Answer, Failure> {
-        let Running { pick: Pick { upstream, .. }, progress, parent, .. } = running;
-        let parent = parent.as_ref();
+        let Running { pick: Pick { upstream, .. }, progress, .. } = running;
         let later = self.later(running);
         let fields = later.as_deref().unwrap_or(&self.asked.parts.headers);
         // On the heap: few upstreams want it.
@@ -98,20 +97,7 @@ impl Setting<'_> {
             elsewhere: upstream.endpoint.scheme != Scheme::Http && self.has_another(choice, tally),
         };
         let work = pin!(async {
-            let mut sent = self.service.client.send(order, self.request(upstream, parent, fields), progress).await;
-            if let Err(failure) = &sent
-                && self.replaces(failure, choice, tally)
-            {
-                let before = failure.sent;
-                let request = self.request(upstream, parent, fields);
-                let again = self.service.client.send(Order { fresh: true, ..order }, request, progress);
-                // Rare, and as large as all the rest.
-                sent = Box::pin(again).await.map_err(|failure| {
-                    let sent = failure.sent || before;
-                    failure.sent(sent)
-                });
-            }
-            let response = sent?;
+            let response = self.response(&order, running, fields, (choice, &tally)).await?;
             if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                 return self.switched(response);
             }
@@ -133,10 +119,32 @@ impl Setting<'_> {
             biased;
             answer = work => answer,
             () = self.overdue() => Err(self.request_timeout(progress)),
-            () = self.evicted(running, choice, tally) => {
+            () = self.evicted(running, choice, &tally) => {
                 Err(Failure::new(Cause::Evicted).in_phase(progress.phase()).sent(progress.sent()))
             }
         }
+    }
+
+    /// The head of an answer. Where a kept connection died, perhaps on a fresh one.
+    async fn response(
+        &self,
+        order: &Order<'_>,
+        running: &Running,
+        fields: &HeaderMap,
+        (choice, tally): (&Choice, &Tally),
+    ) -> Result<Response<client::Body>, Failure> {
+        let Running { pick: Pick { upstream, .. }, progress, parent, .. } = running;
+        let request = || self.request(upstream, parent.as_ref(), fields);
+        let failure = match self.service.client.send(*order, request(), progress).await {
+            Err(failure) if self.replaces(&failure, choice, *tally) => failure,
+            answered => return answered,
+        };
+        let again = self.service.client.send(Order { fresh: true, ..*order }, request(), progress);
+        // Rare, and as large as all the rest.
+        Box::pin(again).await.map_err(|next| {
+            let sent = next.sent || failure.sent;
+            next.sent(sent)
+        })
     }
 
     /// Could the next attempt be at somebody who is ready, after one that sends nothing?
@@ -284,7 +292,7 @@ impl Setting<'_> {
 
     /// Resolves when checks evict this upstream while the request waits for its head, the request may be resent, and
     /// there is somebody ready to take it (CONTRACT §9 "Rescue on eviction"). Others wait on.
-    async fn evicted(&self, running: &Running, choice: &Choice, tally: Tally) {
+    async fn evicted(&self, running: &Running, choice: &Choice, tally: &Tally) {
         let Running { pick: Pick { upstream, .. }, progress, .. } = running;
         if !may_leave(running, choice) {
             return std::future::pending().await;
@@ -301,10 +309,13 @@ impl Setting<'_> {
         let mut changes = self.pool.changes();
         loop {
             let may_leave = progress.phase() != Phase::Body
-                && judge(&self.case(cause::Retry::Any, tally, progress.sent()), &self.forward.retry) == Verdict::Next
+                && judge(&self.case(cause::Retry::Any, *tally, progress.sent()), &self.forward.retry) == Verdict::Next
                 && choice.untried().any(|other| other.health.state() == State::Ready);
-            let sent = Tally { sent: tally.sent || progress.sent(), ..tally };
-            if may_leave && upstream.health.look().checks_fail() && self.affords(&sent, std::time::Instant::now()) {
+            let affords = || {
+                let sent = Tally { sent: tally.sent || progress.sent(), ..*tally };
+                self.affords(&sent, std::time::Instant::now())
+            };
+            if may_leave && upstream.health.look().checks_fail() && affords() {
                 return;
             }
             if changes.changed().await.is_err() {

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::{Response, Uri, header, uri};
 
@@ -37,16 +37,17 @@ pub(super) async fn forward(
     service: &Service,
     mut open: Box<Open>,
     asked: &Asked<'_>,
-    body: RequestBody,
+    body: &mut RequestBody,
     route: &Route,
     forward: &Forward,
 ) -> Response<Body> {
     let pool = &service.proxy.pools[forward.pool];
     open.exchange.pool = Some(Arc::clone(&pool.config.name));
-    let target = match target(asked, route, forward, &body) {
+    let target = match target(asked, route, forward, body) {
         Ok(target) => target,
         Err(failure) => return service.refuse(open, asked, failure),
     };
+    let body = std::mem::replace(body, RequestBody::none(Duration::ZERO));
     let replay =
         Replay::new(body, pool.config.buffers.request, route.max_body.map(|max| (max, Arc::clone(&route.name))));
     open.body = Some(replay.clone());

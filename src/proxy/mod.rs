@@ -113,21 +113,18 @@ impl Asked<'_> {
 }
 
 impl Service {
-    /// One request, top to bottom.
-    async fn handle(&self, parts: &request::Parts, body: RequestBody, conn: &Arc<ConnInfo>) -> Response<Body> {
+    /// One request, top to bottom. Its body is taken out of `body`, so that the future has room for one.
+    async fn handle(&self, parts: &request::Parts, body: &mut RequestBody, conn: &Arc<ConnInfo>) -> Response<Body> {
         // 1. guard
         let notes = Notes::of(&parts.headers);
-        let (passed, refusal) = match self.guard(parts, &notes, conn) {
-            Ok(passed) => (passed, None),
-            Err(failure) => (guard::Passed::default(), Some(failure)),
+        let passed = match self.guard(parts, &notes, conn) {
+            Ok(passed) => passed,
+            Err(failure) => return self.turn_away(parts, &notes, conn, failure),
         };
         let ours = self.ours(parts, &passed, conn);
-        let request_id = ours.inbound_request_id(&parts.headers).unwrap_or_else(new_request_id);
+        let request_id = request_id(&ours, parts);
         let asked = Asked { parts, conn, notes: &notes, passed: &passed, ours: &ours, request_id: &request_id };
         let mut open = self.open(&asked);
-        if let Some(failure) = refusal {
-            return self.turn_away(open, &asked, failure);
-        }
         match self.proxy.caps.enter(&conn.listener.name) {
             Ok(place) => open.place = place,
             Err(failure) => return self.refuse(open, &asked, failure),
@@ -193,11 +190,21 @@ impl Service {
 
     /// What the guard refuses.
     #[cold]
-    fn turn_away(&self, open: Box<Open>, asked: &Asked<'_>, failure: Failure) -> Response<Body> {
+    fn turn_away(
+        &self,
+        parts: &request::Parts,
+        notes: &Notes<'_>,
+        conn: &Arc<ConnInfo>,
+        failure: Failure,
+    ) -> Response<Body> {
         if failure.cause == Cause::LoopDetected {
-            self.proxy.came_back(asked.conn.local);
+            self.proxy.came_back(conn.local);
         }
-        self.refuse(open, asked, failure)
+        let passed = guard::Passed::default();
+        let ours = self.ours(parts, &passed, conn);
+        let request_id = request_id(&ours, parts);
+        let asked = Asked { parts, conn, notes, passed: &passed, ours: &ours, request_id: &request_id };
+        self.refuse(self.open(&asked), &asked, failure)
     }
 
     fn ours<'a>(&self, parts: &'a request::Parts, passed: &guard::Passed<'_>, conn: &'a ConnInfo) -> Ours<'a> {
@@ -238,7 +245,7 @@ impl Service {
         (parts.method, parts.uri, parts.headers) = (scan.method, scan.uri, scan.headers);
         let (notes, passed) = (Notes::of(&parts.headers), guard::Passed::default());
         let ours = self.ours(&parts, &passed, conn);
-        let request_id = ours.inbound_request_id(&parts.headers).unwrap_or_else(new_request_id);
+        let request_id = request_id(&ours, &parts);
         let asked = Asked { parts: &parts, conn, notes: &notes, passed: &passed, ours: &ours, request_id: &request_id };
         let mut open = self.open(&asked);
         // A head that could not be read proves nothing: what it did not say must not open the addresses.
@@ -265,10 +272,10 @@ impl Handler for Arc<Front> {
         conn: &Arc<ConnInfo>,
     ) -> impl Future<Output = Response<Body>> + Send + use<> {
         let (service, conn) = (self.0.load_full(), Arc::clone(conn));
-        let (parts, body) = request.into_parts();
+        let (parts, mut body) = request.into_parts();
         // On the heap at once: hyper moves a service's future several times, and this one is large.
         Box::pin(async move {
-            let handling = pin!(service.handle(&parts, body, &conn));
+            let handling = pin!(service.handle(&parts, &mut body, &conn));
             panic::caught(handling, || service.bug(&conn, parts.headers.get(header::ACCEPT))).await
         })
     }
@@ -276,6 +283,11 @@ impl Handler for Arc<Front> {
     fn refuse(&self, failure: Failure, raw: &[u8], conn: &Arc<ConnInfo>) -> Bytes {
         self.0.load().refuse_head(failure, raw, conn)
     }
+}
+
+/// The client's own, if it may bring one and did.
+fn request_id(ours: &Ours<'_>, parts: &request::Parts) -> RequestId {
+    ours.inbound_request_id(&parts.headers).unwrap_or_else(new_request_id)
 }
 
 /// So marked, nothing prints it.

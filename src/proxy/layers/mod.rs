@@ -92,7 +92,7 @@ pub(super) struct Visit<'a> {
     pub(super) service: &'a Service,
     pub(super) open: Box<Open>,
     pub(super) asked: &'a Asked<'a>,
-    pub(super) body: RequestBody,
+    pub(super) body: &'a mut RequestBody,
     pub(super) route: &'a Route,
 }
 
