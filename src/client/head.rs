@@ -36,9 +36,7 @@ impl<B> From<Request<B>> for Outgoing<B> {
 /// Request line and fields (RFC 9112 §3, §5), without the empty line that ends them.
 #[derive(Debug)]
 pub struct Head {
-    /// Written up to `end`; what follows is room.
     bytes: Vec<u8>,
-    end: usize,
     /// The method is HEAD: whatever the answer's fields say, no body follows it.
     pub(super) to_head: bool,
     /// An empty body is to be announced: the method expects one (RFC 9110 §8.6), or the fields say so.
@@ -64,7 +62,7 @@ impl Head {
         // An absolute target may leave an empty path out (RFC 9112 §3.2.1).
         let root: &[u8] = if target.starts_with('?') { b" /" } else { b" " };
         let announces = matches!(*method, Method::POST | Method::PUT | Method::PATCH);
-        let mut head = Self { bytes: vec![0; ROOM], end: 0, to_head: *method == Method::HEAD, announces };
+        let mut head = Self { bytes: Vec::with_capacity(ROOM), to_head: *method == Method::HEAD, announces };
         head.put([method.as_str().as_bytes(), root, target.as_bytes(), b" HTTP/1.1\r\n"]);
         head
     }
@@ -75,27 +73,24 @@ impl Head {
             self.announces = true;
         } else if *name != TRANSFER_ENCODING {
             let (name, value) = (name.as_str().as_bytes(), value.as_bytes());
-            let mut room = self.room(name.len() + value.len() + 4);
-            for (text, end) in [(name, b": "), (value, b"\r\n")] {
-                let (place, rest) = room.split_at_mut(text.len());
-                place.copy_from_slice(text);
-                let (place, rest) = rest.split_at_mut(end.len());
-                place.copy_from_slice(end);
-                room = rest;
-            }
+            self.bytes.reserve(name.len() + value.len() + 4);
+            self.bytes.extend_from_slice(name);
+            self.bytes.extend_from_slice(b": ");
+            self.bytes.extend_from_slice(value);
+            self.bytes.extend_from_slice(b"\r\n");
         }
     }
 
     /// It asks for another protocol (RFC 9110 §7.8).
     pub(super) fn upgrades(&self) -> bool {
         const LINE: &[u8] = b"\r\nupgrade: ";
-        self.bytes[..self.end].windows(LINE.len()).any(|bytes| bytes == LINE)
+        self.bytes.windows(LINE.len()).any(|bytes| bytes == LINE)
     }
 
     /// The same for HTTP/2, where frames show what chunks do in HTTP/1.1: to be read again, line by line.
     pub(super) fn into_h2(self, framed: Framed) -> Vec<u8> {
         match framed {
-            Framed::Chunked => self.written(),
+            Framed::Chunked => self.bytes,
             framed => self.finish(framed),
         }
     }
@@ -110,40 +105,16 @@ impl Head {
             }
             Framed::Chunked => self.put([b"transfer-encoding: chunked\r\n\r\n"]),
         }
-        self.written()
+        self.bytes
     }
 
-    /// These, one behind the other: one look at the room for all of them.
+    /// These, one behind the other.
     #[inline]
     fn put<const N: usize>(&mut self, parts: [&[u8]; N]) {
-        let mut room = self.room(parts.iter().map(|part| part.len()).sum());
+        self.bytes.reserve(parts.iter().map(|part| part.len()).sum());
         for part in parts {
-            let (place, rest) = room.split_at_mut(part.len());
-            place.copy_from_slice(part);
-            room = rest;
+            self.bytes.extend_from_slice(part);
         }
-    }
-
-    /// The next so many bytes.
-    #[inline]
-    fn room(&mut self, bytes: usize) -> &mut [u8] {
-        let from = self.end;
-        self.end += bytes;
-        if self.end > self.bytes.len() {
-            self.grow();
-        }
-        &mut self.bytes[from..self.end]
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn grow(&mut self) {
-        self.bytes.resize(self.end.next_power_of_two(), 0);
-    }
-
-    fn written(mut self) -> Vec<u8> {
-        self.bytes.truncate(self.end);
-        self.bytes
     }
 }
 
