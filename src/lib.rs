@@ -12,7 +12,7 @@
 //!  3  probe | proxy                  the only two that speak to an upstream: checks, traffic
 //!  2  pool | client | listen         shared state | outbound I/O | inbound I/O
 //!  1  health · memory · observe | route   rules · is there enough · facts to log | matching
-//!  0  cause · config | sys | tunnel  the words | the only unsafe lines | both ends of a tunnel
+//!  0  cause · config | sys | tunnel | message   the words | the only unsafe lines | ends of a tunnel | HTTP/1's bytes
 //! ```
 //!
 //! # One request, top to bottom
@@ -21,7 +21,7 @@
 //!  accept   listen::accept     permit (TCP_NODELAY comes with the listening socket)
 //!  secure   listen::tls        the handshake, and what was agreed in it; plain HTTP skips it
 //!  sniff    listen::sniff      by ALPN, else by the first bytes: HTTP/1.1 or HTTP/2
-//!  parse    listen::conn, h2   head clock and size limits; what cannot be read is refused with a full answer
+//!  parse    listen::h1, h2     head clock and size limits; what cannot be read is refused with a full answer
 //!  guard    proxy::guard       loop, Host, framing, Max-Forwards, size bounds     refusal: respond
 //!  route    route              host, path, method                                 none: respond (404)
 //!  layers   proxy::layers      addresses, rate, password, fields, compression: what the route asks for; mostly nothing
@@ -51,6 +51,7 @@ pub mod config;
 pub mod health;
 pub mod listen;
 pub mod memory;
+mod message;
 pub mod observe;
 pub mod pool;
 pub mod probe;

@@ -2,7 +2,7 @@
 //! client is a raw socket.
 
 use std::collections::VecDeque;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,7 +13,9 @@ use bytes::Bytes;
 use causeway::cause::Failure;
 use causeway::config::address::ListenAddress;
 use causeway::config::model::{Listener, Networks, Protocols};
-use causeway::listen::{Asleep, ConnInfo, Drain, Handler, Permits, RequestBody, Secure, Stand, accept, bind, spread};
+use causeway::listen::{
+    Asleep, ConnInfo, Drain, Handler, Permits, RequestBody, Secure, Stand, Switch, accept, bind, spread,
+};
 use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
@@ -101,7 +103,7 @@ impl Handler for Toy {
 
     fn call(
         &self,
-        mut request: Request<RequestBody>,
+        request: Request<RequestBody>,
         conn: &Arc<ConnInfo>,
     ) -> impl Future<Output = Response<Frames>> + Send + use<> {
         let (toy, conn) = (self.clone(), conn.clone());
@@ -124,6 +126,17 @@ impl Handler for Toy {
                 "/early-stream" => answer(502, frames(&["nobody ", "is ", "there"])),
                 "/hold" => {
                     let _told = OnDrop(toy.log.clone());
+                    std::future::pending().await
+                }
+                "/taste" => {
+                    let _told = OnDrop(toy.log.clone());
+                    let mut body = request.into_body();
+                    // What is there now; then it asks no more.
+                    poll_fn(|cx| {
+                        while let Poll::Ready(Some(Ok(_))) = Pin::new(&mut body).poll_frame(cx) {}
+                        Poll::Ready(())
+                    })
+                    .await;
                     std::future::pending().await
                 }
                 "/when-told" => {
@@ -157,9 +170,9 @@ impl Handler for Toy {
                 }
                 "/big-at-once" => answer(200, [Ok(Frame::data(vec![b'x'; 8 << 20].into()))].into()),
                 "/upgrade" => {
-                    let upgraded = hyper::upgrade::on(&mut request);
+                    let upgraded = Switch::of(request.extensions()).expect("an Upgrade");
                     conn.drain.spawn(async move {
-                        let mut io = hyper_util::rt::TokioIo::new(upgraded.await.unwrap());
+                        let mut io = upgraded.stands().await.unwrap();
                         let mut buf = [0; 1024];
                         while let Ok(n @ 1..) = io.read(&mut buf).await {
                             io.write_all(&buf[..n]).await.unwrap();

@@ -6,8 +6,8 @@ use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Method, Request};
 
-/// Most heads fit without growing.
-const ROOM: usize = 1 << 10;
+use crate::message::Text;
+use crate::message::text::decimal;
 
 /// A request on its way out: its head is written, its body is to come.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ impl<B> From<Request<B>> for Outgoing<B> {
 /// Request line and fields (RFC 9112 §3, §5), without the empty line that ends them.
 #[derive(Debug)]
 pub struct Head {
-    bytes: Vec<u8>,
+    text: Text,
     /// The method is HEAD: whatever the answer's fields say, no body follows it.
     pub(super) to_head: bool,
     /// An empty body is to be announced: the method expects one (RFC 9110 §8.6), or the fields say so.
@@ -62,8 +62,9 @@ impl Head {
         // An absolute target may leave an empty path out (RFC 9112 §3.2.1).
         let root: &[u8] = if target.starts_with('?') { b" /" } else { b" " };
         let announces = matches!(*method, Method::POST | Method::PUT | Method::PATCH);
-        let mut head = Self { bytes: Vec::with_capacity(ROOM), to_head: *method == Method::HEAD, announces };
-        head.put([method.as_str().as_bytes(), root, target.as_bytes(), b" HTTP/1.1\r\n"]);
+        let mut head = Self { text: Text::default(), to_head: *method == Method::HEAD, announces };
+        head.text.open();
+        head.text.put([method.as_str().as_bytes(), root, target.as_bytes(), b" HTTP/1.1\r\n"]);
         head
     }
 
@@ -72,49 +73,35 @@ impl Head {
         if *name == CONTENT_LENGTH {
             self.announces = true;
         } else if *name != TRANSFER_ENCODING {
-            let (name, value) = (name.as_str().as_bytes(), value.as_bytes());
-            self.bytes.reserve(name.len() + value.len() + 4);
-            self.bytes.extend_from_slice(name);
-            self.bytes.extend_from_slice(b": ");
-            self.bytes.extend_from_slice(value);
-            self.bytes.extend_from_slice(b"\r\n");
+            self.text.field(name, value);
         }
     }
 
     /// It asks for another protocol (RFC 9110 §7.8).
     pub(super) fn upgrades(&self) -> bool {
         const LINE: &[u8] = b"\r\nupgrade: ";
-        self.bytes.windows(LINE.len()).any(|bytes| bytes == LINE)
+        self.text.as_slice().windows(LINE.len()).any(|bytes| bytes == LINE)
     }
 
     /// The same for HTTP/2, where frames show what chunks do in HTTP/1.1: to be read again, line by line.
-    pub(super) fn into_h2(self, framed: Framed) -> Vec<u8> {
+    pub(super) fn into_h2(self, framed: Framed) -> Text {
         match framed {
-            Framed::Chunked => self.bytes,
+            Framed::Chunked => self.text,
             framed => self.finish(framed),
         }
     }
 
     /// The whole head, ended, for a body of this framing.
-    pub(super) fn finish(mut self, framed: Framed) -> Vec<u8> {
+    pub(super) fn finish(mut self, framed: Framed) -> Text {
         match framed {
-            Framed::Empty if self.announces => self.put([b"content-length: 0\r\n\r\n"]),
-            Framed::Empty => self.put([b"\r\n"]),
+            Framed::Empty if self.announces => self.text.put([b"content-length: 0\r\n\r\n"]),
+            Framed::Empty => self.text.put([b"\r\n"]),
             Framed::Length(length) => {
-                self.put([b"content-length: ", decimal(length, &mut [0; 20]), b"\r\n\r\n"]);
+                self.text.put([b"content-length: ", decimal(length, &mut [0; 20]), b"\r\n\r\n"]);
             }
-            Framed::Chunked => self.put([b"transfer-encoding: chunked\r\n\r\n"]),
+            Framed::Chunked => self.text.put([b"transfer-encoding: chunked\r\n\r\n"]),
         }
-        self.bytes
-    }
-
-    /// These, one behind the other.
-    #[inline]
-    fn put<const N: usize>(&mut self, parts: [&[u8]; N]) {
-        self.bytes.reserve(parts.iter().map(|part| part.len()).sum());
-        for part in parts {
-            self.bytes.extend_from_slice(part);
-        }
+        self.text
     }
 }
 
@@ -130,19 +117,6 @@ impl Framed {
     }
 }
 
-/// Decimal digits.
-fn decimal(mut number: u64, digits: &mut [u8; 20]) -> &[u8] {
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b"0123456789"[(number % 10) as usize];
-        number /= 10;
-        if number == 0 {
-            return &digits[at..];
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,21 +124,7 @@ mod tests {
 
     fn written<B: http_body::Body<Data = Bytes>>(request: Request<B>) -> String {
         let Outgoing { head, body } = Outgoing::from(request);
-        String::from_utf8(head.finish(Framed::of(&body))).unwrap()
-    }
-
-    #[test]
-    fn digits_are_those_of_the_standard_library() {
-        for number in [0, 9, 10, 16_384, u64::MAX] {
-            assert_eq!(decimal(number, &mut [0; 20]), number.to_string().as_bytes());
-        }
-    }
-
-    #[test]
-    fn a_long_head_makes_room() {
-        let long = "x".repeat(3 * ROOM);
-        let get = Request::get("/").header("a", &long).header("b", "c").body(Empty::<Bytes>::new()).unwrap();
-        assert_eq!(written(get), format!("GET / HTTP/1.1\r\na: {long}\r\nb: c\r\n\r\n"));
+        String::from_utf8(head.finish(Framed::of(&body)).as_slice().to_vec()).unwrap()
     }
 
     #[test]

@@ -25,7 +25,7 @@ use super::stand::Stand;
 use super::stream::Stream;
 use super::taken::place;
 use super::tls::handshake;
-use super::wire::Held;
+use super::wire::{Held, Wire};
 use super::{Asleep, ConnInfo, Handler, conn, introduced};
 use crate::config::model::Listener;
 use crate::memory;
@@ -209,8 +209,8 @@ impl<H: Handler> Door<H> {
                 drop(tokio::spawn(Box::pin(introduced::serve(secure, socket, info, handler, held, asleep))));
             }
             None => {
-                let (stream, info) = (Stream::Plain(socket), Arc::new(info));
-                drop(tokio::spawn(Box::pin(conn::serve(stream, Spoken::Unknown, info, handler, held, asleep))));
+                let (wire, info) = (Wire::new(Stream::Plain(socket), held), Arc::new(info));
+                drop(tokio::spawn(Box::pin(conn::serve(wire, Spoken::Unknown, info, handler, asleep))));
             }
             Some(secure) => {
                 let secure = Arc::clone(secure);

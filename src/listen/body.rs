@@ -1,11 +1,8 @@
 //! The request body as a [`Handler`](super::Handler) sees it: under the client's silence clock, its failures named.
 //!
-//! It remembers whether it was read to its end, so that the connection knows whether an answer must carry
-//! `Connection: close`. It reads nothing before it is polled: no `100 Continue` goes out until then. It comes over
-//! HTTP/1 or HTTP/2, and its reader need not know which.
+//! It reads nothing before it is polled: no `100 Continue` goes out until then. It comes over HTTP/1 or HTTP/2, and its
+//! reader need not know which.
 
-use std::error::Error;
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -17,10 +14,10 @@ use h2::RecvStream;
 use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::turn::Turn;
+use super::h1::head::Framing;
+use super::h1::link::Link;
 use crate::cause::{Cause, Failure, spoken};
 
 /// A request body. Its errors are the client's: `client_timeout` (408), `client_invalid` (400), `client_closed`.
@@ -37,8 +34,10 @@ pub struct RequestBody {
 /// Where it comes from.
 #[derive(Debug)]
 enum Source {
-    /// `incoming` is `None` after an error.
-    H1 { incoming: Option<Incoming>, turn: Arc<Turn>, ended: bool },
+    /// What its length leaves to come, if it has one.
+    H1 { link: Link, left: Option<u64>, ended: bool },
+    /// All of it came with its head.
+    Whole(Bytes),
     /// `stream` is `None` after its end, or an error.
     H2(Box<Stream>),
     /// Nothing comes, and nothing needs to be told.
@@ -57,10 +56,15 @@ struct Stream {
 }
 
 impl RequestBody {
-    pub(super) fn new(incoming: Incoming, turn: Arc<Turn>) -> Self {
-        let silence = turn.info.listener.body_timeout;
-        let ended = incoming.is_end_stream();
-        Self::of(Source::H1 { incoming: Some(incoming), turn, ended }, silence)
+    /// The body of an HTTP/1 request that is still to come.
+    pub(super) fn of_link(link: Link, framing: Framing, silence: Duration) -> Self {
+        let left = if let Framing::Length(length) = framing { Some(length) } else { None };
+        Self::of(Source::H1 { link, left, ended: false }, silence)
+    }
+
+    /// One that came with its head.
+    pub(super) const fn whole(bytes: Bytes, silence: Duration) -> Self {
+        Self::of(Source::Whole(bytes), silence)
     }
 
     /// The body of an HTTP/2 request, whose lengths h2 holds against each other.
@@ -130,7 +134,8 @@ impl Body for RequestBody {
 
     fn is_end_stream(&self) -> bool {
         match &self.source {
-            Source::H1 { incoming, .. } => incoming.as_ref().is_none_or(Body::is_end_stream),
+            Source::H1 { ended, .. } => *ended,
+            Source::Whole(bytes) => bytes.is_empty(),
             Source::H2(stream) => stream.incoming.as_ref().is_none_or(RecvStream::is_end_stream),
             Source::Empty => true,
         }
@@ -138,7 +143,8 @@ impl Body for RequestBody {
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
-            Source::H1 { incoming: Some(incoming), .. } => incoming.size_hint(),
+            Source::H1 { left, ended: false, .. } => left.map_or_else(SizeHint::default, SizeHint::with_exact),
+            Source::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Source::H2(stream) if stream.incoming.is_some() => {
                 stream.left.map_or_else(SizeHint::default, SizeHint::with_exact)
             }
@@ -149,45 +155,34 @@ impl Body for RequestBody {
 
 impl Source {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
-        let (body, turn, ended) = match self {
-            Self::H1 { incoming, turn, ended } => (incoming, turn, ended),
+        let (link, left, ended) = match self {
+            Self::H1 { ended: true, .. } | Self::Empty => return Poll::Ready(None),
+            Self::H1 { link, left, ended } => (link, left, ended),
+            Self::Whole(bytes) => {
+                let bytes = std::mem::take(bytes);
+                return Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))));
+            }
             Self::H2(stream) => return stream.poll(cx),
-            Self::Empty => return Poll::Ready(None),
         };
-        let Some(incoming) = body else { return Poll::Ready(None) };
-        match ready!(Pin::new(&mut *incoming).poll_frame(cx)) {
-            Some(Ok(frame)) => {
-                // hyper ends trailers by other rules than it reads them: what came behind them may be lost, and with it
-                // the place where the next request begins.
-                if frame.is_trailers() {
-                    turn.ends_after();
-                }
-                if incoming.is_end_stream() || frame.is_trailers() {
-                    *ended = true;
-                    turn.body_was_read();
-                }
-                Poll::Ready(Some(Ok(frame)))
+        let item = ready!(link.poll_body(cx));
+        let data = item.as_ref().and_then(|item| item.as_ref().ok()?.data_ref());
+        *ended = match (data, left) {
+            (Some(data), Some(left)) => {
+                *left = left.saturating_sub(data.len() as u64);
+                *left == 0
             }
-            None => {
-                *ended = true;
-                turn.body_was_read();
-                Poll::Ready(None)
-            }
-            Some(Err(error)) => {
-                *body = None;
-                Poll::Ready(Some(Err(classify(error))))
-            }
-        }
+            (Some(_), None) => false,
+            (None, _) => true,
+        };
+        Poll::Ready(item)
     }
 
     /// Nobody reads on.
     fn give_up(&mut self) {
         match self {
-            Self::H1 { incoming, turn, ended: false } => {
-                incoming.take().into_iter().for_each(|unread| turn.keep_unread(unread));
-            }
+            Self::H1 { ended, .. } => *ended = true,
             Self::H2(stream) => stream.incoming = None,
-            Self::H1 { .. } | Self::Empty => {}
+            Self::Whole(_) | Self::Empty => {}
         }
     }
 }
@@ -227,12 +222,6 @@ impl Stream {
     }
 }
 
-impl Drop for RequestBody {
-    fn drop(&mut self) {
-        self.source.give_up();
-    }
-}
-
 /// What h2 itself found wrong breaks its rules; everything else is a client that left.
 fn of_stream(error: h2::Error) -> Failure {
     let broken = error.is_library() && !error.is_io();
@@ -242,14 +231,4 @@ fn of_stream(error: h2::Error) -> Failure {
         Failure::new(Cause::ClientClosed)
     };
     failure.from(error)
-}
-
-/// hyper marks what breaks the rules of chunks with these two kinds; everything else is a client that left.
-fn classify(error: hyper::Error) -> Failure {
-    let broken = error
-        .source()
-        .and_then(|source| source.downcast_ref::<io::Error>())
-        .filter(|source| matches!(source.kind(), io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput))
-        .map(|source| Failure::new(Cause::ClientInvalid).seen(format!("the chunks of its body are broken ({source})")));
-    broken.unwrap_or_else(|| Failure::new(Cause::ClientClosed)).from(error)
 }

@@ -17,7 +17,7 @@ use super::sniff::Spoken;
 use super::socket::Socket;
 use super::stream::Stream;
 use super::tls::handshake;
-use super::wire::Held;
+use super::wire::{Held, Wire};
 use super::{Asleep, ConnInfo, Handler, Secure, conn};
 use crate::cause::spoken;
 use crate::observe::events;
@@ -43,7 +43,7 @@ pub(super) async fn serve<H: Handler>(
     match secure {
         None => {
             let (stream, info) = (Stream::Plain(socket), Arc::new(info));
-            Box::pin(conn::serve(stream, Spoken::Unknown, info, handler, held, asleep)).await;
+            Box::pin(conn::serve(Wire::new(stream, held), Spoken::Unknown, info, handler, asleep)).await;
         }
         Some(secure) => Box::pin(handshake::serve(secure, socket, info, handler, held, asleep)).await,
     }

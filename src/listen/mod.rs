@@ -2,21 +2,21 @@
 //!
 //! [`mod@bind`] opens a listener's sockets, or asks [`handed`] or [`mod@taken`] for them; [`accept`] takes connections
 //! for a [`stand`] under its limit ([`permits`]), and by [`spread`] for other workers too; [`proxy_protocol`] reads who
-//! the client behind a proxy is; [`conn`] drives one connection (clocks, refusals with a full answer, lingering close,
-//! client gone, hibernation) by its [`clocks`] and over a [`wire`], which is a plain [`stream`] or one of [`tls`];
-//! [`answer`] and [`body`] are the two sides of an exchange, [`turn`] what these tell each other; [`mod@tunnel`] is
-//! what is left of a request that switched protocols; [`sniff`] tells the protocols apart, and [`mod@h2`] drives a
-//! connection of HTTP/2; [`refusal`] names what was wrong with a head; [`drain`] is the word that everything must come
-//! to an end. Nothing here knows routes or upstreams: what to answer is asked of a [`Handler`].
+//! the client behind a proxy is. A connection is a [`wire`] over a plain [`stream`] or one of [`tls`]; [`conn`] sees,
+//! with [`sniff`], which protocol it speaks, and [`mod@h1`] or [`mod@h2`] drives it (parser, clocks, refusals with a
+//! full answer, lingering close, client gone, hibernation). [`body`] is a request's body whatever it came by;
+//! [`mod@tunnel`] is what is left of a request that switched protocols; [`refusal`] names what was wrong with a head;
+//! [`drain`] is the word that everything must come to an end. Nothing here knows routes or upstreams: what to answer is
+//! asked of a [`Handler`].
 
 pub mod accept;
-mod answer;
 pub mod asleep;
 pub mod bind;
 pub mod body;
-mod clocks;
 mod conn;
+mod date;
 pub mod drain;
+mod h1;
 mod h2;
 pub mod handed;
 mod introduced;
@@ -32,7 +32,6 @@ mod stream;
 pub mod taken;
 pub mod tls;
 mod tunnel;
-mod turn;
 mod wire;
 
 use std::future::Future;

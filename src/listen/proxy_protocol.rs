@@ -68,8 +68,8 @@ pub fn read(bytes: &[u8]) -> Result<Progress, Broken> {
     }
 }
 
-/// Are these the first bytes of a connection that begins with a header? Empty lines in front may be gone: hyper steps
-/// over them, and version 2 begins with two.
+/// Are these the first bytes of a connection that begins with a header? Empty lines in front may be gone: the parser
+/// steps over them, and version 2 begins with two.
 #[must_use]
 pub fn is_header(bytes: &[u8]) -> bool {
     let behind = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(bytes.len());

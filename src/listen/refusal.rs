@@ -2,12 +2,10 @@
 //!
 //! Pure; how it is answered is the [`Handler`](super::Handler)'s business.
 
+use super::h1::head::{Refused, TARGET_LIMIT};
 use super::proxy_protocol;
 use crate::cause::{Cause, Failure, sized, spoken};
 use crate::config::model::Listener;
-
-/// hyper's own bound on a target.
-const TARGET_LIMIT: usize = 65_534;
 
 /// The head did not come in time: 408.
 pub(super) fn late(listener: &Listener) -> Failure {
@@ -16,9 +14,10 @@ pub(super) fn late(listener: &Listener) -> Failure {
     Failure::new(Cause::ClientTimeout).limit(limit).seen(seen)
 }
 
-/// hyper could not parse it: 400; or it is too large: 414 when it is the target, else 431.
-pub(super) fn unreadable(error: hyper::Error, raw: &[u8], listener: &Listener) -> Failure {
-    let failure = if error.is_parse_too_large() {
+/// It cannot be parsed: 400, or 501 for a Transfer-Encoding that nobody here decodes; or it is too large: 414 when it
+/// is the target, else 431.
+pub(super) fn unreadable(refused: Refused, raw: &[u8], listener: &Listener) -> Failure {
+    let failure = if refused == Refused::TooLarge {
         too_large(raw, listener.head_limit, listener.fields_limit)
     } else {
         let seen = match raw {
@@ -26,11 +25,12 @@ pub(super) fn unreadable(error: hyper::Error, raw: &[u8], listener: &Listener) -
             [0x16, 3, ..] => "a TLS handshake came where plain HTTP is spoken".to_owned(),
             _ if proxy_protocol::is_header(raw) => introduced_by_stranger(listener),
             _ if raw.starts_with(b"PRI * HTTP/2") => "HTTP/2 came where HTTP/1.1 is spoken".to_owned(),
-            _ => error.to_string(),
+            _ => refused.to_string(),
         };
-        Failure::new(Cause::ClientInvalid).status(400).seen(seen)
+        let status = if refused == Refused::Coding { 501 } else { 400 };
+        Failure::new(Cause::ClientInvalid).status(status).seen(seen)
     };
-    failure.from(error)
+    failure.from(refused)
 }
 
 /// A PROXY header came from somebody who is not asked for one.
@@ -77,12 +77,11 @@ enum Target {
     Unsaid,
 }
 
-/// Lines that are empty may stand in front (RFC 9112 §2.2); they count, for they are read.
+/// Empty lines in front were stepped over.
 fn target(raw: &[u8]) -> Target {
-    let begin = raw.iter().position(|b| !matches!(b, b'\r' | b'\n')).unwrap_or(raw.len());
-    let line_end = raw[begin..].iter().position(|&b| b == b'\n').map(|at| begin + at);
+    let line_end = raw.iter().position(|&b| b == b'\n');
     let line = &raw[..line_end.unwrap_or(raw.len())];
-    let mut spaces = (begin..line.len()).filter(|&at| line[at] == b' ');
+    let mut spaces = (0..line.len()).filter(|&at| line[at] == b' ');
     match (spaces.next(), spaces.next(), line_end) {
         (Some(first), Some(second), _) => Target::Ends { at: second, length: second - first - 1 },
         (_, _, None) => Target::Open,
@@ -122,9 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_lines_in_front_are_no_line_of_a_request() {
-        assert_eq!(status(&format!("\r\n\r\nGET /{} HTTP/1.1\r\n\r\n", "x".repeat(100)), 64), 414);
-        assert_eq!(status(&format!("\r\nGET / HTTP/1.1\r\na: {}\r\n\r\n", "x".repeat(100)), 64), 431);
+    fn what_has_no_end_is_a_line() {
         assert_eq!(status(&"G".repeat(100), 64), 414, "a method without an end leaves no room for a target");
     }
 }

@@ -1,7 +1,7 @@
 //! Which protocol a connection speaks, where nothing has said so: HTTP/2 by prior knowledge begins with its preface
 //! (RFC 9113 §3.4), next to HTTP/1 on one port.
 //!
-//! It costs HTTP/1 nothing: hyper reads the first head as ever, and what it cannot parse is looked at here. Only a
+//! It costs HTTP/1 nothing: the first head is read as ever, and what cannot be parsed is looked at here. Only a
 //! listener without HTTP/1 is read before.
 
 use std::io;
@@ -13,7 +13,7 @@ use crate::cause::{Cause, Failure};
 
 /// How HTTP/2 begins.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// What tells the preface from every head of HTTP/1: with less of it, hyper waits for more.
+/// What tells the preface from every head of HTTP/1: with less of it, the parser waits for more.
 const TELLING: usize = b"PRI * HTTP/2".len();
 
 /// What is known of a connection's protocol before its first byte.
@@ -27,7 +27,7 @@ pub(super) enum Spoken {
     Unknown,
 }
 
-/// Did hyper give up a first head because it is HTTP/2? What is missing of the preface is still to come.
+/// Was a first head given up because it is HTTP/2? What is missing of the preface is still to come.
 pub(super) fn is_preface(read: &[u8]) -> bool {
     read.len() >= TELLING && agrees(read)
 }

@@ -27,11 +27,6 @@ impl Stream {
         self.socket().waits()
     }
 
-    /// Have bytes come, or the client's end? For one that was read until it had nothing: then TLS holds nothing either.
-    pub(super) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.socket().poll_readable(cx)
-    }
-
     /// Can reading find anything?
     pub(super) fn poll_unread(&self, cx: &mut Context<'_>) -> Poll<()> {
         match self {

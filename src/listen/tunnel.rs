@@ -1,14 +1,14 @@
 //! The client's side of a tunnel, be it a connection of HTTP/1.1 after its 101 or a stream of HTTP/2 after its 200. It
 //! carries bytes, and ends when it is told to.
 
+use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
+use bytes::BytesMut;
 use http::Extensions;
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
 
@@ -17,21 +17,15 @@ use crate::tunnel::{Duplex, Peer};
 
 /// Where the client's side will be, once the answer that switches has gone out.
 #[derive(Debug)]
-pub struct Switch(Side);
+pub struct Switch(oneshot::Receiver<Tunnel>);
 
-#[derive(Debug)]
-enum Side {
-    H1(OnUpgrade),
-    H2(oneshot::Receiver<Duplex>),
-}
-
-/// The same of a stream, among the extensions of its request.
+/// The same, among the extensions of its request.
 #[derive(Clone, Debug)]
-pub(super) struct OnStream(Arc<Mutex<Option<oneshot::Receiver<Duplex>>>>);
+pub(super) struct OnSwitch(Arc<Mutex<Option<oneshot::Receiver<Tunnel>>>>);
 
-impl OnStream {
-    /// What is to be given the stream; and what waits for it.
-    pub(super) fn new() -> (oneshot::Sender<Duplex>, Self) {
+impl OnSwitch {
+    /// What is to be given the client's side; and what waits for it.
+    pub(super) fn new() -> (oneshot::Sender<Tunnel>, Self) {
         let (give, take) = oneshot::channel();
         (give, Self(Arc::new(Mutex::new(Some(take)))))
     }
@@ -41,22 +35,13 @@ impl Switch {
     /// That of a request with these extensions, if it asks for another protocol. There is one: the second is `None`.
     #[must_use]
     pub fn of(extensions: &Extensions) -> Option<Self> {
-        if let Some(on) = extensions.get::<OnStream>() {
-            return on.0.lock().unwrap_or_else(PoisonError::into_inner).take().map(Side::H2).map(Self);
-        }
-        extensions.get::<OnUpgrade>().cloned().map(Side::H1).map(Self)
+        let on = extensions.get::<OnSwitch>()?;
+        on.0.lock().unwrap_or_else(PoisonError::into_inner).take().map(Self)
     }
 
     /// The client's side; `None` if the client was gone before.
     pub async fn stands(self) -> Option<Tunnel> {
-        match self.0 {
-            // It is what `conn` gave to hyper.
-            Side::H1(on) => {
-                let parts = on.await.ok()?.downcast::<Wire>().ok()?;
-                Some(Tunnel(Io::H1(TokioIo::new(parts.io.after(parts.read_buf)))))
-            }
-            Side::H2(stream) => stream.await.ok().map(Box::new).map(Io::H2).map(Tunnel),
-        }
+        self.0.await.ok()
     }
 }
 
@@ -65,15 +50,32 @@ pub struct Tunnel(Io);
 
 enum Io {
     /// What is left of a connection of HTTP/1.1.
-    H1(TokioIo<Wire>),
+    H1(Box<Wire>),
     H2(Box<Duplex>),
 }
 
+impl fmt::Debug for Tunnel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tunnel").finish_non_exhaustive()
+    }
+}
+
 impl Tunnel {
+    pub(super) fn of_wire(mut wire: Wire) -> Self {
+        if wire.input.is_empty() {
+            wire.input = BytesMut::new();
+        }
+        Self(Io::H1(Box::new(wire)))
+    }
+
+    pub(super) fn of_stream(stream: Duplex) -> Self {
+        Self(Io::H2(Box::new(stream)))
+    }
+
     /// Its end will be a break that the client sees, also where a close would look clean.
-    pub fn reset(&self) {
-        match &self.0 {
-            Io::H1(io) => io.inner().reset(),
+    pub fn reset(&mut self) {
+        match &mut self.0 {
+            Io::H1(wire) => wire.cut = true,
             // It is one in any case.
             Io::H2(_) => {}
         }
@@ -83,7 +85,7 @@ impl Tunnel {
 impl Peer for Tunnel {
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.0 {
-            Io::H1(io) => io.inner_mut().poll_gone(cx),
+            Io::H1(wire) => wire.poll_gone(cx),
             Io::H2(stream) => stream.poll_gone(cx),
         }
     }
@@ -92,7 +94,7 @@ impl Peer for Tunnel {
 impl AsyncRead for Tunnel {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match &mut self.0 {
-            Io::H1(io) => Pin::new(io).poll_read(cx, buf),
+            Io::H1(wire) => Pin::new(wire).poll_read(cx, buf),
             Io::H2(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
@@ -101,21 +103,21 @@ impl AsyncRead for Tunnel {
 impl AsyncWrite for Tunnel {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match &mut self.0 {
-            Io::H1(io) => Pin::new(io).poll_write(cx, buf),
+            Io::H1(wire) => Pin::new(wire).poll_write(cx, buf),
             Io::H2(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.0 {
-            Io::H1(io) => Pin::new(io).poll_flush(cx),
+            Io::H1(wire) => Pin::new(wire).poll_flush(cx),
             Io::H2(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.0 {
-            Io::H1(io) => Pin::new(io).poll_shutdown(cx),
+            Io::H1(wire) => Pin::new(wire).poll_shutdown(cx),
             Io::H2(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }

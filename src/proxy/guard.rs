@@ -125,7 +125,6 @@ pub(super) fn check_h2(parts: &request::Parts, listener: &Listener) -> Result<()
 fn transfer_coding(headers: &HeaderMap) -> Result<(), Failure> {
     let mut codings = values(headers, &header::TRANSFER_ENCODING);
     match (codings.next(), codings.next()) {
-        (None, _) => Ok(()),
         (Some(only), None) if only.eq_ignore_ascii_case("chunked") => Ok(()),
         _ => {
             Err(Failure::new(Cause::ClientInvalid).status(501).seen("a Transfer-Encoding other than a single chunked"))

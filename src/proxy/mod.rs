@@ -273,7 +273,7 @@ impl Handler for Arc<Front> {
     ) -> impl Future<Output = Response<Body>> + Send + use<> {
         let (service, conn) = (self.0.load_full(), Arc::clone(conn));
         let (parts, mut body) = request.into_parts();
-        // On the heap at once: hyper moves a service's future several times, and this one is large.
+        // On the heap: it is large, and the task of a connection keeps its size for life.
         Box::pin(async move {
             let handling = pin!(service.handle(&parts, &mut body, &conn));
             panic::caught(handling, || service.bug(&conn, parts.headers.get(header::ACCEPT))).await

@@ -1,7 +1,7 @@
 //! The open record of a request: filled on the way, finished exactly once, whatever happens.
 //!
 //! It travels with the request and then with its response body. Dropped before its end was told, it says that the
-//! client went away: so a future that hyper drops still leaves its line in the log.
+//! client went away: so a future that is dropped still leaves its line in the log.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

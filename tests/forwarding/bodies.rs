@@ -18,7 +18,7 @@ async fn answers_without_a_body_keep_their_head_and_the_connection() {
         ("HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 12345\r\nETag: \"e\"\r\n\r\n", 200, Some("12345")),
         ("HEAD", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nETag: \"e\"\r\n\r\n", 200, None),
         ("GET", "HTTP/1.1 204 No Content\r\nETag: \"e\"\r\n\r\n", 204, None),
-        ("GET", "HTTP/1.1 304 Not Modified\r\nContent-Length: 77\r\nETag: \"e\"\r\n\r\n", 304, None), // hyper's choice
+        ("GET", "HTTP/1.1 304 Not Modified\r\nContent-Length: 77\r\nETag: \"e\"\r\n\r\n", 304, Some("77")), // of the body that it has not (RFC 9110 §8.6)
         ("GET", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nETag: \"e\"\r\n\r\n", 200, Some("0")),
         ("HEAD", "HTTP/1.1 404 No\r\nContent-Length: 9\r\nETag: \"e\"\r\n\r\n", 404, Some("9")),
     ] {
@@ -192,21 +192,25 @@ async fn an_early_refusal_is_delivered() {
     }
 }
 
-/// hyper finds the end of trailers by other rules than it reads them, so what comes behind them may be lost: the
-/// connection ends, and nobody takes a later answer for that of a request that was swallowed.
+/// Trailers whose end could be read in two ways end the connection, and nobody takes a later answer for that of a
+/// request that was swallowed; behind others the next request is read.
 #[tokio::test]
-async fn nothing_is_read_behind_trailers() {
+async fn nothing_is_read_behind_broken_trailers() {
     let origin = Origin::start(Behaviour::Echo).await;
     let proxy = Proxy::unchecked(&[origin.address()], "");
-    for end in ["0\r\n\n", "0\r\nX: y\r\n\n", "0\r\nX: y\r\n\r\n"] {
+    for (end, status) in [("0\r\n\n", 400), ("0\r\nX: y\r\n\n", 400), ("0\r\nX: y\r\n\r\n", 200)] {
         let mut client = Raw::connect(proxy.address).await;
         let post = format!("POST /first HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n{end}");
-        let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
-        client.send(format!("{post}{}{}", get("/swallowed"), get("/third"))).await;
-        assert_eq!(client.response().await.status, 200, "{end:?}");
-        assert!(client.try_response().await.is_err(), "{end:?}: a second answer");
+        let path = if status == 200 { "/second" } else { "/swallowed" };
+        client.send(format!("{post}GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")).await;
+        assert_eq!(client.response().await.status, status, "{end:?}");
+        if status == 200 {
+            assert_eq!(client.response().await.status, 200, "{end:?}: the second");
+        } else {
+            assert!(client.try_response().await.is_err(), "{end:?}: a second answer");
+        }
     }
-    assert!(origin.record().requests.iter().all(|request| request.head.starts_with("POST /first ")));
+    assert!(!origin.record().requests.iter().any(|request| request.head.contains("swallowed")));
 }
 
 /// 499 is a word of the log: a client that closed its side in the middle of its body is not answered.

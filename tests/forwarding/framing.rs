@@ -70,6 +70,24 @@ async fn nothing_ambiguous_reaches_an_upstream() {
     }
 }
 
+/// Whatever a lenient reader would make of it: a body is never dropped in silence.
+#[tokio::test]
+async fn a_coding_that_is_no_single_chunked_is_told_and_reaches_no_upstream() {
+    let origin = Origin::start(Behaviour::Echo).await;
+    let proxy = Proxy::unchecked(&[origin.address()], "");
+    for coding in ["chunked,", ",chunked", "chunked\u{a0}", "", "chunked\r\nTransfer-Encoding:", "gzip", "chunked;q=1"]
+    {
+        let mut client = Raw::connect(proxy.address).await;
+        client
+            .send(format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: {coding}\r\n\r\n2\r\nhi\r\n0\r\n\r\n"))
+            .await;
+        let answer = client.response().await;
+        assert_eq!((answer.status, answer.field("connection")), (501, Some("close")), "{coding:?}");
+        assert!(client.rest().await.0.is_empty(), "{coding:?}: a second answer");
+    }
+    assert!(origin.record().raw.is_empty());
+}
+
 /// An upstream's answer with two framings is read in one, and what follows on that connection is nobody's answer.
 #[tokio::test]
 async fn no_answer_is_split_in_two() {

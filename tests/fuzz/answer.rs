@@ -6,6 +6,7 @@
 #[path = "../codec/compare/mod.rs"]
 #[allow(dead_code)] // shared with tests that need more of it
 mod compare;
+mod cuts;
 mod input;
 
 use libfuzzer_sys::fuzz_target;

@@ -1,6 +1,7 @@
 //! A case as bytes: two that say what is asked and how the answer comes, then the answer.
 
 use crate::compare::{Case, Kind, Tail};
+use crate::cuts::cuts;
 
 const TAILS: [Tail; 4] = [Tail::Silence, Tail::Eof, Tail::Silence, Tail::Reset];
 /// In the first byte, above two bits for the kind and two for the tail.
@@ -20,24 +21,6 @@ pub fn read(bytes: &[u8]) -> Option<(Case<'_>, Vec<usize>)> {
         tail: TAILS[usize::from(manner >> 2 & 3)],
     };
     Some((case, cuts(*seed, answer.len())))
-}
-
-/// None; byte by byte; or up to three, anywhere.
-fn cuts(seed: u8, length: usize) -> Vec<usize> {
-    match seed {
-        0 => vec![],
-        1 => (1..length).collect(),
-        _ => {
-            let mut state = u32::from(seed);
-            let mut next = || {
-                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                state as usize >> 8
-            };
-            let mut cuts: Vec<_> = (0..=seed % 3).map(|_| next() % (length + 1)).collect();
-            cuts.sort_unstable();
-            cuts
-        }
-    }
 }
 
 /// The bytes of an answer to each kind of request, in one manner each.

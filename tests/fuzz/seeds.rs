@@ -1,10 +1,15 @@
-//! Writes a corpus for each fuzz target to start from: the table's answers, requests of many kinds, a whole config.
+//! Writes a corpus for each fuzz target to start from: the tables' answers and requests, a whole config.
 
 #[path = "../codec/compare/mod.rs"]
 #[allow(dead_code)]
 mod compare;
+#[allow(dead_code)]
+mod cuts;
 #[allow(dead_code)] // it only writes
 mod input;
+#[path = "../codec/server/table/mod.rs"]
+#[allow(dead_code)]
+mod requests;
 #[path = "../codec/table/mod.rs"]
 #[allow(dead_code)]
 mod table;
@@ -35,6 +40,9 @@ fn main() -> std::io::Result<()> {
     let rows = table::rows().into_iter().filter(|row| row.answer.len() <= LONGEST);
     let rows = rows.flat_map(|row| input::write(&row.answer, row.early).collect::<Vec<_>>());
     write("answer", rows)?;
+    let rows = requests::rows().into_iter().filter(|row| row.stream.len() <= LONGEST);
+    let manner = |index: usize| [index as u8 & 3, (index / 4) as u8];
+    write("request", rows.enumerate().map(|(index, row)| [&manner(index)[..], &row.stream].concat()))?;
     write("client", REQUESTS.iter().map(|request| request.to_vec()))?;
     let config = include_str!("../../config/causeway.toml");
     let tables = config.split("\n\n").map(|part| part.replace("\n#", "\n"));

@@ -86,7 +86,7 @@ pub(super) async fn a_final_answer_in_place_of_continue_closes() {
 #[tokio::test]
 pub(super) async fn an_early_answer_survives_a_large_upload() {
     let server = start(listener()).await;
-    // As Java's HttpClient sends it: hyper must not take this for an upgrade.
+    // As Java's HttpClient sends it: this is no upgrade yet.
     for (path, upgrade) in
         [("/early", ""), ("/early", "connection: upgrade\r\nupgrade: h2c\r\n"), ("/early-stream", "")]
     {
@@ -114,7 +114,7 @@ pub(super) async fn what_comes_with_the_last_answer_does_not_reset_it_away() {
     let mut client = server.connect().await;
     client.send("GET /wait HTTP/1.1\r\nconnection: close\r\n\r\n").await;
     assert_eq!(server.logged().await, "called /wait");
-    tokio::time::sleep(SHORT).await; // hyper has looked for more, and there was nothing
+    tokio::time::sleep(SHORT).await; // it was looked for more, and there was nothing
     // From here to the answer nothing looks at the sockets: the loopback has these bytes, the runtime not.
     client.0.write_at_once(b"GET /never HTTP/1.1\r\n\r\n").await;
     server.go.notify_one();
@@ -136,8 +136,8 @@ pub(super) async fn a_close_of_our_own_lingers() {
     }
 }
 
-/// hyper takes a connection that it is done with for upgraded, if a request had asked for it, and whether or not the
-/// answer is out. Java's HttpClient asks on every new connection.
+/// Asking for another protocol changes nothing of an answer that does not switch: all of it arrives, though half of the
+/// body never came. Java's HttpClient asks on every new connection.
 #[tokio::test]
 pub(super) async fn an_answer_in_place_of_an_upgrade_is_whole() {
     let server = start(listener()).await;
@@ -213,12 +213,18 @@ pub(super) async fn broken_chunks_get_400() {
     assert!(server.logged().await.starts_with("client_invalid: "));
 }
 
-/// Where trailers end is read in more ways than one: nothing is read behind them.
+/// Trailers that end as they should end the body, and nothing else.
 #[tokio::test]
-pub(super) async fn trailers_end_the_connection() {
+pub(super) async fn behind_trailers_comes_the_next_request() {
     let server = start(listener()).await;
     let mut client = server.connect().await;
-    client.send("POST /echo HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\na: b\r\n\r\n").await;
+    let post = "POST /echo HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\na: b\r\n\r\n";
+    client
+        .send(format!(
+            "{post}{}",
+            post.replace("\r\na: b", "").replace("echo HTTP/1.1", "echo HTTP/1.1\r\nconnection: close")
+        ))
+        .await;
     let text = client.whole().await;
-    assert!(text.contains("abc") && text.ends_with("0\r\n\r\n"), "{text}");
+    assert!(text.matches("abc").count() == 2 && text.ends_with("0\r\n\r\n"), "{text}");
 }

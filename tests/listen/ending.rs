@@ -9,14 +9,15 @@ use super::*;
 #[tokio::test]
 pub(super) async fn the_handler_is_dropped_when_the_client_leaves() {
     let head = "POST /hold HTTP/1.1\r\ncontent-length: 1000000\r\n\r\n";
-    // More than hyper reads ahead, less than the kernel takes: behind a full window a FIN could not be seen.
+    // More than is read ahead, less than the kernel takes: behind a full window a FIN could not be seen.
     let with_body = format!("{head}{}", "x".repeat(40_000));
-    for request in ["GET /hold HTTP/1.1\r\n\r\n", "GET /hold HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n", head, &with_body]
-    {
+    let tasted = with_body.replace("/hold", "/taste");
+    let pipelined = "GET /hold HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n";
+    for request in ["GET /hold HTTP/1.1\r\n\r\n", pipelined, head, &with_body, &tasted] {
         let mut server = start(listener()).await;
         let mut client = server.connect().await;
         client.send(request).await;
-        assert_eq!(server.logged().await, "called /hold");
+        assert!(["called /hold", "called /taste"].contains(&&*server.logged().await));
         let since = Instant::now();
         drop(client);
         assert_eq!(server.logged().await, "dropped", "{request:.30}");

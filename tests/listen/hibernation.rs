@@ -49,7 +49,7 @@ pub(super) async fn a_quiet_connection_sleeps_and_wakes_as_often_as_it_likes() {
 pub(super) async fn half_read_heads_survive_whole() {
     let server = start(listener()).await;
     let mut client = server.connect().await;
-    // Read together with the request before it: hyper holds it, and has told nobody.
+    // Read together with the request before it: it is held, and nobody was told.
     client.send("GET / HTTP/1.1\r\n\r\nPOST /echo HTTP/1.1\r\ncontent-le").await;
     client.until("\r\n\r\nok").await;
     tokio::time::sleep(QUIET).await;

@@ -93,7 +93,7 @@ impl Socket {
 
     /// Writes without letting anybody else run.
     pub(super) async fn write_at_once(&mut self, bytes: &[u8]) {
-        let written = std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut *self).poll_write(cx, bytes))).await;
+        let written = poll_fn(|cx| Poll::Ready(Pin::new(&mut *self).poll_write(cx, bytes))).await;
         assert!(matches!(written, Poll::Ready(Ok(n)) if n == bytes.len()));
     }
 }
@@ -156,7 +156,7 @@ also_over_tls! {
         a_broken_answer_is_never_a_whole_one
         a_silent_body_gets_408
         broken_chunks_get_400
-        trailers_end_the_connection;
+        behind_trailers_comes_the_next_request;
     ending:
         the_handler_is_dropped_when_the_client_leaves
         a_client_that_takes_nothing_of_its_answer_is_cut
@@ -358,7 +358,7 @@ async fn large_bodies_go_both_ways() {
     assert_eq!(text.split_once("\r\n\r\n").unwrap().1.matches('y').count(), body.len());
 }
 
-/// What does not arrive is not kept for ever, however short it is: TLS takes it from hyper, and the socket does not
+/// What does not arrive is not kept for ever, however short it is: TLS takes it, and the socket does not
 /// from TLS.
 #[tokio::test]
 async fn a_client_that_takes_nothing_is_cut_also_when_all_is_written() {

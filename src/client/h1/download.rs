@@ -11,11 +11,11 @@ use tokio::time::Instant;
 
 use super::Core;
 use super::answer::Framing;
-use super::chunks::{Broken, Chunks, Piece};
 use crate::cause::{Cause, Failure, Phase, spoken};
 use crate::client::Order;
 use crate::client::body::{Got, Streaming, Tunnel};
 use crate::client::classify;
+use crate::message::chunks::{Broken, Chunks, Piece};
 
 /// What is read of a body at once, at most: larger pieces gained nothing and cost memory.
 pub(super) const LARGEST_READ: usize = 64 << 10;

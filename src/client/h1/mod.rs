@@ -14,7 +14,6 @@
 //! closes it.
 
 mod answer;
-mod chunks;
 mod download;
 mod exchange;
 mod facts;
@@ -45,10 +44,10 @@ use super::{Order, Progress, Stream, tls};
 use crate::cause::{Cause, Failure};
 use crate::config::Endpoint;
 use crate::health::IdleAge;
+pub(in crate::client) use crate::message::may_trail;
 use crate::observe::events;
 use crate::observe::metrics::upstream::Open;
 pub(in crate::client) use answer::MAX_FIELDS;
-pub(in crate::client) use chunks::may_trail;
 use download::Download;
 pub use exchange::Exchange;
 pub(in crate::client) use facts::{End, Facts};

@@ -6,7 +6,7 @@
 
 use std::error::Error;
 use std::future::Future;
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -16,14 +16,12 @@ use http_body::Body;
 use tokio::io::AsyncWrite;
 use tokio::time::{Instant, Sleep};
 
-use super::chunks::may_trail;
 use super::facts::Facts;
 use crate::client::head::{Framed, Outgoing};
+use crate::message::Outbox;
 
 /// How long an upstream may leave `Expect: 100-continue` unanswered (RFC 9110 §10.1.1: do not wait for ever).
 const CONTINUE: Duration = Duration::from_secs(1);
-/// Up to this, content is copied behind what waits before it: cheaper than a list of two.
-const SMALL: usize = 4 << 10;
 
 /// A request that is being written.
 pub(super) struct Upload<B> {
@@ -32,11 +30,7 @@ pub(super) struct Upload<B> {
     door: Door,
     /// In [`Framed::Length`]: what is still to come.
     framed: Framed,
-    /// To be written, in this order: `out` from `at`, `content`, `tail`.
-    out: Vec<u8>,
-    at: usize,
-    content: Bytes,
-    tail: &'static [u8],
+    outbox: Outbox,
     /// Something was written since the last flush.
     unflushed: bool,
     /// The head has waited once for the first bytes of the body.
@@ -69,13 +63,10 @@ where
         let Outgoing { head, body } = request;
         let framed = Framed::of(&body);
         Self {
-            out: head.finish(framed),
-            at: 0,
+            outbox: Outbox::of(head.finish(framed)),
             body: (framed != Framed::Empty).then_some(body),
             door: if waits { Door::Waiting(None) } else { Door::Open },
             framed,
-            content: Bytes::new(),
-            tail: b"",
             unflushed: true,
             held: false,
             done: false,
@@ -102,17 +93,17 @@ where
                 match self.fill(facts, cx) {
                     Poll::Ready(filled) => filled?,
                     // Its first bytes are often there a moment later: then head and body go out in one write.
-                    Poll::Pending if !self.held && self.at == 0 && matches!(self.door, Door::Open) => {
+                    Poll::Pending if !self.held && facts.written == 0 && matches!(self.door, Door::Open) => {
                         self.held = true;
                         cx.waker().wake_by_ref();
                         return Poll::Pending;
                     }
-                    Poll::Pending if self.at == self.out.len() && !self.unflushed => return Poll::Pending,
+                    Poll::Pending if self.outbox.is_empty() && !self.unflushed => return Poll::Pending,
                     Poll::Pending => {}
                 }
             }
             self.held = true;
-            if self.at < self.out.len() || !self.content.is_empty() || !self.tail.is_empty() {
+            if !self.outbox.is_empty() {
                 let result = ready!(self.write(io, facts, cx));
                 self.wrote(facts, result);
             } else if self.unflushed {
@@ -137,7 +128,7 @@ where
     /// upstream does not take would pile up here.
     fn has_room(&self, facts: &Facts) -> bool {
         let first = facts.written == 0 && facts.blocked.is_none();
-        self.content.is_empty() && self.tail.is_empty() && (first || self.at == self.out.len())
+        if first { self.outbox.has_room() } else { self.outbox.is_empty() }
     }
 
     /// Takes the next frame of the body.
@@ -179,27 +170,16 @@ where
         if data.is_empty() {
             return Ok(());
         }
-        self.compact();
         match &mut self.framed {
             Framed::Length(left) => {
                 *left = left.checked_sub(data.len() as u64).ok_or(Stopped::Length)?;
                 if *left == 0 {
                     self.body = None; // whether it is asked for its end or not
                 }
+                self.outbox.data(data);
             }
-            Framed::Chunked => {
-                let mut digits = [0; 16];
-                self.out.extend_from_slice(hex(data.len(), &mut digits));
-                self.out.extend_from_slice(b"\r\n");
-                self.tail = b"\r\n";
-            }
+            Framed::Chunked => self.outbox.chunk(data),
             Framed::Empty => return Err(Stopped::Length),
-        }
-        if data.len() <= SMALL {
-            self.out.extend_from_slice(&data);
-            self.out.extend_from_slice(std::mem::take(&mut self.tail));
-        } else {
-            self.content = data;
         }
         Ok(())
     }
@@ -209,8 +189,7 @@ where
         self.body = None;
         match self.framed {
             Framed::Length(1..) => return Err(Stopped::Length),
-            Framed::Chunked if self.content.is_empty() => self.out.extend_from_slice(b"0\r\n\r\n"),
-            Framed::Chunked => self.tail = b"\r\n0\r\n\r\n",
+            Framed::Chunked => self.outbox.last_chunk(),
             Framed::Length(0) | Framed::Empty => {}
         }
         Ok(())
@@ -220,22 +199,7 @@ where
     fn end_with(&mut self, trailers: &http::HeaderMap) {
         self.body = None;
         if self.framed == Framed::Chunked {
-            self.out.extend_from_slice(b"0\r\n");
-            for (name, value) in trailers.iter().filter(|(name, _)| may_trail(name)) {
-                self.out.extend_from_slice(name.as_str().as_bytes());
-                self.out.extend_from_slice(b": ");
-                self.out.extend_from_slice(value.as_bytes());
-                self.out.extend_from_slice(b"\r\n");
-            }
-            self.out.extend_from_slice(b"\r\n");
-        }
-    }
-
-    /// What was written makes room.
-    fn compact(&mut self) {
-        if self.at == self.out.len() {
-            self.out.clear();
-            self.at = 0;
+            self.outbox.trailers(trailers);
         }
     }
 
@@ -245,17 +209,7 @@ where
         facts: &mut Facts,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
-        let io = Pin::new(io);
-        let first = &self.out[self.at..];
-        let written = if self.content.is_empty() && self.tail.is_empty() {
-            io.poll_write(cx, first)
-        } else if io.is_write_vectored() {
-            let parts = [IoSlice::new(first), IoSlice::new(&self.content), IoSlice::new(self.tail)];
-            io.poll_write_vectored(cx, &parts)
-        } else {
-            let parts = [first, &self.content, self.tail];
-            io.poll_write(cx, parts.into_iter().find(|part| !part.is_empty()).unwrap_or_default())
-        };
+        let written = self.outbox.poll_write(io, cx);
         if written.is_pending() && facts.blocked.is_none() {
             facts.blocked = Some(Instant::now());
         }
@@ -263,31 +217,12 @@ where
     }
 
     fn wrote(&mut self, facts: &mut Facts, result: io::Result<usize>) {
-        let mut count = match result {
-            Ok(0) => return facts.write_failed(io::ErrorKind::WriteZero.into()),
-            Ok(count) => count,
-            Err(error) => return facts.write_failed(error),
-        };
-        facts.wrote(count);
-        self.unflushed = true;
-        let step = count.min(self.out.len() - self.at);
-        self.at += step;
-        count -= step;
-        let step = count.min(self.content.len());
-        bytes::Buf::advance(&mut self.content, step);
-        self.tail = self.tail.get(count - step..).unwrap_or_default();
-    }
-}
-
-/// Lower-case hexadecimal digits.
-fn hex(mut number: usize, digits: &mut [u8; 16]) -> &[u8] {
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b"0123456789abcdef"[number & 15];
-        number >>= 4;
-        if number == 0 {
-            return &digits[at..];
+        match result {
+            Ok(count) => {
+                facts.wrote(count);
+                self.unflushed = true;
+            }
+            Err(error) => facts.write_failed(error),
         }
     }
 }
@@ -300,6 +235,9 @@ mod tests {
     use http_body_util::{BodyExt, Full, StreamBody};
     use std::collections::VecDeque;
     use std::convert::Infallible;
+    use std::io::IoSlice;
+
+    const SMALL: usize = 4 << 10;
 
     /// Takes so much at a time, each time noted; at the end of its room it fails, or stalls.
     struct Taker {
@@ -440,7 +378,7 @@ mod tests {
             let mut upload = Upload::new(post(body), false);
             assert_eq!(run(&mut upload, &mut io, &mut facts), Poll::Pending);
             assert_eq!(facts.written, room as u64);
-            assert!(upload.out.len() < 2 * SMALL, "{} bytes", upload.out.len());
+            assert!(upload.outbox.waiting() < 2 * SMALL, "{} bytes", upload.outbox.waiting());
         }
     }
 
@@ -484,13 +422,6 @@ mod tests {
             let sent = !headed;
             assert_eq!(run(&mut upload, &mut io, &mut facts).is_ready(), sent);
             assert_eq!(io.text(), if sent { format!("{head}body") } else { head.into() });
-        }
-    }
-
-    #[test]
-    fn hexadecimal_is_that_of_the_standard_library() {
-        for number in [0, 1, 15, 16, 255, 4096, 65_535, usize::MAX] {
-            assert_eq!(hex(number, &mut [0; 16]), format!("{number:x}").as_bytes());
         }
     }
 }

@@ -45,7 +45,7 @@ impl Asked {
 /// # Errors
 /// [`Cause::Bug`] for one that cannot be said.
 pub(super) fn request(head: Head, framed: Framed, secure: bool) -> Result<(Request<()>, Option<Asked>), Failure> {
-    let bytes = Bytes::from(head.into_h2(framed));
+    let bytes = Bytes::from(head.into_h2(framed).into_vec());
     let mut lines = Lines(&bytes);
     let unfit = || Failure::new(Cause::Bug).seen("a head that HTTP/2 cannot carry");
     let mut words = lines.next().ok_or_else(unfit)?.split(|b| *b == b' ');

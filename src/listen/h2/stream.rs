@@ -4,7 +4,6 @@
 //! handler's work. A WebSocket's stream goes to whoever asks for its [`Switch`](crate::listen::Switch) once its 200 is
 //! out.
 
-use std::cell::RefCell;
 use std::error::Error;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -12,7 +11,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use h2::server::SendResponse;
@@ -25,8 +23,8 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{Shared, request};
 use crate::cause::{Cause, Failure};
-use crate::listen::tunnel::OnStream;
-use crate::listen::{Handler, RequestBody};
+use crate::listen::tunnel::{OnSwitch, Tunnel};
+use crate::listen::{Handler, RequestBody, date};
 use crate::tunnel::Duplex;
 
 /// The status of an answer that nobody waits for any more: it is not sent.
@@ -46,7 +44,7 @@ pub(super) fn answer<H: Handler>(
     let mut tunnel = None;
     let mut incoming = Some(incoming);
     if request::upgrades(&mut parts) {
-        let (give, on) = OnStream::new();
+        let (give, on) = OnSwitch::new();
         parts.extensions.insert(on);
         tunnel = incoming.take().map(|incoming| (incoming, give));
     }
@@ -98,7 +96,7 @@ pub(super) fn answer<H: Handler>(
 fn open(
     mut head: response::Parts,
     incoming: RecvStream,
-    give: oneshot::Sender<Duplex>,
+    give: oneshot::Sender<Tunnel>,
     respond: &mut SendResponse<Bytes>,
 ) {
     request::opened(&mut head);
@@ -106,7 +104,7 @@ fn open(
     let mut answer = Response::new(());
     (*answer.status_mut(), *answer.headers_mut()) = (head.status, head.headers);
     if let Ok(stream) = respond.send_response(answer, false) {
-        let _ = give.send(Duplex::new(incoming, stream));
+        let _ = give.send(Tunnel::of_stream(Duplex::new(incoming, stream)));
     }
 }
 
@@ -245,7 +243,7 @@ fn dress<B: Body>(headers: &mut HeaderMap, body: &B, bodiless: bool) {
     strip(headers);
     // As in `strip`: a look is cheaper than a lookup.
     if !headers.keys().any(|name| name == DATE) {
-        headers.insert(DATE, date());
+        headers.insert(DATE, date::now());
     }
     if !bodiless
         && !headers.keys().any(|name| name == CONTENT_LENGTH)
@@ -270,19 +268,4 @@ fn strip(headers: &mut HeaderMap) {
     while let Some(name) = headers.keys().find(|name| OF_CONNECTION.contains(name)).cloned() {
         headers.remove(name);
     }
-}
-
-/// The time, as fields have it; written once a second.
-fn date() -> HeaderValue {
-    thread_local!(static LAST: RefCell<(u64, HeaderValue)> = const { RefCell::new((0, HeaderValue::from_static(""))) });
-    let now = SystemTime::now();
-    let second = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    LAST.with_borrow_mut(|(written, value)| {
-        if *written != second
-            && let Ok(fresh) = HeaderValue::from_str(&httpdate::fmt_http_date(now))
-        {
-            (*written, *value) = (second, fresh);
-        }
-        value.clone()
-    })
 }

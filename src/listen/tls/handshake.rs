@@ -5,7 +5,7 @@
 use std::io;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use rustls::{AlertDescription, Error, ServerConnection};
 use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, timeout_at};
@@ -15,7 +15,6 @@ use tokio_rustls::server::TlsStream;
 use super::super::drain::Step;
 use super::super::socket::Socket;
 use super::super::stream::Stream;
-use super::super::turn::Turn;
 use super::super::wire::{Held, Wire};
 use super::super::{Asleep, ConnInfo, Handler, conn, proxy_protocol, refusal};
 use super::{Live, Secure, Session};
@@ -43,7 +42,7 @@ pub(in crate::listen) async fn serve<H: Handler>(
         Opened::Secure(stream, session) => {
             let spoken = session.spoken(&info.listener);
             info.tls = Some(session);
-            conn::serve(Stream::Tls(stream), spoken, Arc::new(info), handler, held, asleep).await;
+            conn::serve(Wire::new(Stream::Tls(stream), held), spoken, Arc::new(info), handler, asleep).await;
         }
         Opened::Silent => {}
         Opened::Late => {
@@ -57,13 +56,14 @@ pub(in crate::listen) async fn serve<H: Handler>(
             };
             let failure = Failure::new(Cause::ClientInvalid).status(400).seen(seen);
             let info = Arc::new(info);
-            end(stream, handler.refuse(failure, &raw, &info), info, held).await;
+            let last = handler.refuse(failure, &raw, &info);
+            Wire::new(Stream::Plain(stream), held).finish(&last, &info.drain).await;
         }
         Opened::Failed(stream, error) => {
             let (kind, why) = reason(&error);
             events::handshake_failed(&secure.listener, info.peer.ip(), (kind, &why), Instant::now().into_std());
             // A close with bytes unread would reset away the alert that says why.
-            end(stream, Bytes::new(), Arc::new(info), held).await;
+            Wire::new(Stream::Plain(stream), held).finish(&[], &info.drain).await;
         }
     }
 }
@@ -114,16 +114,6 @@ async fn read_head(stream: &mut Socket, raw: &mut BytesMut, most: usize) -> io::
         seen = raw.len();
     }
     Ok(())
-}
-
-/// Sends the last bytes, and ends so that they arrive.
-async fn end(stream: Socket, last: Bytes, info: Arc<ConnInfo>, held: Held) {
-    let drain = info.drain.clone();
-    let wire = Wire::new(Stream::Plain(stream), Arc::new(Turn::new(info)), held);
-    tokio::select! {
-        () = drain.reached(Step::Cut) => {}
-        () = wire.finish(last) => {}
-    }
 }
 
 fn session(live: &Live, agreed: &ServerConnection) -> Session {

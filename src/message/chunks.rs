@@ -16,7 +16,7 @@ const MAX_FIELDS: usize = 100;
 
 /// Where a body in chunks is.
 #[derive(Debug)]
-pub(super) struct Chunks {
+pub(crate) struct Chunks {
     stage: Stage,
     /// Of the chunk whose size is being read, or what is left of the one that is.
     size: u64,
@@ -46,7 +46,7 @@ enum Stage {
 
 /// What the bytes hold next.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Piece {
+pub(crate) enum Piece {
     /// Content.
     Data(Bytes),
     /// The end of the body, with what came behind its last chunk.
@@ -57,7 +57,7 @@ pub(super) enum Piece {
 
 /// A byte that cannot stand where it stands, or more than there may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Broken(&'static str);
+pub(crate) struct Broken(&'static str);
 
 impl std::fmt::Display for Broken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -68,12 +68,12 @@ impl std::fmt::Display for Broken {
 impl std::error::Error for Broken {}
 
 impl Chunks {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self { stage: Stage::Size, size: 0, extra: 0 }
     }
 
     /// The next piece of the body at the beginning of `input`.
-    pub(super) fn next(&mut self, input: &mut BytesMut) -> Result<Piece, Broken> {
+    pub(crate) fn next(&mut self, input: &mut BytesMut) -> Result<Piece, Broken> {
         loop {
             match self.stage {
                 Stage::Content if input.is_empty() => return Ok(Piece::More),
@@ -181,7 +181,7 @@ impl Chunks {
 
 /// May this field come behind a body? Never what framing, routing, security or the reading of the body stand on
 /// (RFC 9110 §6.5.1), and nothing that belongs to one connection.
-pub(in crate::client) fn may_trail(name: &HeaderName) -> bool {
+pub(crate) fn may_trail(name: &HeaderName) -> bool {
     const NEVER: [HeaderName; 19] = [
         header::AUTHORIZATION,
         header::CACHE_CONTROL,
