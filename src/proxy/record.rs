@@ -197,8 +197,10 @@ impl Open {
         if let Some(running) = &self.running {
             running.pick.upstream.meter.broke(failure.cause);
         }
+        // A client that leaves in the midst of its upload breaks the answer to it.
+        let by = if failure.cause == Cause::ClientClosed { EndedBy::Client } else { EndedBy::Proxy };
         self.exchange.failure = Some(failure);
-        self.end(EndedBy::Proxy);
+        self.end(by);
     }
 
     /// A tunnel's connection broke; its 101 was an answer all the same.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use causeway::observe::exchange::EndedBy;
 use tokio::io::AsyncWriteExt;
 
 use super::*;
@@ -229,6 +230,26 @@ async fn who_leaves_in_the_middle_of_a_body_gets_no_answer() {
         let seen = proxy.exchange(index).await;
         assert_eq!((seen.status, seen.cause), (499, Some("client_closed")));
     }
+}
+
+/// The app answers while it reads; who leaves then is told of as one that left.
+#[tokio::test]
+async fn who_leaves_an_upload_that_is_being_answered_has_left() {
+    let app = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let proxy = Proxy::unchecked(&[app.local_addr().unwrap()], "");
+    let mut client = Raw::connect(proxy.address).await;
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nhalf").await;
+    let (mut upstream, _) = app.accept().await.unwrap();
+    upstream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n").await.unwrap();
+    let mut byte = [0];
+    let mut seen = Vec::new();
+    while !seen.ends_with(b"half\r\n") {
+        AsyncReadExt::read_exact(&mut client.stream, &mut byte).await.unwrap();
+        seen.push(byte[0]);
+    }
+    drop(client);
+    let seen = proxy.exchange(0).await;
+    assert_eq!((seen.status, seen.cause, seen.ended_by), (200, Some("client_closed"), EndedBy::Client));
 }
 
 #[tokio::test]
