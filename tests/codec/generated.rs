@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 
+use super::change::{change, changed};
 use super::compare::{Case, Kind, Tail, check, timeless};
 
 /// So many unless `PROPTEST_CASES` says otherwise; a few seconds.
@@ -90,18 +91,6 @@ const LAST: &[&str] = &[
 const BEHIND: &[&str] =
     &["\r\n", "x", "0\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nEVIL", "HTTP/1.1 100 C\r\n\r\n"];
 
-/// A change to the bytes of an answer.
-#[derive(Clone, Debug)]
-enum Change {
-    Put(Index, u8),
-    Insert(Index, u8),
-    Delete(Index),
-    Swap(Index, Index),
-    /// A line, once more.
-    Repeat(Index, Index),
-    Truncate(Index),
-}
-
 #[derive(Clone, Debug)]
 struct Generated {
     kind: Kind,
@@ -124,42 +113,6 @@ fn chunks() -> impl Strategy<Value = String> {
         format!("{:x}{line_end}{data}{end}", data.len().saturating_add_signed(off))
     });
     (prop::collection::vec(chunk, 0..4), select(LAST)).prop_map(|(chunks, last)| chunks.concat() + last)
-}
-
-fn change() -> impl Strategy<Value = Change> {
-    let at = any::<Index>;
-    let byte = || prop_oneof![select(b"\r\n\t ,;:0159afAF\0\x7f\xff".as_slice()), any::<u8>()];
-    prop_oneof![
-        (at(), byte()).prop_map(|(at, byte)| Change::Put(at, byte)),
-        (at(), byte()).prop_map(|(at, byte)| Change::Insert(at, byte)),
-        at().prop_map(Change::Delete),
-        (at(), at()).prop_map(|(a, b)| Change::Swap(a, b)),
-        (at(), at()).prop_map(|(from, to)| Change::Repeat(from, to)),
-        at().prop_map(Change::Truncate),
-    ]
-}
-
-fn changed(mut answer: Vec<u8>, changes: &[Change]) -> Vec<u8> {
-    for change in changes {
-        if answer.is_empty() {
-            break;
-        }
-        let length = answer.len();
-        match change {
-            Change::Put(at, byte) => answer[at.index(length)] = *byte,
-            Change::Insert(at, byte) => answer.insert(at.index(length), *byte),
-            Change::Delete(at) => drop(answer.remove(at.index(length))),
-            Change::Swap(a, b) => answer.swap(a.index(length), b.index(length)),
-            Change::Repeat(from, to) => {
-                let lines: Vec<_> = answer.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
-                let mut more = lines.clone();
-                more.insert(to.index(lines.len()), lines[from.index(lines.len())].clone());
-                answer = more.concat();
-            }
-            Change::Truncate(at) => answer.truncate(at.index(length)),
-        }
-    }
-    answer
 }
 
 fn generated() -> impl Strategy<Value = Generated> {

@@ -2,6 +2,7 @@
 //! The client's here, the server's in [`server`].
 
 mod answers;
+mod change;
 mod compare;
 mod generated;
 mod requests;

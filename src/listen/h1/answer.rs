@@ -42,16 +42,13 @@ pub(super) fn write(
     closing: bool,
     text: &mut Text,
 ) -> Written {
-    let line: &[u8] = match (head.status, asked.http10) {
-        (StatusCode::OK, false) => b"HTTP/1.1 200 OK\r\n",
-        (_, false) => b"HTTP/1.1 ",
-        (_, true) => b"HTTP/1.0 ",
-    };
     text.open();
-    text.put([line]);
-    if line.len() == b"HTTP/1.1 ".len() {
+    if head.status == StatusCode::OK && !asked.http10 {
+        text.put([b"HTTP/1.1 200 OK\r\n"]);
+    } else {
+        let version: &[u8] = if asked.http10 { b"HTTP/1.0 " } else { b"HTTP/1.1 " };
         let reason = head.status.canonical_reason().unwrap_or_default();
-        text.put([head.status.as_str().as_bytes(), b" ", reason.as_bytes(), b"\r\n"]);
+        text.put([version, head.status.as_str().as_bytes(), b" ", reason.as_bytes(), b"\r\n"]);
     }
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         switch(&head.headers, text);
@@ -76,14 +73,11 @@ pub(super) fn write(
         text.field(&header::DATE, &date::now());
     }
     let said = given.and_then(|given| length(given.as_bytes()));
-    let ending = match body {
+    let ending = match body.or(said) {
         _ if bodiless => Ending::Bodiless,
-        Some(exact) => Ending::Length(exact),
-        None => match said {
-            Some(said) => Ending::Length(said),
-            None if asked.http10 => Ending::UntilClose,
-            None => Ending::Chunked { trailers: asked.trailers },
-        },
+        Some(length) => Ending::Length(length),
+        None if asked.http10 => Ending::UntilClose,
+        None => Ending::Chunked { trailers: asked.trailers },
     };
     closing |= ending == Ending::UntilClose;
     match ending {

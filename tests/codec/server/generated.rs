@@ -6,6 +6,7 @@ use proptest::test_runner::{Config, RngSeed, TestRunner};
 
 use super::compare::subject::Subject;
 use super::compare::{Case, Reads, check, one_thread};
+use crate::codec::change::{change, changed};
 
 /// So many unless `PROPTEST_CASES` says otherwise; a few seconds.
 const CASES: u32 = 3000;
@@ -73,18 +74,6 @@ const LAST: &[&str] = &[
     "",
 ];
 
-/// A change to the bytes of a stream.
-#[derive(Clone, Debug)]
-enum Change {
-    Put(Index, u8),
-    Insert(Index, u8),
-    Delete(Index),
-    Swap(Index, Index),
-    /// A line, once more.
-    Repeat(Index, Index),
-    Truncate(Index),
-}
-
 #[derive(Clone, Debug)]
 struct Generated {
     stream: Vec<u8>,
@@ -129,42 +118,6 @@ fn request() -> impl Strategy<Value = String> {
         let lines: String = framing.iter().map(|line| format!("{line}{end}")).collect();
         format!("{before}{line}{end}{lines}{end}{body}")
     })
-}
-
-fn change() -> impl Strategy<Value = Change> {
-    let at = any::<Index>;
-    let byte = || prop_oneof![select(b"\r\n\t ,;:0159afAF\0\x7f\xff".as_slice()), any::<u8>()];
-    prop_oneof![
-        (at(), byte()).prop_map(|(at, byte)| Change::Put(at, byte)),
-        (at(), byte()).prop_map(|(at, byte)| Change::Insert(at, byte)),
-        at().prop_map(Change::Delete),
-        (at(), at()).prop_map(|(a, b)| Change::Swap(a, b)),
-        (at(), at()).prop_map(|(from, to)| Change::Repeat(from, to)),
-        at().prop_map(Change::Truncate),
-    ]
-}
-
-fn changed(mut stream: Vec<u8>, changes: &[Change]) -> Vec<u8> {
-    for change in changes {
-        if stream.is_empty() {
-            break;
-        }
-        let length = stream.len();
-        match change {
-            Change::Put(at, byte) => stream[at.index(length)] = *byte,
-            Change::Insert(at, byte) => stream.insert(at.index(length), *byte),
-            Change::Delete(at) => drop(stream.remove(at.index(length))),
-            Change::Swap(a, b) => stream.swap(a.index(length), b.index(length)),
-            Change::Repeat(from, to) => {
-                let lines: Vec<_> = stream.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
-                let mut more = lines.clone();
-                more.insert(to.index(lines.len()), lines[from.index(lines.len())].clone());
-                stream = more.concat();
-            }
-            Change::Truncate(at) => stream.truncate(at.index(length)),
-        }
-    }
-    stream
 }
 
 fn generated() -> impl Strategy<Value = Generated> {
